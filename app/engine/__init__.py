@@ -1,0 +1,1 @@
+"""How many readers share one model: turns, slots, queues. Knows no HTTP."""

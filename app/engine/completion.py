@@ -1,0 +1,118 @@
+"""One request's life, as its reader sees it: events to iterate, and a way to cancel.
+
+    for event in completion:  # Queued*, Started, Token* with Slid between, Ended per choice,
+        ...                   # Finished; or Failed at any point
+    completion.cancel()       # from any thread, in any phase
+
+The exceptions that `submit` raises, before there is anything to iterate:
+
+    EngineError
+    ├── UnknownModel    no model of that name is served
+    ├── EngineBusy      the queue is full; knows when to try again
+    └── EngineStopped   the engine is gone or going
+    InvalidParams       (parameters.py) a value out of its bounds
+
+Imports no torch: a web worker holds these too.
+"""
+
+import msgspec
+
+
+class EngineError(Exception):
+    """Why the engine cannot take a request, in one sentence."""
+
+
+class UnknownModel(EngineError):
+    pass
+
+
+class EngineBusy(EngineError):
+    def __init__(self, message: str, retry_after: float, ahead: int) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after  # seconds, from measured speed
+        self.ahead = ahead  # requests waiting before this one
+
+
+class EngineStopped(EngineError):
+    pass
+
+
+class Event(msgspec.Struct, frozen=True, tag=True):
+    pass
+
+
+class Queued(Event, frozen=True):
+    ahead: int  # requests before this one
+    wait_s: float  # estimated, from measured speed
+
+
+class TopToken(msgspec.Struct, frozen=True):
+    id: int
+    text: str
+    logprob: float
+
+
+class PromptToken(msgspec.Struct, frozen=True):
+    """A token of the prompt and how likely the model found it; the first one has no logprob."""
+
+    id: int
+    bytes: bytes
+    logprob: float | None
+    top: list[TopToken]
+
+
+class Started(Event, frozen=True):
+    prompt_tokens: int
+    cached_tokens: int  # of these, how many were still in the cache
+    truncated: bool  # the prompt was longer than the window and lost its beginning
+    dropped_tokens: int
+    context_start: int  # offset in the prompt's characters from which the model could see
+    seeds: list[int]  # of each choice
+    prompt: list[PromptToken] | None = None  # when prompt_logprobs asked for it
+
+
+class Token(Event, frozen=True):
+    choice: int
+    id: int
+    text: str  # "" while its bytes are held back: half a character, or the start of a stop text
+    bytes: bytes
+    logprob: float | None
+    top: list[TopToken]
+
+
+class Slid(Event, frozen=True):
+    """The window moved: the oldest tokens are no longer seen."""
+
+    choice: int
+    dropped_tokens: int
+
+
+class Ended(Event, frozen=True):
+    choice: int
+    reason: str  # length | stop | end_of_text | deadline | cancelled
+    stop: str | int | None = None  # the stop text or token that ended it
+    text: str = ""  # what was still held back and turned out to be text
+
+
+class Usage(msgspec.Struct, frozen=True):
+    prompt_tokens: int
+    completion_tokens: int
+    cached_tokens: int
+
+
+class Timings(msgspec.Struct, frozen=True):
+    queue_ms: float
+    prefill_ms: float
+    first_token_ms: float
+    tokens_per_s: float
+
+
+class Finished(Event, frozen=True):
+    usage: Usage
+    timings: Timings
+
+
+class Failed(Event, frozen=True):
+    kind: str  # engine_stopped | engine_error | reader_too_slow
+    message: str
+    retry_after: float | None = None

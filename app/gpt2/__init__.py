@@ -1,0 +1,1 @@
+"""What the model is: tensors and files. Knows no request, no server, no setting."""

@@ -1,0 +1,148 @@
+"""The sizes of a GPT-2: from config.json, hparams.json, or the weights' own shapes.
+
+Knows the two files' words for the same things; reads no weights itself.
+"""
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+HEAD_SIZE = 64  # in all four published models: heads = width / 64, unless a file says otherwise
+
+
+class ConfigError(ValueError):
+    """A config that this architecture cannot be built from, in one sentence."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """Defaults are the smallest published model (124M)."""
+
+    vocab_size: int = 50257
+    n_positions: int = 1024  # the window: how many tokens the model can see
+    n_embd: int = 768  # width
+    n_layer: int = 12
+    n_head: int = 12
+    n_inner: int = 3072  # width of the hidden layer in each MLP
+    layer_norm_epsilon: float = 1e-5
+    scale_attn_by_inverse_layer_idx: bool = (
+        False  # some stabilised trainings divide by the layer too
+    )
+    bos_token_id: int = 50256  # what an empty prompt starts from
+    eos_token_ids: tuple[int, ...] = (50256,)  # what ends a text
+
+    def __post_init__(self) -> None:
+        for name in ("vocab_size", "n_positions", "n_embd", "n_layer", "n_head", "n_inner"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"{name} is {getattr(self, name)}; it must be at least 1.")
+        if self.n_embd % self.n_head:
+            raise ConfigError(
+                f"n_embd {self.n_embd} cannot be divided among n_head {self.n_head} heads."
+            )
+
+    @property
+    def head_size(self) -> int:
+        return self.n_embd // self.n_head
+
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Every tensor this model has, by OpenAI's name, as stored: matrices are [in, out]."""
+        E, I = self.n_embd, self.n_inner  # noqa: E741
+        block = {
+            "ln_1.weight": (E,),
+            "ln_1.bias": (E,),
+            "attn.c_attn.weight": (E, 3 * E),
+            "attn.c_attn.bias": (3 * E,),
+            "attn.c_proj.weight": (E, E),
+            "attn.c_proj.bias": (E,),
+            "ln_2.weight": (E,),
+            "ln_2.bias": (E,),
+            "mlp.c_fc.weight": (E, I),
+            "mlp.c_fc.bias": (I,),
+            "mlp.c_proj.weight": (I, E),
+            "mlp.c_proj.bias": (E,),
+        }
+        shapes = {"wte.weight": (self.vocab_size, E), "wpe.weight": (self.n_positions, E)}
+        for i in range(self.n_layer):
+            shapes |= {f"h.{i}.{name}": shape for name, shape in block.items()}
+        return shapes | {"ln_f.weight": (E,), "ln_f.bias": (E,)}
+
+    @property
+    def n_parameters(self) -> int:
+        """Distinct numbers in the model; the output head is tied to wte and not counted twice."""
+        total = 0
+        for shape in self.shapes().values():
+            count = 1
+            for size in shape:
+                count *= size
+            total += count
+        return total
+
+
+# config.json (transformers) and hparams.json (OpenAI) say the same things in different words.
+WORDS = {
+    "vocab_size": ("vocab_size", "n_vocab"),
+    "n_positions": ("n_positions", "n_ctx"),
+    "n_embd": ("n_embd",),
+    "n_layer": ("n_layer",),
+    "n_head": ("n_head",),
+    "n_inner": ("n_inner",),
+    "layer_norm_epsilon": ("layer_norm_epsilon",),
+    "scale_attn_by_inverse_layer_idx": ("scale_attn_by_inverse_layer_idx",),
+    "bos_token_id": ("bos_token_id",),
+}
+TANH_GELU = ("gelu_new", "gelu_pytorch_tanh", "gelu_fast")  # three names of OpenAI's formula
+
+
+def read_config(path: Path) -> dict:
+    """What config.json or hparams.json says, in Config's words; what it lacks is absent."""
+    try:
+        said = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, OSError) as error:
+        raise ConfigError(f"{path} is not readable as JSON: {error}.") from None
+    if not isinstance(said, dict):
+        raise ConfigError(f"{path} holds no JSON object.")
+    if said.get("model_type", "gpt2") != "gpt2":
+        raise ConfigError(
+            f"{path} describes a {said['model_type']!r} model; only GPT-2 can be opened."
+        )
+    if said.get("activation_function", "gelu_new") not in TANH_GELU:
+        raise ConfigError(
+            f"{path}: activation_function {said['activation_function']!r} is not GPT-2's gelu_new."
+        )
+    if said.get("scale_attn_weights", True) is not True:
+        raise ConfigError(f"{path}: scale_attn_weights false is not GPT-2's attention.")
+    known = {}
+    for name, words in WORDS.items():
+        for word in words:
+            if said.get(word) is not None:
+                known.setdefault(name, said[word])
+    end = said.get("eos_token_id")
+    if end is not None:
+        known["eos_token_ids"] = tuple(end) if isinstance(end, list) else (end,)
+    return known
+
+
+def settle(
+    shapes: Mapping[str, tuple[int, ...]], told: Mapping, source: str = "the config"
+) -> Config:
+    """The Config of weights of these shapes; what `source` told must agree with them."""
+    seen = {
+        "vocab_size": shapes["wte.weight"][0],
+        "n_positions": shapes["wpe.weight"][0],
+        "n_embd": shapes["wte.weight"][1],
+        "n_layer": 1 + max(int(n.split(".")[1]) for n in shapes if n.startswith("h.")),
+        "n_inner": shapes["h.0.mlp.c_fc.weight"][1],
+    }
+    for name, size in seen.items():
+        if name in told and told[name] != size:
+            raise ConfigError(
+                f"{source} says {name} {told[name]}, but the weights have {size}: "
+                "they do not belong together."
+            )
+    if "n_head" not in told and seen["n_embd"] % HEAD_SIZE:
+        raise ConfigError(
+            f"The width {seen['n_embd']} is no multiple of {HEAD_SIZE}, so the number of heads "
+            "cannot be guessed; put a config.json with n_head beside the weights."
+        )
+    return Config(**({"n_head": seen["n_embd"] // HEAD_SIZE} | dict(told) | seen))

@@ -1,0 +1,1 @@
+"""Making new weights. Knows no server."""

@@ -1,0 +1,1 @@
+"""HTTP in, HTTP out. Knows no tensor, imports no torch."""
