@@ -1,8 +1,8 @@
 """Everything a request may ask of the engine: one table.
 
-Validator, REST, page, docs and command line all read it. `Params` is the table: a field's annotation
-holds its bounds, the value that switches it off, and its one line of help. `PARAMETERS` is the same
-as data. Imports no torch.
+Validator, REST, page, docs and command line all read it. `Params` is the table: a field's
+annotation holds its bounds, the value that switches it off, and its one line of help. `PARAMETERS`
+is the same as data. Imports no torch.
 """
 
 import dataclasses
