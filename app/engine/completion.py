@@ -2,7 +2,11 @@
 
     for event in completion:  # Queued*, Started, Token* with Slid between, Ended per choice,
         ...                   # Finished; or Failed at any point
+    completion.next(0.2)      # the same one by one, None when nothing came in time
     completion.cancel()       # from any thread, in any phase
+
+`engine.submit(prompt, params, model=None, id=None)` returns one; `engine.cancel(id)` ends it from
+anywhere that shares the engine, another web worker included, and says whether it was there.
 
 The exceptions that `submit` raises, before there is anything to iterate:
 
@@ -14,6 +18,9 @@ The exceptions that `submit` raises, before there is anything to iterate:
 
 Imports no torch: a web worker holds these too.
 """
+
+import queue
+from collections.abc import Callable, Iterator
 
 import msgspec
 
@@ -116,3 +123,36 @@ class Failed(Event, frozen=True):
     kind: str  # engine_stopped | engine_error | reader_too_slow
     message: str
     retry_after: float | None = None
+
+
+class Completion:
+    """One request's life. The engine's side puts events, the reader's side takes them."""
+
+    def __init__(self, id: str, cancel: Callable[[], object]) -> None:
+        self.id = id  # unguessable, or the caller's own: whoever knows it may cancel
+        self.cancel = cancel
+        self._events: queue.SimpleQueue[Event] = queue.SimpleQueue()
+        self._is_over = False
+
+    def put(self, event: Event) -> None:
+        self._events.put(event)
+
+    @property
+    def unread(self) -> int:
+        """How many events wait for the reader: what a slow one is measured by."""
+        return self._events.qsize()
+
+    def next(self, timeout: float | None = None) -> Event | None:
+        """The next event; None when none came within `timeout` seconds, or after the last."""
+        if self._is_over:
+            return None
+        try:
+            event = self._events.get(timeout=timeout)
+        except queue.Empty:
+            return None
+        self._is_over = isinstance(event, Finished | Failed)
+        return event
+
+    def __iter__(self) -> Iterator[Event]:
+        while (event := self.next()) is not None:
+            yield event
