@@ -1,1 +1,73 @@
 """How many readers share one model: turns, slots, queues. Knows no HTTP."""
+
+from typing import Any
+
+from .answers import EngineInfo, EngineStats, ModelInfo, Scored, Tokenized
+from .completion import (
+    Completion,
+    Ended,
+    EngineBusy,
+    EngineError,
+    EngineStopped,
+    Event,
+    Failed,
+    Finished,
+    PromptToken,
+    Queued,
+    Slid,
+    Started,
+    Timings,
+    Token,
+    TopToken,
+    UnknownModel,
+    Usage,
+    is_last,
+)
+from .interface import AnyEngine
+from .options import EngineOptions
+from .parameters import MAX_SEED, PARAMETERS, InvalidParams, Parameter, Params, make_params
+
+
+def __getattr__(name: str) -> Any:
+    """Engine is looked up when asked for: it needs torch or OpenVINO, and a web worker neither."""
+    if name == "Engine":
+        from .engine import Engine
+
+        return Engine
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+__all__ = [
+    "Engine",
+    "AnyEngine",
+    "Completion",
+    "Ended",
+    "EngineBusy",
+    "EngineError",
+    "EngineInfo",
+    "EngineOptions",
+    "EngineStats",
+    "EngineStopped",
+    "Event",
+    "Failed",
+    "Finished",
+    "InvalidParams",
+    "MAX_SEED",
+    "ModelInfo",
+    "PARAMETERS",
+    "Parameter",
+    "Params",
+    "PromptToken",
+    "Queued",
+    "Scored",
+    "Slid",
+    "Started",
+    "Timings",
+    "Token",
+    "Tokenized",
+    "TopToken",
+    "UnknownModel",
+    "Usage",
+    "is_last",
+    "make_params",
+]

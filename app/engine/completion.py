@@ -21,8 +21,11 @@ Imports no torch: a web worker holds these too.
 
 import queue
 from collections.abc import Callable, Iterator
+from types import TracebackType
 
 import msgspec
+
+MAX_UNREAD = 20_000  # events; a reader this far behind is cut: some 10 MB, minutes of tokens
 
 
 class EngineError(Exception):
@@ -126,15 +129,30 @@ class Failed(Event, frozen=True):
 
 
 class Completion:
-    """One request's life. The engine's side puts events, the reader's side takes them."""
+    """One request's life. The engine's side puts events, the reader's side takes them.
 
-    def __init__(self, id: str, cancel: Callable[[], object]) -> None:
+    `with` cancels whatever is still running at its end:
+
+        with engine.submit("Once upon a", params) as completion:
+            for event in completion: ...
+    """
+
+    def __init__(self, id: str, cancel: Callable[[], object], max_unread: int = MAX_UNREAD) -> None:
         self.id = id  # unguessable, or the caller's own: whoever knows it may cancel
-        self.cancel = cancel
+        self.cancel = cancel  # any number of times; the events still end, as "cancelled"
+        self._max_unread = max_unread
         self._events: queue.SimpleQueue[Event] = queue.SimpleQueue()
-        self._is_over = False
+        self._is_sealed = False  # the last event has been put
+        self._is_over = False  # the last event has been taken
 
     def put(self, event: Event) -> None:
+        """Never blocks: a reader who fell too far behind is cut instead."""
+        if self._is_sealed:
+            return
+        if self.unread >= self._max_unread:
+            event = Failed("reader_too_slow", "The reader fell too far behind and was cut off.")
+            self.cancel()
+        self._is_sealed = is_last(event)
         self._events.put(event)
 
     @property
@@ -150,9 +168,25 @@ class Completion:
             event = self._events.get(timeout=timeout)
         except queue.Empty:
             return None
-        self._is_over = isinstance(event, Finished | Failed)
+        self._is_over = is_last(event)
         return event
 
     def __iter__(self) -> Iterator[Event]:
         while (event := self.next()) is not None:
             yield event
+
+    def __enter__(self) -> "Completion":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if not self._is_over:
+            self.cancel()
+
+
+def is_last(event: Event) -> bool:
+    return isinstance(event, Finished | Failed)

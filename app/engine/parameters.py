@@ -6,12 +6,15 @@ is the same as data. Imports no torch.
 """
 
 import dataclasses
+import difflib
 import typing
+from collections.abc import Mapping
 from typing import Annotated, Any
 
 import msgspec
 
 MAX_SEED = 2**53 - 1  # the largest integer that JSON and JavaScript carry exactly
+MAX_STOP_LENGTH = 1000  # characters of one stop text
 
 
 class InvalidParams(ValueError):
@@ -25,12 +28,13 @@ class InvalidParams(ValueError):
 @dataclasses.dataclass(frozen=True)
 class Parameter:
     name: str
-    type: str  # int, float, bool, or a list or mapping of them, in words
+    type: str  # such as "int", "float | null", "list[str]"
     default: Any
     low: float | None  # the least and the greatest value, both allowed
     high: float | None
     neutral: Any  # the value that switches it off; None where there is none
     help: str
+    max_items: int | None = None  # of a list or mapping
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,6 +45,7 @@ class _Says:
     low: float | None = None
     high: float | None = None
     neutral: Any = None
+    max_items: int | None = None
 
 
 class Params(msgspec.Struct, frozen=True, kw_only=True):
@@ -79,13 +84,20 @@ class Params(msgspec.Struct, frozen=True, kw_only=True):
         int, _Says("How many latest tokens the penalties look at; 0 = all.", 0, 1_000_000, 0)
     ] = 0
     logit_bias: Annotated[
-        dict[int, float], _Says("Added to the score of tokens, by id.", -100, 100)
+        dict[int, float],
+        _Says("Added to the score of tokens, by id.", -100, 100, {}, max_items=1024),
     ] = {}
     banned: Annotated[
-        list[int | str], _Says("Tokens never to write: ids, or texts of one token.")
+        list[int | str],
+        _Says("Tokens never to write: ids, or texts of one token.", neutral=[], max_items=1024),
     ] = []
-    stop: Annotated[list[str], _Says("Texts that end the continuation.")] = []
-    stop_token_ids: Annotated[list[int], _Says("Tokens that end the continuation, by id.")] = []
+    stop: Annotated[
+        list[str], _Says("Texts that end the continuation.", neutral=[], max_items=64)
+    ] = []
+    stop_token_ids: Annotated[
+        list[int],
+        _Says("Tokens that end the continuation, by id.", 0, neutral=[], max_items=64),
+    ] = []
     include_stop: Annotated[bool, _Says("Keep the stop text in the result.", neutral=False)] = False
     ignore_eos: Annotated[bool, _Says("Go on past the end-of-text token.", neutral=False)] = False
     seed: Annotated[
@@ -108,26 +120,117 @@ class Params(msgspec.Struct, frozen=True, kw_only=True):
         _Says("Let the first token also complete a word cut at the prompt's end.", neutral=False),
     ] = True
 
+    def __post_init__(self) -> None:
+        for parameter in PARAMETERS:
+            _check(parameter, getattr(self, parameter.name))
+        if self.max_tokens is not None and self.min_tokens > self.max_tokens:
+            raise InvalidParams(
+                "min_tokens", f"min_tokens {self.min_tokens} is above max_tokens {self.max_tokens}."
+            )
+
+
+def make_params(values: Mapping[str, Any]) -> Params:
+    """Params of what a caller sent, by name; InvalidParams names the field and its bound."""
+    typed = {}
+    for name, value in values.items():
+        if name not in _TYPES:
+            raise InvalidParams(name, f"There is no parameter {name!r}{_did_you_mean(name)}")
+        typed[name] = _typed(name, value)
+    return Params(**typed)
+
+
+def _did_you_mean(name: str) -> str:
+    close = difflib.get_close_matches(name, _TYPES, 1)
+    return f"; did you mean {close[0]!r}?" if close else "."
+
+
+def _typed(name: str, value: Any) -> Any:
+    if (
+        isinstance(value, float)
+        and value.is_integer()
+        and float not in typing.get_args(_TYPES[name])
+    ):
+        value = int(value)  # 5.0 is how some clients write 5
+    try:
+        return msgspec.convert(value, _TYPES[name], str_keys=True)
+    except msgspec.ValidationError:
+        words = _WORDS[_TYPES[name]]
+        raise InvalidParams(name, f"{name} must be {words}; got {value!r:.80}.") from None
+
+
+def _check(parameter: Parameter, value: Any) -> None:
+    """Bounds hold for the number itself, or for each number in a list or mapping."""
+    name, items = parameter.name, value
+    if isinstance(value, dict):
+        items = list(value.values())
+        for id in value:
+            _check_number(name, 0, None, id)
+    elif not isinstance(value, list):
+        items = [value]
+    if parameter.max_items is not None and len(items) > parameter.max_items:
+        raise InvalidParams(
+            name, f"{name} has {len(items)} entries; at most {parameter.max_items} are allowed."
+        )
+    for item in items:
+        if isinstance(item, str):
+            _check_text(name, item)
+        elif item is not None:
+            _check_number(name, parameter.low, parameter.high, item)
+
+
+def _check_text(name: str, text: str) -> None:
+    if not 1 <= len(text) <= MAX_STOP_LENGTH:
+        raise InvalidParams(
+            name, f"{name} holds a text of {len(text)} characters; 1 to {MAX_STOP_LENGTH} may be."
+        )
+
+
+def _check_number(name: str, low: float | None, high: float | None, value: float) -> None:
+    if (low is None or low <= value) and (high is None or value <= high):
+        return  # written so that NaN, which no comparison holds for, is refused
+    bounds = f"at least {low}" if high is None else f"from {low} to {high}"
+    raise InvalidParams(name, f"{name} must be {bounds}; got {value}.")
+
+
+_TYPES = typing.get_type_hints(Params)
+# How a person would say each type; the keys are all the types that Params has.
+_WORDS = {
+    int: "a whole number",
+    float: "a number",
+    bool: "true or false",
+    int | None: "a whole number or null",
+    float | None: "a number or null",
+    dict[int, float]: "a mapping of token ids to numbers",
+    list[int]: "a list of token ids",
+    list[str]: "a list of texts",
+    list[int | str]: "a list of token ids or texts",
+}
+
+
+def _type_name(hint: Any) -> str:
+    """int -> "int", int | None -> "int | null", dict[int, float] -> "dict[int, float]"."""
+    return hint.__name__ if hint in (int, float, bool) else str(hint).replace("None", "null")
+
 
 def _read_table() -> tuple[Parameter, ...]:
     hints = typing.get_type_hints(Params, include_extras=True)
-    defaults = {f.name: getattr(Params(), f.name) for f in msgspec.structs.fields(Params)}
     rows = []
-    for name, hint in hints.items():
-        said: _Says = hint.__metadata__[0]
-        words = str(
-            hint.__origin__.__name__ if isinstance(hint.__origin__, type) else hint.__origin__
-        )
+    for field in msgspec.structs.fields(Params):
+        says: _Says = hints[field.name].__metadata__[0]
+        default = field.default
+        if default is msgspec.NODEFAULT:
+            default = field.default_factory()  # type: ignore[operator]
         rows.append(
             Parameter(
-                name,
-                words.replace("None", "null"),
-                defaults[name],
-                said.low,
-                said.high,
-                said.neutral,
-                said.help,
-            )  # fmt: skip
+                name=field.name,
+                type=_type_name(_TYPES[field.name]),
+                default=default,
+                low=says.low,
+                high=says.high,
+                neutral=says.neutral,
+                help=says.help,
+                max_items=says.max_items,
+            )
         )
     return tuple(rows)
 

@@ -1,0 +1,68 @@
+"""What the engine answers at once, besides completions: ids, scores, and words about itself.
+
+Imports no torch: these cross the socket.
+"""
+
+import msgspec
+
+from .completion import PromptToken
+
+
+class Tokenized(msgspec.Struct, frozen=True):
+    ids: list[int]
+    offsets: list[tuple[int, int]]  # of each id: start and end in the text's characters
+
+
+class Scored(msgspec.Struct, frozen=True):
+    """How likely the model finds one continuation of a prompt."""
+
+    tokens: list[PromptToken]
+    logprob: float  # the sum over the tokens, natural logarithm
+    bits: float  # the same as bits
+
+
+class ModelInfo(msgspec.Struct, frozen=True):
+    name: str
+    path: str
+    backend: str  # openvino | torch
+    device: str  # cpu | cuda
+    precision: str  # of the weights, as really served: float32 | bfloat16 | int8
+    cache_precision: str  # of keys and values
+    notes: list[str]  # what the check of quantized weights found; why a precision was not served
+    perplexity_loss: float | None  # of quantized weights against float32; 0.001 = 0.1%
+    same_bits: str  # "always", or "same batch": when a seed gives the same tokens again
+    n_positions: int  # the window, in tokens
+    vocab_size: int
+    n_layer: int
+    n_embd: int
+    n_head: int
+    n_parameters: int
+    bos_token_id: int
+    eos_token_ids: list[int]
+    cache_bytes: int
+
+
+class EngineInfo(msgspec.Struct, frozen=True):
+    models: list[ModelInfo]  # the default one first
+    threads: int
+    max_running: int
+    max_queue: int
+    max_wait: float
+    max_time: float
+
+
+class EngineStats(msgspec.Struct, frozen=True):
+    """Counters since the start, and how things stand now; all models together."""
+
+    waiting: int  # requests
+    running: int  # continuations
+    pages: int  # of cache
+    pages_used: int  # by running continuations
+    requests: int  # accepted
+    outcomes: dict[str, int]  # finished | cancelled | deadline | failed | busy -> requests
+    prompt_tokens: int
+    cached_tokens: int  # of these, not computed again
+    completion_tokens: int
+    turns: int
+    busy_s: float  # seconds spent in turns
+    uptime_s: float
