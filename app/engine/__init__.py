@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from .answers import EngineInfo, EngineStats, ModelInfo, Scored, Tokenized
+from .answers import EngineInfo, EngineState, EngineStats, ModelInfo, Scored, Tokenized
 from .completion import (
     Completion,
     Ended,
@@ -46,6 +46,7 @@ __all__ = [
     "EngineError",
     "EngineInfo",
     "EngineOptions",
+    "EngineState",
     "EngineStats",
     "EngineStopped",
     "Event",

@@ -8,6 +8,13 @@ import msgspec
 from .completion import PromptToken
 
 
+class EngineState(msgspec.Struct, frozen=True):
+    """Whether requests are taken; what /readyz says."""
+
+    name: str  # ready | loading | restarting | failed (nobody will start it again)
+    message: str  # one sentence for whoever has to wait; "" when ready
+
+
 class Tokenized(msgspec.Struct, frozen=True):
     ids: list[int]
     offsets: list[tuple[int, int]]  # of each id: start and end in the text's characters

@@ -10,7 +10,7 @@ can be sent together. Neither may block.
 from collections.abc import Sequence
 from typing import Protocol
 
-from .answers import EngineInfo, EngineStats, Scored, Tokenized
+from .answers import EngineInfo, EngineState, EngineStats, Scored, Tokenized
 from .completion import Completion
 from .parameters import Params
 
@@ -49,6 +49,10 @@ class AnyEngine(Protocol):
 
     def models(self) -> list[str]:
         """Names, the default one first."""
+        ...
+
+    def state(self) -> EngineState:
+        """Never waits for long, never raises; in this process an Engine is "ready" until closed."""
         ...
 
     def info(self) -> EngineInfo: ...
