@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from app.gpt2 import names
+from app.gpt2 import names, tensorflow
 from app.gpt2.config import Config, ConfigError, read_config, settle
 from app.gpt2.tensors import Tensors, TensorsError, open_tensors
 from app.gpt2.tokenizer import END_OF_TEXT, Tokenizer, TokenizerError
@@ -102,9 +102,12 @@ NEVER_WEIGHTS = ("optimizer", "scheduler", "training_args", "rng_state", "scaler
 
 def _find(path: Path) -> tuple[Path, list[str]]:
     """The file (or TensorFlow prefix) that `path` means, and the names of those passed over."""
-    if path.is_file() and path.suffix != ".index":
-        return path, []
     if not path.is_dir():
+        prefix = tensorflow.find_prefix(path)
+        if prefix is not None:
+            return prefix, []
+        if path.is_file():
+            return path, []
         raise CheckpointError(f"{path} does not exist.")
     found = [path / name for name in WEIGHTS_BY_RANK if (path / name).is_file()]
     for ending in OTHER_WEIGHTS:
@@ -115,8 +118,12 @@ def _find(path: Path) -> tuple[Path, list[str]]:
             )
         found += others
     if not found:
-        raise CheckpointError(f"{path} holds no weights: {_what_is_there(path)}.")
-    return found[0], [file.name for file in found[1:]]
+        prefix = tensorflow.find_prefix(path)
+        if prefix is None:
+            raise CheckpointError(f"{path} holds no weights: {_what_is_there(path)}.")
+        found.append(prefix)
+    others = [*(file.name for file in found[1:]), *tensorflow.prefixes_in(path)]
+    return found[0], [name for name in others if name != found[0].name]
 
 
 def _may_be_weights(file: Path, ending: str, found: list[Path]) -> bool:
@@ -153,7 +160,7 @@ def _told(folder: Path, tokenizer: Tokenizer | None, n_vocab: int) -> tuple[dict
 
 
 def _open(source: Path) -> Tensors:
-    return open_tensors(source)
+    return open_tensors(source) if source.is_file() else tensorflow.open_bundle(source)
 
 
 # ---- accounting ----
@@ -167,7 +174,10 @@ class Weights(Mapping[str, np.ndarray]):
         self._theirs = theirs
 
     def __getitem__(self, name: str) -> np.ndarray:
-        return self._tensors[self._theirs[name]]
+        try:
+            return self._tensors[self._theirs[name]]
+        except TensorsError as error:  # TensorFlow's checksums are verified as tensors are read
+            raise CheckpointError(str(error)) from None
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._theirs)
