@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from safetensors import SafetensorError
 
 from app.gpt2 import names, tensorflow
 from app.gpt2.config import Config, ConfigError, read_config, settle
@@ -65,6 +66,7 @@ def load(path: str | Path) -> Checkpoint:
         _check_tied(tensors, heads, weights)
         _check_vocabulary(tokenizer, config, folder)
     except (
+        CheckpointError,
         ConfigError,
         TensorsError,
         TokenizerError,
@@ -286,9 +288,9 @@ def write_aside(target: Path, write: Callable[[Path], None], force: bool = False
     """Let `write` make a file or folder beside `target`, sync it, and only then name it so."""
     if target.exists() and not force:
         raise CheckpointError(f"{target} is there already; remove it, or say --force.")
-    target.parent.mkdir(parents=True, exist_ok=True)
     aside = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}.tmp")
     try:
+        target.parent.mkdir(parents=True, exist_ok=True)
         write(aside)
         for file in [*(aside.iterdir() if aside.is_dir() else ()), aside]:
             _sync(file)
@@ -300,8 +302,9 @@ def write_aside(target: Path, write: Callable[[Path], None], force: bool = False
         else:
             aside.replace(target)
         _sync(target.parent)
-    except OSError as error:
-        raise CheckpointError(f"{target} could not be written: {error.strerror}.") from None
+    except (OSError, RuntimeError, SafetensorError) as error:  # each library has its own
+        why = getattr(error, "strerror", None) or str(error).split("\n")[0]
+        raise CheckpointError(f"{target} could not be written: {why}.") from None
     finally:
         if aside.is_dir():
             shutil.rmtree(aside, ignore_errors=True)

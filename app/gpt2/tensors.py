@@ -6,6 +6,7 @@ file is judged by its first bytes, not by its ending. Nothing in a file is ever 
 
 import json
 import pickle
+import re
 import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -145,13 +146,15 @@ class Pickle(Tensors):
 
 
 def _refusal(path: Path, message: str) -> str:
-    if "Unsupported global" in message or "Unsupported class" in message:
-        wanted = message.split("GLOBAL ")[-1].split(" ")[0] if "GLOBAL " in message else "code"
+    wanted = re.search(r"GLOBAL ([\w.]+)", message)  # as torch names what it would have to call
+    if wanted is None:
         return (
-            f"{path} is a pickle that wants to run code of its own ({wanted}); "
-            "it was refused and nothing in it ran. Save the model's state_dict instead."
+            f"{path} is a pickle that is cut short or holds more than weights; it was not opened."
         )
-    return f"{path} is a pickle that is cut short or holds more than weights; it was not opened."
+    return (
+        f"{path} is a pickle that wants to run code of its own ({wanted[1]}); "
+        "it was refused and nothing in it ran. Save the model's state_dict instead."
+    )
 
 
 def _state_dict(path: Path, held: Any) -> dict[str, Any]:

@@ -61,7 +61,8 @@ class Tokenizer:
 
     def save(self, folder: Path) -> None:
         """tokenizer.json, and the small file by which transformers knows what to do with it."""
-        self._rust.save(str(folder / "tokenizer.json"))
+        whole = self._rust.to_str(pretty=True)
+        (folder / "tokenizer.json").write_text(whole, encoding="utf-8")
         says = {"tokenizer_class": "PreTrainedTokenizerFast", "clean_up_tokenization_spaces": False}
         if END_OF_TEXT in self.specials:
             says |= {"bos_token": END_OF_TEXT, "eos_token": END_OF_TEXT}

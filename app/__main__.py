@@ -1,0 +1,132 @@
+"""The command line, also installed as `continuo`: words -> one call.
+
+A room is imported by the command that needs it, so `--help` is instant. Every failure is one
+sentence on stderr and a non-zero exit.
+"""
+
+import dataclasses
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from app.gpt2 import Checkpoint
+
+ROOT = Path(__file__).resolve().parent.parent
+MODELS = ROOT / "models"
+
+
+class Sentences(click.Group):
+    """A group whose failures are sentences: our own exceptions are written to be read."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        for stream in (sys.stdout, sys.stderr):
+            stream.reconfigure(encoding="utf-8", errors="backslashreplace")  # whatever the locale
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:
+            raise  # click ends quietly when a pipe closes early
+        except OSError as error:
+            name = f"{error.filename}: " if error.filename else ""
+            raise click.ClickException(f"{name}{error.strerror or error}.") from error
+        except Exception as error:
+            if type(error).__module__.startswith("app."):
+                raise click.ClickException(str(error)) from error
+            raise
+
+
+@click.group(cls=Sentences, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="continuo")
+def main() -> None:
+    """Continuo continues text: serve a GPT-2, write with it, train your own."""
+
+
+# ---- checkpoints: look, list, convert ----
+
+
+@main.command()
+@click.argument("path")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object instead of lines.")
+def inspect(path: str, as_json: bool) -> None:
+    """What PATH (a checkpoint of any kind, or a name in models/) holds."""
+    from app.gpt2 import find, load
+
+    said = _describe(load(find(path, MODELS)))
+    if as_json:
+        click.echo(json.dumps(said, ensure_ascii=False, indent=2))
+        return
+    for name, value in said.items():
+        click.echo(f"{name.replace('_', ' '):>18}  {_short(value)}")
+
+
+def _short(value: Any) -> str:
+    if isinstance(value, (list, tuple)):
+        some = ", ".join(str(item) for item in value[:3])
+        return f"{len(value)}: {some}, ..." if len(value) > 3 else some or "none"
+    return f"{value:,}" if type(value) is int else str(value)
+
+
+def _describe(checkpoint: "Checkpoint") -> dict[str, Any]:
+    config, facts = checkpoint.config, checkpoint.facts
+    said: dict[str, Any] = {
+        "path": str(facts.path),
+        "format": facts.format,
+        "dtype": facts.dtype,
+        "parameters": config.n_parameters,
+    }
+    said |= {k: v for k, v in dataclasses.asdict(config).items() if v is not False}
+    said["vocabulary"] = facts.vocabulary
+    said["special_tokens"] = list(checkpoint.tokenizer.specials)
+    said["ignored"] = list(facts.ignored)
+    said["passed_over"] = list(facts.passed_over)
+    return said
+
+
+@main.command()
+def models() -> None:
+    """What is in models/, with its size and whether it opens."""
+    from app.gpt2 import open_all
+
+    rows = list(open_all(MODELS))
+    for name, opened in rows:
+        if isinstance(opened, Exception):
+            click.echo(f"{name:<24} does not open: {opened}")
+        else:
+            click.echo(
+                f"{name:<24} {opened.config.n_parameters / 1e6:>7,.1f} M  {opened.facts.dtype}"
+            )
+    if not rows:
+        click.echo(f"{MODELS} is empty. `continuo download gpt2` fetches a model.")
+
+
+@main.command()
+@click.argument("source")
+@click.argument("destination", type=click.Path(path_type=Path))
+@click.option(
+    "--format",
+    type=click.Choice(["safetensors", "bin", "legacy-bin"]),
+    default="safetensors",
+    show_default=True,
+    help="legacy-bin: one unprefixed gpt2-pytorch_model.bin, as the tools of 2019 read it.",
+)
+@click.option("--dtype", type=click.Choice(["float32", "float16", "bfloat16"]), help="As stored.")
+@click.option("--force", is_flag=True, help="Replace DESTINATION if it is there.")
+def convert(source: str, destination: Path, format: str, dtype: str | None, force: bool) -> None:
+    """Any checkpoint at SOURCE -> a Hugging Face folder at DESTINATION."""
+    from app.gpt2 import find, load, save, save_legacy
+
+    config, weights, tokenizer, _ = load(find(source, MODELS))
+    if format == "legacy-bin":
+        if destination.suffix != ".bin":
+            destination /= "gpt2-pytorch_model.bin"
+        save_legacy(destination, weights, dtype, force)
+    else:
+        save(destination, config, weights, tokenizer, format, dtype, force)
+    click.echo(f"Wrote {destination}.")
+
+
+if __name__ == "__main__":
+    main(prog_name="continuo")

@@ -1,0 +1,42 @@
+"""models/: which checkpoint a word means, and what stands there."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from app.gpt2.checkpoint import Checkpoint, CheckpointError, load
+
+
+def find(word: str | Path, models: Path) -> Path:
+    """The path that `word` means: a name in `models`, or else a path of its own."""
+    named = models / word
+    if named.exists():
+        return named
+    path = Path(word)
+    # a TensorFlow prefix (model-4000) is no file itself; model-4000.index beside it is
+    if path.exists() or path.with_name(path.name + ".index").exists():
+        return path
+    there = ", ".join(entry.name for entry in entries(models)) or "nothing"
+    raise CheckpointError(
+        f"There is no model {str(word)!r}: no such path, and {models} holds {there}."
+    )
+
+
+def entries(models: Path) -> list[Path]:
+    """What in `models` could be a checkpoint: its folders, and files with a name of weights."""
+    if not models.is_dir():
+        return []
+    weights = (".bin", ".pt", ".pth", ".safetensors")
+    return sorted(
+        entry
+        for entry in models.iterdir()
+        if not entry.name.startswith((".", "__")) and (entry.is_dir() or entry.suffix in weights)
+    )
+
+
+def open_all(models: Path) -> Iterator[tuple[str, Checkpoint | CheckpointError]]:
+    """Each name in `models` with its checkpoint, or with why it does not open."""
+    for entry in entries(models):
+        try:
+            yield entry.name, load(entry)
+        except CheckpointError as error:
+            yield entry.name, error

@@ -1,0 +1,90 @@
+"""Which room may know which: the arrows of the README's picture, read from the imports."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+ROOMS = ("gpt2", "engine", "web", "training")
+MAY_ENTER = {  # besides itself
+    "gpt2": set(),
+    "engine": {"gpt2"},
+    "web": {"engine"},
+    "training": {"gpt2"},
+}
+NEVER_IMPORTED_BY = {  # a file or room -> what it may not even name
+    "app/engine/scheduler.py": {"torch", "openvino", "threading", "time"},
+    "app/engine/cache.py": {"torch", "openvino", "threading", "time"},
+    "app/engine": {"flask"},
+    "app/web": {"torch", "transformers", "openvino", "numpy"},
+}
+FILES = sorted((ROOT / "app").rglob("*.py"))
+
+
+def room(path: Path) -> str | None:
+    part = path.relative_to(ROOT / "app").parts[0]
+    return part if part in ROOMS else None
+
+
+def imports(path: Path) -> list[str]:
+    """Dotted names of every module that `path` imports, inside functions too."""
+    found = []
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module == "app":
+            found += [f"app.{alias.name}" for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: imports are absolute"
+            found.append(node.module or "")
+    return found
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_rooms_know_only_whom_they_may_and_enter_by_the_door(path):
+    here = room(path)
+    for name in imports(path):
+        parts = name.split(".")
+        if parts[0] != "app" or len(parts) == 1:
+            continue
+        if parts[1] not in ROOMS:
+            assert here is None, f"{name} is the hallway's; a room does not know it"
+        elif parts[1] != here:
+            assert here is None or parts[1] in MAY_ENTER[here], f"{here} may not know {parts[1]}"
+            assert len(parts) == 2 or name == "app.training.commands", f"{name} is not a door"
+
+
+@pytest.mark.parametrize("place, names", NEVER_IMPORTED_BY.items(), ids=NEVER_IMPORTED_BY)
+def test_what_may_not_be_named(place, names):
+    for path in FILES:
+        if str(path.relative_to(ROOT)).startswith(place):
+            assert not {name.split(".")[0] for name in imports(path)} & names, path
+
+
+def test_the_environment_is_read_in_settings_only():
+    for path in FILES:
+        reads = "os.environ" in (text := path.read_text(encoding="utf-8")) or "getenv" in text
+        assert not reads or path.name == "settings.py", path
+
+
+@pytest.mark.parametrize(
+    "module, absent",
+    [
+        ("app.web", ["torch", "transformers", "openvino", "numpy"]),
+        ("app.engine", ["torch", "openvino"]),
+        ("app.gpt2", ["torch", "openvino"]),
+        ("app.training", ["torch", "transformers"]),
+    ],
+)
+def test_a_door_opens_without_the_heavy_libraries(module, absent):
+    code = f"import sys, {module}; print([n for n in {absent} if n in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True)
+    assert done.stdout.strip() == b"[]", done.stderr
+
+
+def test_there_is_no_junk_drawer():
+    for path in FILES:
+        assert path.stem not in ("utils", "util", "common", "core", "helpers", "misc"), path
