@@ -35,11 +35,11 @@ def imports(path: Path) -> list[str]:
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             found += [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom) and node.module == "app":
+        elif isinstance(node, ast.ImportFrom) and node.module == "app" and node.level == 0:
             found += [f"app.{alias.name}" for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f"{path}: imports are absolute"
-            found.append(node.module or "")
+            package = path.relative_to(ROOT).parts[: -node.level]  # () for an absolute import
+            found.append(".".join([*(package if node.level else ()), node.module or ""]).strip("."))
     return found
 
 
