@@ -7,6 +7,7 @@ sentence on stderr and a non-zero exit.
 import dataclasses
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -126,6 +127,67 @@ def convert(source: str, destination: Path, format: str, dtype: str | None, forc
     else:
         save(destination, config, weights, tokenizer, format, dtype, force)
     click.echo(f"Wrote {destination}.")
+
+
+# ---- writing in the terminal ----
+
+TERMINAL = (  # the parameters that a person types; scripts have all of them over REST
+    "max_tokens", "min_tokens", "temperature", "top_k", "top_p", "min_p", "typical_p",
+    "repetition_penalty", "presence_penalty", "frequency_penalty", "seed", "n", "ignore_eos",
+)  # fmt: skip
+CLICK_TYPES = {"int": int, "float": float, "bool": bool}
+
+
+def parameter_options(command: Callable) -> Callable:
+    """An option for each row of PARAMETERS that a person types; the engine checks the bounds."""
+    from app.engine import PARAMETERS
+
+    for row in reversed([row for row in PARAMETERS if row.name in TERMINAL]):
+        kind = CLICK_TYPES[row.type.split(" ")[0]]
+        words = ["-n"] if row.name == "n" else [f"--{row.name.replace('_', '-')}"]
+        shown = row.help if row.default is None else f"{row.help}  [default: {row.default}]"
+        option = click.option(*words, row.name, type=kind, is_flag=kind is bool or None, help=shown)
+        command = option(command)
+    return command
+
+
+@main.command()
+@click.argument("prompts", nargs=-1)
+@click.option("-m", "--model", help="A name in models/ or a path; without it, what serve serves.")
+@click.option("--file", type=click.File(encoding="utf-8"), help="A prompt from a file, or -.")
+@click.option("--interactive", is_flag=True, help="Write in turns; the text is kept as it grows.")
+@click.option("--include-prompt/--no-include-prompt", default=True, show_default=True)
+@click.option(
+    "--stop", "--truncate", "stop", multiple=True, help="Text to end at; may be given again."
+)
+@click.option("--beams", type=click.IntRange(2, 64), help="Beam search of this width instead.")
+@click.option("--json", "as_json", is_flag=True, help="A JSON object a line for each continuation.")
+@parameter_options
+def generate(prompts, model, file, interactive, include_prompt, stop, beams, as_json, **given):
+    """Continue each of PROMPTS, or nothing at all, and stream it here."""
+    from app import terminal
+    from app.engine import make_params
+    from app.gpt2 import find
+
+    given = {name: value for name, value in given.items() if value is not None}
+    params = make_params(given | {"stop": list(stop)})
+    texts = [*prompts, *([file.read()] if file else [])] or [""]
+    path = find(model, MODELS)
+    if beams is not None:
+        from app.gpt2 import load, search_beams
+
+        checkpoint = load(path)
+        for text in texts:
+            ids = checkpoint.tokenizer.encode(text)
+            found = search_beams(checkpoint, ids, beams, params.max_tokens)
+            terminal.say(text if include_prompt else "")
+            terminal.say(checkpoint.tokenizer.decode(found) + "\n", terminal.MACHINE)
+        return
+    with terminal.open_engine(path) as engine:
+        if interactive:
+            terminal.interact(engine, params, terminal.read_lines())
+        else:
+            terminal.write_all(engine, texts, params, include_prompt, as_json)
 
 
 if __name__ == "__main__":

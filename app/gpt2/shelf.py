@@ -5,9 +5,17 @@ from pathlib import Path
 
 from app.gpt2.checkpoint import Checkpoint, CheckpointError, load
 
+TUTORIALS = "gpt2-pytorch_model.bin"  # where the tutorials tell people to put their model
+STARTER = "starter"
 
-def find(word: str | Path, models: Path) -> Path:
-    """The path that `word` means: a name in `models`, or else a path of its own."""
+
+def find(word: str | Path | None, models: Path) -> Path:
+    """The path that `word` means: a name in `models`, or else a path of its own.
+
+    None means the tutorials' file if somebody put it there, else the starter.
+    """
+    if word is None:
+        word = TUTORIALS if (models / TUTORIALS).is_file() else STARTER
     named = models / word
     if named.exists():
         return named

@@ -1,0 +1,229 @@
+"""How `continuo generate` looks in a terminal: text as it comes, the machine's in colour.
+
+Knows an engine's events and nothing of how they are made. Notes go to stderr, so that what is piped
+on is the text alone.
+"""
+
+import contextlib
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import click
+
+from app.engine import (
+    AnyEngine,
+    Completion,
+    Ended,
+    EngineError,
+    EngineOptions,
+    Failed,
+    Finished,
+    InvalidParams,
+    Params,
+    Slid,
+    Started,
+    Token,
+)
+
+MACHINE = "red"  # as on the page
+
+
+class GenerationFailed(EngineError):
+    """The engine gave up in the middle of a text; the sentence says why."""
+
+
+@contextlib.contextmanager
+def open_engine(path: Path) -> Iterator[AnyEngine]:
+    from app.engine import Engine
+
+    engine = Engine(EngineOptions(models={path.name: str(path)}))
+    try:
+        yield engine
+    finally:
+        engine.close()
+
+
+# ---- prompts given on the command line ----
+
+
+def write_all(
+    engine: AnyEngine, texts: Sequence[str], params: Params, include_prompt: bool, as_json: bool
+) -> None:
+    """Every prompt's continuations, in order. All run at once; what is shown first is streamed."""
+    completions = [engine.submit(text, params) for text in texts]
+    is_single = len(texts) * params.n == 1
+    for text, completion in zip(texts, completions, strict=True):
+        if as_json:
+            write_json(text, completion)
+            continue
+        shown = text if include_prompt else ""
+        ends = stream(completion, shown, "" if is_single else RULE)
+        if not is_single or sys.stdout.isatty():
+            click.echo("" if ends.endswith("\n") else "\n", nl=False)
+
+
+RULE = "=" * 20 + "\n"  # between several texts, as the old tools put it
+
+
+def stream(completion: Completion, prompt: str, rule: str) -> str:
+    """Write the first choice as it comes and the others after it; what was written last."""
+    texts: dict[int, list[str]] = {}
+    say(prompt)
+    with completion:
+        for event in completion:
+            note(event)
+            if isinstance(event, Token | Ended) and event.text:
+                texts.setdefault(event.choice, []).append(event.text)
+                if event.choice == 0:
+                    say(event.text, MACHINE)
+    last = "".join(texts.pop(0, []))
+    for choice in sorted(texts):
+        say(("" if last.endswith("\n") else "\n") + rule + prompt)
+        last = "".join(texts[choice])
+        say(last, MACHINE)
+    if rule:
+        say(("" if last.endswith("\n") else "\n") + rule)
+    return rule or last
+
+
+def write_json(prompt: str, completion: Completion) -> None:
+    """A line for each continuation, with what it takes to have it again."""
+    rows: dict[int, dict] = {}
+    with completion:
+        for event in completion:
+            note(event)
+            if isinstance(event, Started):
+                rows = {
+                    i: {"prompt": prompt, "text": "", "seed": seed, "tokens": 0}
+                    for i, seed in enumerate(event.seeds)
+                }
+            elif isinstance(event, Token | Ended):
+                row = rows[event.choice]
+                row["text"] += event.text
+                if isinstance(event, Token):
+                    row["tokens"] += 1
+                else:
+                    row |= {"finish_reason": event.reason, "stop": event.stop}
+            elif isinstance(event, Finished):
+                for row in rows.values():
+                    click.echo(json.dumps(row, ensure_ascii=False))
+
+
+def say(text: str, colour: str | None = None) -> None:
+    """Click drops colours where stdout is no terminal; NO_COLOR is for us to see to."""
+    click.secho(text, fg=colour, nl=False)
+    sys.stdout.flush()
+
+
+def note(event: object) -> None:
+    """What a reader should know besides the text."""
+    if isinstance(event, Failed):
+        raise GenerationFailed(event.message)
+    if isinstance(event, Started) and event.truncated:
+        click.echo(
+            f"The prompt is longer than the window: its first {event.dropped_tokens} tokens "
+            "were cut off.",
+            err=True,
+        )
+    if isinstance(event, Slid):
+        click.echo(f"(the window moved on by {event.dropped_tokens} tokens)", err=True)
+
+
+# ---- the interactive prompt ----
+
+HELP = """Type text and press Enter: the machine goes on from the whole text so far.
+An empty line goes on without more words of yours.
+  /retry      another continuation from the same place
+  /undo       take back the last words and their continuation
+  /text       show the whole text       /save FILE  keep it
+  /new        begin a new text          /quit       leave (so do Ctrl-D and Ctrl-C)
+Ctrl-C while it writes stops it; what it wrote stays."""
+
+
+Turns = list[tuple[str, str]]  # what the writer added, and what the machine went on with
+
+
+def interact(engine: AnyEngine, params: Params, lines: Iterator[str]) -> None:
+    """Read lines, continue the text, again and again; the text so far is kept until /new."""
+    turns: Turns = []
+    click.echo(HELP, err=True)
+    for line in lines:
+        command, _, rest = line.strip().partition(" ")
+        match command:
+            case "/quit":
+                return
+            case "/help":
+                click.echo(HELP, err=True)
+            case "/new":
+                turns.clear()
+            case "/text":
+                show(turns)
+            case "/save":
+                save(turns, rest)
+            case "/undo" if turns:
+                turns.pop()
+                show(turns)
+            case "/retry" if turns:
+                go_on(engine, params, turns, turns.pop()[0])
+            case "/undo" | "/retry":
+                click.echo("There is nothing yet.", err=True)
+            case _ if command.startswith("/"):
+                click.echo(f"There is no {command}; /help shows what there is.", err=True)
+            case _:
+                go_on(engine, params, turns, line)
+
+
+def go_on(engine: AnyEngine, params: Params, turns: Turns, words: str) -> None:
+    """Add the writer's words and a continuation; stopped half-way or failed, the part is kept."""
+    written: list[str] = []
+    try:
+        with engine.submit(whole(turns) + words, params) as completion:
+            for event in completion:
+                note(event)
+                if isinstance(event, Token | Ended) and event.text:
+                    written.append(event.text)
+                    say(event.text, MACHINE)
+    except KeyboardInterrupt:
+        pass  # the writer has seen enough of it
+    except (EngineError, InvalidParams) as error:
+        click.echo(str(error), err=True)
+    click.echo()
+    turns.append((words, "".join(written)))
+
+
+def whole(turns: Turns) -> str:
+    return "".join(words + continuation for words, continuation in turns)
+
+
+def show(turns: Turns) -> None:
+    for words, continuation in turns:
+        say(words)
+        say(continuation, MACHINE)
+    click.echo()
+
+
+def save(turns: Turns, name: str) -> None:
+    if not name:
+        click.echo("Name a file: /save story.txt", err=True)
+        return
+    try:
+        with open(name, "x", encoding="utf-8") as file:
+            file.write(whole(turns))
+    except FileExistsError:
+        click.echo(f"{name} is there already; choose another name.", err=True)
+    except OSError as error:
+        click.echo(f"{name}: {error.strerror}.", err=True)
+    else:
+        click.echo(f"Saved {name}.", err=True)
+
+
+def read_lines() -> Iterator[str]:
+    """What a person types, line by line, until Ctrl-D or Ctrl-C."""
+    while True:
+        try:
+            yield input("> " if sys.stdin.isatty() else "")
+        except (EOFError, KeyboardInterrupt):
+            click.echo()
+            return
