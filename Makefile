@@ -11,12 +11,12 @@ BIN = $(VENV)/bin
 PIP = $(BIN)/python -m pip install --disable-pip-version-check --quiet $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX))
 TEST = $(BIN)/python -m pytest
 
-.PHONY: serve test lint format training bench soak screenshots clean
+.PHONY: serve test lint format training bench soak browser
 
 serve: $(VENV)/serving models/starter/config.json
 	@$(BIN)/python -m app serve $(MODEL) --port $(PORT)
 
-test: $(VENV)/dev
+test: $(VENV)/dev $(VENV)/clients browser
 	@$(TEST)
 
 lint: $(VENV)/dev
@@ -29,6 +29,13 @@ format: $(VENV)/dev
 	@$(BIN)/ruff format .
 
 training: $(VENV)/training
+
+# long ones: 5,000 requests, fifty kills; and speed, on a machine with nothing else to do
+soak: $(VENV)/dev
+	@$(TEST) -m soak --timeout 3600
+
+bench: $(VENV)/dev
+	@$(BIN)/python -m tests.benchmarks
 
 # ---- set-up: one stamp per requirements file, renewed when the file changes ----
 
@@ -55,3 +62,17 @@ $(VENV)/dev: requirements-dev.txt $(VENV)/training
 	@echo "Installing what the tests need ..."
 	@$(PIP) -r requirements-dev.txt
 	@touch $@
+
+$(VENV)/clients: requirements-clients.txt | $(VENV)/dev
+	@echo "Installing the clients that the tests drive, in $(VENV)-clients ..."
+	@$(BIN)/python -m venv $(VENV)-clients
+	@$(VENV)-clients/bin/python -m pip install --disable-pip-version-check --quiet $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX)) -r requirements-clients.txt
+	@touch $@
+
+# A browser for the tests: the one that is here, Debian's, or playwright's own.
+browser: $(VENV)/dev
+	@command -v chromium >/dev/null || ls $(HOME)/.cache/ms-playwright/chromium* >/dev/null 2>&1 || \
+		{ echo "Installing Chromium for the browser tests ..."; \
+		if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; \
+		then apt-get update -qq && apt-get install -y -qq chromium fonts-noto-cjk >/dev/null; \
+		else $(BIN)/playwright install chromium; fi; }
