@@ -1,1 +1,71 @@
 """Continuo continues text."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from flask import Flask
+
+    from app.engine import AnyEngine, EngineOptions
+    from app.settings import Settings
+
+MODELS = Path(__file__).resolve().parent.parent / "models"
+LEGACY = "gpt2-pytorch_model.bin"  # where the tutorials of 2019 put what they trained
+WEIGHTS = (".bin", ".pt", ".pth", ".safetensors")
+
+
+def create_app(settings: "Settings | None" = None, engine: "AnyEngine | None" = None) -> "Flask":
+    """Where web and engine meet. Without an engine it starts or joins the server's own."""
+    from app.settings import read_settings
+    from app.web import make_app
+
+    if settings is None:
+        settings = read_settings()
+    if engine is None:
+        from app.engine import connect
+
+        engine = connect(engine_options(settings))
+    return make_app(settings, engine)
+
+
+def engine_options(settings: "Settings") -> "EngineOptions":
+    from app.engine import EngineOptions
+
+    return EngineOptions(
+        models=find_models(settings.models),
+        backend=settings.backend,
+        precision=settings.precision,
+        threads=settings.threads,
+        cache_bytes=settings.cache_mb * 2**20,
+        max_running=settings.max_running,
+        max_queue=settings.max_queue,
+        max_wait=settings.max_wait,
+        max_time=settings.max_time,
+        compiled=settings.cache,
+    )
+
+
+def find_models(words: Sequence[str]) -> dict[str, str]:
+    """Names to serve by -> absolute paths. A word is a name in models/ or a path of its own."""
+    from app.settings import SettingsError
+
+    if not words:
+        words = [LEGACY if (MODELS / LEGACY).exists() else "starter"]
+    found: dict[str, str] = {}
+    for word in words:
+        path = next((p for p in (MODELS / word, Path(word)) if _is_there(p)), None)
+        if path is None:
+            raise SettingsError(
+                f"CONTINUO_MODELS: there is no {word!r}, neither in {MODELS} nor as a path."
+            )
+        name = path.stem if path.suffix in WEIGHTS else path.resolve().name
+        if name in found:
+            raise SettingsError(f"CONTINUO_MODELS: two models are called {name!r}; rename one.")
+        found[name] = str(path.resolve())
+    return found
+
+
+def _is_there(path: Path) -> bool:
+    # a TensorFlow prefix (model-4000) is no file itself; model-4000.index beside it is
+    return path.exists() or path.with_name(path.name + ".index").exists()

@@ -1,1 +1,19 @@
 """HTTP in, HTTP out. Knows no tensor, imports no torch."""
+
+from typing import TYPE_CHECKING, Any
+
+from .options import Count, Seconds, WebOptions
+
+if TYPE_CHECKING:
+    from .wsgi import make_app
+
+__all__ = ["Count", "Seconds", "WebOptions", "make_app"]
+
+
+def __getattr__(name: str) -> Any:
+    """make_app is looked up when asked for: it brings Flask, which settings do without."""
+    if name == "make_app":
+        from .wsgi import make_app
+
+        return make_app
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

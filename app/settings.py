@@ -1,0 +1,133 @@
+"""Every setting, once: what `continuo serve --help` shows and what CONTINUO_* may say.
+
+The only reader of the environment. A bad value is a SettingsError that
+names its variable.
+"""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, NamedTuple, get_args, get_type_hints
+
+import msgspec
+from msgspec import Meta
+
+from app.web import Count, Seconds, WebOptions
+
+PREFIX = "CONTINUO_"
+
+
+class SettingsError(ValueError):
+    """A setting that cannot be, in one sentence that names it."""
+
+
+class Settings(WebOptions, frozen=True, kw_only=True):
+    """What web needs to know it says itself, in WebOptions; these are the rest."""
+
+    models: Annotated[
+        tuple[str, ...],
+        Meta(description="Names in models/ or paths, the default first; none: what is there."),
+    ] = ()
+    host: Annotated[str, Meta(description="Address to listen on.")] = "127.0.0.1"
+    port: Annotated[int, Meta(ge=0, le=65535, description="Port; 0 takes a free one.")] = 8000
+    workers: Annotated[Count, Meta(description="Web processes; one model is shared by all.")] = 1
+    # ---- the engine
+    backend: Annotated[
+        Literal["auto", "openvino", "torch"], Meta(description="What does the arithmetic.")
+    ] = "auto"
+    precision: Annotated[
+        Literal["auto", "float32", "bfloat16", "int8"],
+        Meta(description="Of the weights; auto: bfloat16 on a GPU, else int8."),
+    ] = "auto"
+    threads: Annotated[
+        Count | None, Meta(description="Threads of arithmetic; unset: the machine's cores.")
+    ] = None
+    cache_mb: Annotated[
+        Count, Meta(description="Memory for what the model has read, in MiB, all models.")
+    ] = 512
+    max_running: Annotated[Count, Meta(description="Continuations at a time in one model.")] = 64
+    max_queue: Annotated[Count, Meta(description="Requests that may wait for one model.")] = 64
+    max_wait: Annotated[
+        Seconds, Meta(description="Seconds; a request that would wait longer is sent away.")
+    ] = 60.0
+    max_time: Annotated[Seconds, Meta(description="Seconds a request may take at most.")] = 600.0
+    cache: Annotated[
+        str | None, Meta(description="Folder for compiled graphs; unset: the user's cache.")
+    ] = None
+
+
+class Setting(NamedTuple):
+    """One row of the table above, as data."""
+
+    name: str
+    variable: str
+    type: Any
+    default: Any
+    help: str
+
+
+def _read_table() -> tuple[Setting, ...]:
+    rows = []
+    hints, plain = get_type_hints(Settings, include_extras=True), get_type_hints(Settings)
+    for field in msgspec.structs.fields(Settings):
+        help = next(m.description for m in get_args(hints[field.name]) if _describes(m))
+        variable = PREFIX + field.name.upper()
+        rows.append(Setting(field.name, variable, plain[field.name], field.default, help))
+    return tuple(rows)
+
+
+def _describes(meta: object) -> bool:
+    return isinstance(meta, Meta) and meta.description is not None
+
+
+SETTINGS = _read_table()
+
+
+def read_settings(
+    given: Mapping[str, Any] | None = None, environ: Mapping[str, str] | None = None
+) -> Settings:
+    """What the command line gave, else what CONTINUO_* says, else the defaults."""
+    environ = os.environ if environ is None else environ
+    given = {} if given is None else given
+    values = {}
+    for row in SETTINGS:
+        said, name = given.get(row.name), "--" + row.name.replace("_", "-")
+        if said is None and row.variable in environ:
+            said, name = environ[row.variable], row.variable
+        if said is not None:
+            values[row.name] = _convert(row, name, said)
+    return _with_keys_from_file(Settings(**values))
+
+
+def _convert(row: Setting, name: str, said: Any) -> Any:
+    if row.type == tuple[str, ...] and isinstance(said, str):
+        said = tuple(part.strip() for part in said.split(",") if part.strip())
+    try:
+        whole = msgspec.convert({row.name: said}, Settings, strict=False)
+    except msgspec.ValidationError as error:
+        reason = str(error).split(" - at ")[0].replace("`", "")
+        raise SettingsError(f"{name} is {said!r}: {reason}. ({row.help})") from None
+    return getattr(whole, row.name)
+
+
+def _with_keys_from_file(settings: Settings) -> Settings:
+    if settings.api_key_file is None:
+        return settings
+    try:
+        text = Path(settings.api_key_file).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{PREFIX}API_KEY_FILE cannot be read: {error}.") from None
+    keys = tuple(line.strip() for line in text.splitlines() if line.strip())
+    if not keys:
+        raise SettingsError(f"{PREFIX}API_KEY_FILE: {settings.api_key_file} holds no key.")
+    return msgspec.structs.replace(settings, api_keys=settings.api_keys + keys)
+
+
+def as_environment(given: Mapping[str, Any]) -> dict[str, str]:
+    """The environment of a process that reads these settings, as the command line gave them."""
+    said = {
+        row.variable: ",".join(value) if isinstance(value, tuple) else str(value)
+        for row in SETTINGS
+        if (value := given.get(row.name)) is not None
+    }
+    return dict(os.environ) | said

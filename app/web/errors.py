@@ -1,0 +1,172 @@
+"""Every failure -> one sentence, the field, the status; in the shape of the route's dialect.
+
+A Problem is raised anywhere in a request. A dialect registers how its routes say one:
+
+    errors.speaks("/v1", render)             # by the path's beginning; the longest wins
+    g.render_problem = render                # or for this request alone
+    render(problem) -> anything JSON can say
+"""
+
+import logging
+import math
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+from flask import Flask, Response, current_app, g, render_template, request
+from werkzeug.exceptions import HTTPException
+
+from app.engine import (
+    PARAMETERS,
+    EngineBusy,
+    EngineError,
+    EngineStopped,
+    Failed,
+    InvalidParams,
+    UnknownModel,
+)
+
+log = logging.getLogger(__name__)
+
+RETRY_S = 2.0  # when nobody knows better: an engine starts again within seconds
+
+
+class Problem(Exception):
+    """Why a request is not answered. `type` is a word for programs, the message is for people."""
+
+    def __init__(self, status: int, type: str, message: str, **details: Any) -> None:
+        super().__init__(message)
+        self.status = status
+        self.type = type
+        self.message = message
+        self.field: str | None = details.pop("field", None)
+        self.retry_after: float | None = details.pop("retry_after", None)  # seconds
+        self.details = details  # value, allowed, did_you_mean, ahead: whatever there is to know
+
+
+Render = Callable[[Problem], Any]
+
+
+class ReaderGone(Exception):
+    """Nobody is there to answer any more."""
+
+
+def bad_value(field: str, message: str, **details: Any) -> Problem:
+    return Problem(422, "invalid_value", message, field=field, **details)
+
+
+def invalid_params(error: InvalidParams, value: Any = None) -> Problem:
+    details: dict[str, Any] = {} if value is None else {"value": f"{value!r:.80}"}
+    for row in PARAMETERS:
+        if row.name == error.field and row.low is not None:
+            details |= {"low": row.low, "high": row.high}
+    return bad_value(error.field, str(error), **details)
+
+
+def unreadable(message: str, **details: Any) -> Problem:
+    return Problem(400, "unreadable_body", message, **details)
+
+
+def engine_problem(error: EngineError) -> Problem:
+    """What `engine.submit` and its like raise."""
+    if isinstance(error, UnknownModel):
+        return Problem(404, "unknown_model", str(error), field="model")
+    if isinstance(error, EngineBusy):
+        return Problem(
+            429, "overloaded", str(error), retry_after=error.retry_after, ahead=error.ahead
+        )
+    kind = "unavailable" if isinstance(error, EngineStopped) else "engine_error"
+    return Problem(503, kind, str(error), retry_after=RETRY_S)
+
+
+def failed(event: Failed) -> Problem:
+    """What befell a request that was already running."""
+    status = 503 if event.kind == "engine_stopped" else 500
+    return Problem(status, event.kind, event.message, retry_after=event.retry_after)
+
+
+def native(problem: Problem) -> dict[str, Any]:
+    said: dict[str, Any] = {"type": problem.type, "message": problem.message}
+    if problem.field is not None:
+        said["field"] = problem.field
+    if problem.retry_after is not None:
+        said["retry_after_ms"] = round(problem.retry_after * 1000)
+    return {"error": said | problem.details | {"request_id": g.get("request_id")}}
+
+
+def speaks(app: Flask, prefix: str, render: Render) -> None:
+    """Problems on paths that begin so are said so."""
+    app.extensions.setdefault("continuo.shapes", {})[prefix] = render
+
+
+def _render() -> Render:
+    if "render_problem" in g:
+        return g.render_problem
+    shapes: dict[str, Render] = current_app.extensions.get("continuo.shapes", {})
+    path = request.path
+    fits = [p for p in shapes if path == p or path.startswith(p.rstrip("/") + "/")]
+    return shapes[max(fits, key=len)] if fits else native
+
+
+def answer(problem: Problem) -> Response:
+    """The HTTP answer, with the headers that clients wait by."""
+    if g.get("wants_html", False):
+        response = Response(render_template("error.html", problem=problem), mimetype="text/html")
+    else:
+        response = Response(msgspec.json.encode(_render()(problem)), mimetype="application/json")
+    response.status_code = problem.status
+    if problem.retry_after is not None:
+        response.headers["Retry-After"] = str(max(1, math.ceil(problem.retry_after)))
+        response.headers["retry-after-ms"] = str(round(problem.retry_after * 1000))
+    elif 400 <= problem.status < 500 and problem.status != 429:
+        response.headers["x-should-retry"] = "false"
+    if problem.status == 401:
+        response.headers["WWW-Authenticate"] = "Bearer"
+    g.problem = problem
+    return response
+
+
+def register(app: Flask) -> None:
+    app.register_error_handler(Problem, answer)
+    app.register_error_handler(EngineError, lambda error: answer(engine_problem(error)))
+    app.register_error_handler(InvalidParams, lambda error: answer(invalid_params(error)))
+    app.register_error_handler(ReaderGone, lambda _: Response(status=499))
+    app.register_error_handler(HTTPException, _http)
+    app.register_error_handler(Exception, _unexpected)
+
+
+_SENTENCES = {
+    404: ("not_found", "There is nothing at {path}; /docs lists what there is."),
+    405: ("wrong_method", "{path} does not take {method}; it takes {allowed}."),
+    413: ("too_large", "The body is larger than max_body allows: {max_body} bytes."),
+}
+
+
+def _http(error: HTTPException) -> Response:
+    """What Flask itself finds: a route that is not there, a body too large."""
+    status = error.code or 500
+    if status < 400:  # a redirect is not a failure
+        return Response(error.get_body(), status, error.get_headers())
+    kind, sentence = _SENTENCES.get(status, ("refused", "{description}"))
+    message = sentence.format(
+        path=request.path,
+        method=request.method,
+        allowed=", ".join(getattr(error, "valid_methods", None) or ()),
+        max_body=current_app.config["MAX_CONTENT_LENGTH"],
+        description=error.description,
+    )
+    response = answer(Problem(status, kind, message))
+    if status == 405:
+        response.headers["Allow"] = ", ".join(getattr(error, "valid_methods", None) or ())
+    return response
+
+
+def _unexpected(error: Exception) -> Response:
+    log.exception("request %s failed", g.get("request_id"))
+    return answer(
+        Problem(
+            500,
+            "internal_error",
+            f"Something broke here; the log knows more under {g.get('request_id')}.",
+        )
+    )

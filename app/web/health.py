@@ -1,0 +1,45 @@
+"""Whether the server lives, and whether it is ready: for supervisors, proxies and dashboards."""
+
+import msgspec
+from flask import Blueprint, Response, g
+
+from .errors import RETRY_S, Problem
+from .service import service
+
+health = Blueprint("health", __name__)
+
+
+def _ok() -> Response:
+    return Response(msgspec.json.encode({"status": "ok"}), content_type="application/json")
+
+
+@health.get("/livez")
+def livez() -> Response:
+    """This process answers."""
+    return _ok()
+
+
+@health.get("/readyz")
+def readyz() -> Response:
+    """The model is loaded and requests are welcome."""
+    reason = service().why_not_ready()
+    if reason is not None:
+        raise Problem(503, "unavailable", reason, retry_after=RETRY_S)
+    return _ok()
+
+
+@health.get("/health")
+def healthy() -> Response:
+    """The same as /readyz, in the words llama.cpp's clients look for."""
+    g.render_problem = lambda problem: {
+        "error": {"code": problem.status, "message": problem.message, "type": "unavailable_error"}
+    }
+    return readyz()
+
+
+@health.get("/metrics")
+def metrics() -> Response:
+    """Counters for Prometheus, right across workers."""
+    return Response(
+        service().metrics.text(), content_type="text/plain; version=0.0.4; charset=utf-8"
+    )

@@ -1,0 +1,94 @@
+"""Prometheus: what readers felt, counted in each web worker; how the engine stands, asked of it.
+
+Several workers add up when PROMETHEUS_MULTIPROC_DIR names a folder they share, as prometheus_client
+has it; deployment/gunicorn.conf.py makes one.
+"""
+
+from collections.abc import Iterator
+
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Histogram,
+    generate_latest,
+    multiprocess,
+    values,
+)
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from app.engine import AnyEngine, EngineError
+
+LATENCIES = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)  # seconds
+GAPS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5)  # seconds
+
+
+class Metrics:
+    def __init__(self, engine: AnyEngine) -> None:
+        self._engine = engine
+        self._registry = CollectorRegistry()
+        self.responses = self._counter("responses", "Answers by status.", "status")
+        self.rejected = self._counter("rejected", "Requests not taken, by reason.", "reason")
+        self.cancelled = self._counter(
+            "cancelled", "Completions ended early: in which phase, and by what.", "phase", "by"
+        )
+        self.wasted = self._counter("tokens_wasted", "Tokens made that no reader took.")
+        self.first_token = self._seconds("time_to_first_token", "From request to token.", LATENCIES)
+        self.gap = self._seconds("inter_token_latency", "Between two tokens.", GAPS)
+        self.whole = self._seconds("e2e_request_latency", "From request to last token.", LATENCIES)
+        self.queued = self._seconds("request_queue_time", "Waiting for a turn.", LATENCIES)
+
+    def _counter(self, name: str, help: str, *labels: str) -> Counter:
+        return Counter(f"continuo_{name}", help, labels, registry=self._registry)
+
+    def _seconds(self, name: str, help: str, buckets: tuple[float, ...]) -> Histogram:
+        return Histogram(f"continuo_{name}_seconds", help, buckets=buckets, registry=self._registry)
+
+    def text(self) -> bytes:
+        whole = CollectorRegistry()
+        whole.register(_EngineCollector(self._engine))
+        if getattr(values.ValueClass, "_multiprocess", False):
+            multiprocess.MultiProcessCollector(whole)
+            return generate_latest(whole)
+        return generate_latest(self._registry) + generate_latest(whole)
+
+
+class _EngineCollector(Collector):
+    """The engine is one for all workers, so its own numbers need no adding up."""
+
+    def __init__(self, engine: AnyEngine) -> None:
+        self._engine = engine
+
+    def describe(self) -> list[Metric]:
+        return []  # so that registering does not ask the engine
+
+    def collect(self) -> Iterator[Metric]:
+        try:
+            stats = self._engine.stats()
+        except EngineError:
+            yield _gauge("ready", "1 when the engine answers.", 0)
+            return
+        yield _gauge("ready", "1 when the engine answers.", 1)
+        yield _gauge("num_requests_waiting", "Requests in the queue.", stats.waiting)
+        yield _gauge("num_requests_running", "Continuations being written.", stats.running)
+        yield _gauge("cache_pages", "Pages of cache there are.", stats.pages)
+        yield _gauge("cache_pages_used", "Pages held by what runs.", stats.pages_used)
+        outcomes = CounterMetricFamily(
+            "continuo_requests", "Requests by how they ended.", labels=["outcome"]
+        )
+        for outcome, count in stats.outcomes.items():
+            outcomes.add_metric([outcome], count)
+        yield outcomes
+        yield _counter("prompt_tokens", "Tokens of prompts read.", stats.prompt_tokens)
+        yield _counter("prompt_tokens_cached", "Of these, not computed.", stats.cached_tokens)
+        yield _counter("generation_tokens", "Tokens written.", stats.completion_tokens)
+        yield _counter("turns", "Turns of the engine.", stats.turns)
+        yield _counter("busy_seconds", "Seconds spent in turns.", stats.busy_s)
+
+
+def _gauge(name: str, help: str, value: float) -> Metric:
+    return GaugeMetricFamily(f"continuo_{name}", help, value)
+
+
+def _counter(name: str, help: str, value: float) -> Metric:
+    return CounterMetricFamily(f"continuo_{name}", help, value)

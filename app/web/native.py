@@ -1,0 +1,179 @@
+"""The native API: POST /generate in all its formats, and what goes with it."""
+
+from typing import Any
+
+from flask import Blueprint, Response, g, request, stream_template
+
+from app.engine import PARAMETERS
+
+from . import formats, schema, streaming
+from .errors import Problem, bad_value
+from .positions import utf16_length
+from .service import service
+
+native = Blueprint("native", __name__)
+
+JSON, SSE, NDJSON = "application/json", "text/event-stream", "application/x-ndjson"
+TEXT, HTML = "text/plain", "text/html"
+
+
+def reply(value: Any, status: int = 200) -> Response:
+    return Response(formats.encode(value), status, content_type=JSON)
+
+
+def read_fields() -> dict[str, Any]:
+    return schema.read_fields(request, service().options.patience)
+
+
+# ---- continue
+
+
+@native.post("/generate")
+def generate() -> Response:
+    """Continue a text."""
+    format = _format()
+    g.wants_html = format == HTML
+    asked = schema.asked(read_fields(), service().options)
+    if asked.stream and format == JSON:
+        format = SSE
+    if format != JSON:
+        return _stream(asked, format)
+    runs = streaming.collect_all(asked.prompts, asked.params, asked.model)
+    results = [formats.reply(run, asked.include_prompt or False) for run in runs]
+    return reply({"results": results} if asked.is_list else results[0])
+
+
+def _format() -> str:
+    return request.accept_mimetypes.best_match([JSON, SSE, NDJSON, TEXT, HTML], default=JSON)
+
+
+def _stream(asked: schema.Asked, format: str) -> Response:
+    if asked.is_list:
+        raise bad_value("prompt", "A list of prompts is answered as JSON; stream them one by one.")
+    if asked.params.n > 1 and format in (TEXT, HTML):
+        raise bad_value(
+            "n", f"{format} carries one continuation; n must be 1.", value=asked.params.n
+        )
+    run = streaming.start(asked.prompts[0], asked.params, asked.model)
+    content_type = f"{format}; charset=utf-8"
+    if format == SSE:
+        return streaming.respond(run, formats.sse(run), content_type)
+    if format == NDJSON:
+        return streaming.respond(run, formats.ndjson(run), content_type)
+    if format == TEXT:
+        color = request.args.get("color") in ("1", "true")
+        with_prompt = color if asked.include_prompt is None else asked.include_prompt
+        return streaming.respond(run, formats.plain(run, with_prompt, color), content_type)
+    page = stream_template("continuation.html", run=run, pieces=formats.texts(run))
+    return streaming.respond(run, page, content_type)
+
+
+@native.delete("/generate/<id>")
+def cancel(id: str) -> Response:
+    """End a continuation by the id its start event gave, whichever worker runs it."""
+    if not service().engine.cancel(id):
+        raise Problem(404, "not_found", "Nothing of that id is running.", field="id")
+    return reply({"id": id, "cancelled": True})
+
+
+# ---- measure
+
+
+@native.post("/score")
+def score() -> Response:
+    """How likely the model finds one text, or several, after a prompt."""
+    fields = read_fields()
+    schema.refuse_unknown(fields, ("prompt", "text", "continuations", "top", "model"))
+    texts = _texts_to_score(fields)
+    top = schema.take(fields, "top", int, 0)
+    if not 0 <= top <= MAX_TOP:
+        raise bad_value("top", f"top must be from 0 to {MAX_TOP}; got {top}.", low=0, high=MAX_TOP)
+    prompt = _bounded("prompt", schema.take(fields, "prompt", str, ""))
+    model = schema.take(fields, "model", str, None)
+    scored = service().engine.score(prompt, texts, top, model)
+    return reply(
+        {"results": [formats.score_entry(s, t) for s, t in zip(scored, texts, strict=True)]}
+    )
+
+
+MAX_TOP = next(int(row.high or 0) for row in PARAMETERS if row.name == "logprobs")
+
+
+def _texts_to_score(fields: dict[str, Any]) -> list[str]:
+    if ("text" in fields) == ("continuations" in fields):
+        raise bad_value("text", "Give either text or continuations, a list of texts.")
+    if "text" in fields:
+        return [_bounded("text", schema.take(fields, "text", str, ""))]
+    most = service().options.max_prompts
+    texts = schema.texts("continuations", fields["continuations"], most)
+    return [_bounded("continuations", text) for text in texts]
+
+
+def _bounded(name: str, text: str) -> str:
+    most = service().options.max_prompt
+    if len(text) > most:
+        raise bad_value(
+            name, f"{name} has {len(text)} characters; max_prompt allows {most}.", allowed=most
+        )
+    return text
+
+
+@native.post("/tokenize")
+def tokenize() -> Response:
+    """A text's tokens, and where each lies."""
+    fields = read_fields()
+    if "prompt" in fields and request.mimetype == TEXT:
+        fields["text"] = fields.pop("prompt")
+    schema.refuse_unknown(fields, ("text", "model"))
+    if "text" not in fields:
+        raise bad_value("text", "text is missing.")
+    text = _bounded("text", schema.take(fields, "text", str, ""))
+    made = service().engine.tokenize(text, schema.take(fields, "model", str, None))
+    places = [[utf16_length(text[:a]), utf16_length(text[:b])] for a, b in made.offsets]
+    return reply({"count": len(made.ids), "tokens": made.ids, "offsets": places})
+
+
+@native.post("/detokenize")
+def detokenize() -> Response:
+    """The text of a list of tokens."""
+    fields = read_fields()
+    schema.refuse_unknown(fields, ("tokens", "model"))
+    ids = fields.get("tokens")
+    if not isinstance(ids, list) or not all(type(id) is int and id >= 0 for id in ids):
+        raise bad_value("tokens", "tokens must be a list of token ids.")
+    return reply(
+        {"text": service().engine.detokenize(ids, schema.take(fields, "model", str, None))}
+    )
+
+
+# ---- tell
+
+
+@native.get("/models")
+def models() -> Response:
+    """The models that are served."""
+    return reply(models_data())
+
+
+def models_data() -> dict[str, Any]:
+    info = service().engine.info()
+    return {
+        "default": info.models[0].name,
+        "models": [
+            {
+                "name": model.name,
+                "parameters": model.n_parameters,
+                "window": model.n_positions,
+                "precision": model.precision,
+                "loss_by_quantization": model.perplexity_loss,
+                "about": "; ".join(model.notes),
+            }
+            for model in info.models
+        ],
+    }
+
+
+@native.get("/parameters")
+def parameters() -> Response:
+    """Every parameter of /generate: type, default, bounds, the value that switches it off."""
+    return reply({"parameters": PARAMETERS})

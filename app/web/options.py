@@ -1,0 +1,59 @@
+"""What a web app is told: who may come in, how large, how patient. Settings adds where from.
+
+Each field's description is what `continuo serve --help` prints. Imports no Flask.
+"""
+
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+Count = Annotated[int, Meta(ge=1)]
+Seconds = Annotated[float, Meta(gt=0)]
+
+
+class WebOptions(msgspec.Struct, frozen=True, kw_only=True):
+    # ---- who may come in
+    api_keys: Annotated[
+        tuple[str, ...], Meta(description="Keys that may come in; none: everybody may.")
+    ] = ()
+    api_key_file: Annotated[str | None, Meta(description="A file of keys, one on a line.")] = None
+    limit_per_key: Annotated[
+        str | None, Meta(description="Requests of one key, such as 60/minute.")
+    ] = None
+    limit_per_address: Annotated[
+        str | None, Meta(description="Requests from one address, such as 60/minute.")
+    ] = None
+    limit_storage: Annotated[
+        str, Meta(description="Where limits are counted; memory:// counts in each worker.")
+    ] = "memory://"
+    hosts: Annotated[
+        tuple[str, ...], Meta(description="Host names to answer to on loopback, besides its own.")
+    ] = ()
+    origins: Annotated[
+        tuple[str, ...], Meta(description="Origins whose pages may call this server; * is all.")
+    ] = ()
+    proxies: Annotated[
+        int, Meta(ge=0, description="Proxies in front whose X-Forwarded-* are believed.")
+    ] = 0
+    # ---- sizes
+    max_body: Annotated[Count, Meta(description="Bytes of a request's body.")] = 4_000_000
+    max_prompt: Annotated[Count, Meta(description="Characters of a prompt.")] = 1_000_000
+    max_prompts: Annotated[Count, Meta(description="Prompts, or continuations, in a list.")] = 128
+    max_total: Annotated[
+        Count, Meta(description="Continuations of one request: prompts times n.")
+    ] = 512
+    # ---- connections and words
+    ping: Annotated[
+        Seconds, Meta(description="Seconds of silence after which a stream says it is there.")
+    ] = 15.0
+    patience: Annotated[
+        Seconds, Meta(description="Seconds a stalled connection is waited for.")
+    ] = 60.0
+    grace: Annotated[
+        Seconds, Meta(description="Seconds that running streams get when the server stops.")
+    ] = 30.0
+    log: Annotated[
+        Literal["human", "json"], Meta(description="One line per request, for people or machines.")
+    ] = "human"
+    log_prompts: Annotated[bool, Meta(description="Write prompts into the log too.")] = False

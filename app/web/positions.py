@@ -1,0 +1,23 @@
+"""Where tokens lie in a text, in the UTF-16 units that JavaScript and most editors count in.
+
+"a🙂b": a is 0 to 1, the face is 1 to 3, b is 3 to 4
+"""
+
+import codecs
+
+
+def utf16_length(text: str) -> int:
+    return len(text) + sum(char > "\uffff" for char in text)
+
+
+class Spans:
+    """The span of each token, fed one by one. A character cut in two is the latter's."""
+
+    def __init__(self, start: int = 0) -> None:
+        self._end = start
+        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
+
+    def next(self, token: bytes) -> tuple[int, int]:
+        start = self._end
+        self._end += utf16_length(self._decoder.decode(token))
+        return start, self._end

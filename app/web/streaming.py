@@ -1,0 +1,230 @@
+"""A completion -> a response body. One path for every dialect:
+
+    run = streaming.start(prompt, params, model)     # validates and admits, or raises
+    return streaming.respond(run, frames(run.events()), "text/event-stream")
+    result = streaming.collect(run)                  # the same, waited for
+    results = streaming.collect_all(prompts, params, model)
+
+A reader who leaves ends the request, in whatever phase; so does a server that closes. Knows no
+dialect's words.
+"""
+
+import secrets
+import time
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+import msgspec
+from flask import Response, g, request
+
+from app.engine import (
+    Completion,
+    Ended,
+    EngineBusy,
+    Event,
+    Failed,
+    Finished,
+    Params,
+    Slid,
+    Started,
+    Timings,
+    Token,
+    Usage,
+    is_last,
+)
+
+from . import errors
+from .reader import Reader
+from .service import service
+
+TICK = 0.2  # seconds between looks at the reader while the engine is silent
+
+Prompt = str | Sequence[int]
+
+_ENDED_BY = {"cancelled": "api", "deadline": "timeout"}  # ends that were no end of the text
+
+
+class Choice(msgspec.Struct):
+    """One continuation, gathered."""
+
+    index: int
+    seed: int
+    text: str = ""
+    tokens: list[Token] = []
+    reason: str | None = None  # None while it is being written
+    stop: str | int | None = None
+    dropped_tokens: int = 0  # gone from the window since the start
+
+
+class Run:
+    """One request to the engine, seen from the web: iterated once, closed in the end."""
+
+    def __init__(self, completion: Completion, prompt: Prompt, params: Params, model: str) -> None:
+        here = service()
+        self.id = completion.id
+        self.prompt, self.params, self.model = prompt, params, model
+        self.started: Started | None = None
+        self.choices: list[Choice] = []
+        self.usage: Usage | None = None
+        self.timings: Timings | None = None
+        self.failure: Failed | None = None
+        self._completion = completion
+        self._is_over = False
+        self._reader = Reader(request.environ, here.options.patience)
+        self._ping, self._metrics, self._stopping = here.options.ping, here.metrics, here.stopping
+        self._begun = self._latest = time.monotonic()
+
+    def events(self) -> Iterator[Event | None]:
+        """What happens to the request; None at once and in long silences: time to say so.
+
+        Ends after Finished or Failed. Raises ReaderGone when there is nobody to tell.
+        """
+        yield None
+        heard = time.monotonic()
+        while not self._is_over:
+            event = self._completion.next(TICK)
+            if self._reader.is_gone:
+                self.close("disconnect")
+                raise errors.ReaderGone
+            if self._stopping.is_closing:
+                self.close("drain")
+                event = Failed("engine_stopped", "The server stops here.", errors.RETRY_S)
+            if event is not None:
+                self._note(event)
+            elif time.monotonic() - heard < self._ping:
+                continue
+            yield event
+            heard = time.monotonic()
+
+    def close(self, by: str = "disconnect") -> None:
+        """Ends the request if it is still running. Any number of times."""
+        if self._is_over:
+            return
+        self._is_over = True
+        wasted = self._completion.unread
+        self._completion.cancel()
+        self._metrics.cancelled.labels(self.phase, by).inc()
+        self._metrics.wasted.inc(wasted)
+
+    @property
+    def phase(self) -> str:
+        if self.started is None:
+            return "queued"
+        return "decode" if any(choice.tokens for choice in self.choices) else "prefill"
+
+    @property
+    def end(self) -> str:
+        """How it ended, for the log."""
+        if self.failure is not None:
+            return self.failure.kind
+        reasons = sorted({choice.reason or f"left in {self.phase}" for choice in self.choices})
+        return ", ".join(reasons) or f"left in {self.phase}"
+
+    @property
+    def text(self) -> str:
+        """Of the first continuation, as far as it is written."""
+        return self.choices[0].text if self.choices else ""
+
+    def _note(self, event: Event) -> None:
+        match event:
+            case Started():
+                self.started = event
+                self.choices = [Choice(i, seed) for i, seed in enumerate(event.seeds)]
+                self._metrics.queued.observe(time.monotonic() - self._begun)
+            case Token():
+                self._time_token()
+                self.choices[event.choice].text += event.text
+                self.choices[event.choice].tokens.append(event)
+            case Slid():
+                self.choices[event.choice].dropped_tokens += event.dropped_tokens
+            case Ended():
+                choice = self.choices[event.choice]
+                choice.text += event.text
+                choice.reason, choice.stop = event.reason, event.stop
+                if by := _ENDED_BY.get(event.reason):
+                    self._metrics.cancelled.labels(self.phase, by).inc()
+            case Finished():
+                self.usage, self.timings = event.usage, event.timings
+                self._metrics.whole.observe(time.monotonic() - self._begun)
+            case Failed():
+                self.failure = event
+        self._is_over = self._is_over or is_last(event)
+
+    def _time_token(self) -> None:
+        now = time.monotonic()
+        is_first = self.phase != "decode"
+        histogram = self._metrics.first_token if is_first else self._metrics.gap
+        histogram.observe(now - (self._begun if is_first else self._latest))
+        self._latest = now
+
+
+def start(prompt: Prompt, params: Params, model: str | None = None, id: str | None = None) -> Run:
+    """Admitted, or an exception that errors.py knows. Call it before the first byte."""
+    here = service()
+    if isinstance(prompt, str) and len(prompt) > here.options.max_prompt:
+        most = here.options.max_prompt
+        message = f"The prompt has {len(prompt)} characters; max_prompt allows {most}."
+        raise errors.bad_value("prompt", message, allowed=most)
+    name = here.engine.models()[0] if model is None else model
+    id = secrets.token_urlsafe(16) if id is None else id
+    run = Run(here.engine.submit(prompt, params, name, id), prompt, params, name)
+    g.setdefault("runs", []).append(run)  # for the log
+    return run
+
+
+def respond(run: Run, frames: Iterable[str | bytes], content_type: str) -> Response:
+    """Streams the frames; whatever happens to the response, the run is closed after it."""
+    response = Response(_until_gone(frames), content_type=content_type)
+    response.headers["Cache-Control"] = "no-store, no-transform"
+    response.headers["X-Accel-Buffering"] = "no"  # nginx hands each piece on at once
+    response.call_on_close(run.close)
+    return response
+
+
+def _until_gone(frames: Iterable[str | bytes]) -> Iterator[Any]:
+    try:
+        yield from frames
+    except errors.ReaderGone:
+        return
+
+
+def collect(run: Run) -> Run:
+    """Waits for the end. Raises what befell it; the run holds the rest."""
+    try:
+        for _ in run.events():
+            pass
+    finally:
+        run.close()
+    if run.failure is not None:
+        raise errors.failed(run.failure)
+    return run
+
+
+def collect_all(prompts: Sequence[Prompt], params: Params, model: str | None = None) -> list[Run]:
+    """A list of prompts, answered in order.
+
+    A list longer than the queue is no reason to refuse: once some of it runs, the rest waits here.
+    """
+    running: deque[Run] = deque()
+    done: list[Run] = []
+    try:
+        for prompt in prompts:
+            while (run := _start_if_room(prompt, params, model, bool(running))) is None:
+                done.append(collect(running.popleft()))
+            running.append(run)
+        while running:
+            done.append(collect(running.popleft()))
+    finally:
+        for run in running:
+            run.close()
+    return done
+
+
+def _start_if_room(prompt: Prompt, params: Params, model: str | None, may_wait: bool) -> Run | None:
+    try:
+        return start(prompt, params, model)
+    except EngineBusy:
+        if not may_wait:
+            raise
+        return None

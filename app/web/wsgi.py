@@ -1,0 +1,36 @@
+"""One Flask app from its parts."""
+
+from pathlib import Path
+
+from flask import Flask
+from werkzeug.middleware.proxy_fix import ProxyFix
+
+from app.engine import AnyEngine
+
+from . import errors, guard, log
+from .health import health
+from .native import native
+from .options import WebOptions
+from .service import Service
+
+ROOT = Path(__file__).resolve().parent.parent.parent  # templates/ and static/ lie beside app/
+
+
+def make_app(options: WebOptions, engine: AnyEngine) -> Flask:
+    app = Flask(
+        "continuo", template_folder=str(ROOT / "templates"), static_folder=str(ROOT / "static")
+    )
+    app.config["MAX_CONTENT_LENGTH"] = options.max_body
+    app.config["MAX_FORM_MEMORY_SIZE"] = options.max_body
+    app.url_map.strict_slashes = False  # clients append a slash, or strip one
+    app.extensions["continuo"] = Service(options, engine)
+    log.register(app)
+    guard.register(app)
+    errors.register(app)
+    for blueprint in (native, health):
+        app.register_blueprint(blueprint)
+    if options.proxies:
+        app.wsgi_app = ProxyFix(  # type: ignore[method-assign]
+            app.wsgi_app, *[options.proxies] * 5
+        )
+    return app
