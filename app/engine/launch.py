@@ -1,0 +1,195 @@
+"""One engine per server: who the server is, where its engine lives, who starts it, and how often.
+
+Every process of a server arrives at the same private directory, its engine's home. The engine holds
+a lock on that directory from its first moment to its last, so whoever can take the lock knows that
+no engine runs and may start one. Knows no socket and no message.
+"""
+
+import contextlib
+import fcntl
+import hashlib
+import os
+import shutil
+import stat
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+
+from .completion import EngineError
+from .options import EngineOptions
+
+RESTARTS = (0, 1, 2, 4, 8)  # seconds to wait before each start again; then it is given up
+LONGEST_SOCKET = 107  # bytes of a Unix socket's path
+
+# What starts an engine, besides the path of its home and the lock it holds.
+ENGINE = (sys.executable, "-m", "app.engine.process")
+# Between the two, for 10 ms: the engine becomes nobody's child, so that nobody has to bury it, and
+# gets a session of its own, so that a Ctrl-C meant for the server does not reach it.
+ORPHAN = "import os, sys; os.fork() or (os.setsid(), os.execv(sys.argv[1], sys.argv[1:]))"
+
+
+class Server(msgspec.Struct, frozen=True):
+    """A process, told apart from later ones of the same number."""
+
+    pid: int
+    started: int  # clock ticks since boot
+
+    def is_alive(self) -> bool:
+        seen = _look_at(self.pid)
+        return seen is not None and seen.started == self.started and seen.letter not in "ZX"
+
+    def watch(self) -> int:
+        """A file descriptor that becomes readable when it ends; ProcessLookupError if it has."""
+        pidfd = os.pidfd_open(self.pid)
+        if not self.is_alive():
+            os.close(pidfd)
+            raise ProcessLookupError(f"The server {self.pid} has ended.")
+        return pidfd
+
+
+class Launch(msgspec.Struct, frozen=True):
+    """What an engine is told at its start: in a file, because anybody can read a command line."""
+
+    options: EngineOptions
+    server: Server
+    folder: str  # where relative paths begin
+
+
+class Home:
+    """The directory of one engine: its socket, what it is told, and how its starts went."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.socket = path / "socket"
+        self._launch = path / "launch.json"
+        self._starts = path / "starts"
+        self._failure = path / "failure"
+
+    def start(self, launch: Launch) -> str | None:
+        """Start the engine unless one runs. Returns why not, once it has failed for good."""
+        if not launch.server.is_alive():
+            return "The server has ended."
+        self.path.mkdir(mode=0o700, exist_ok=True)
+        with self._take_lock() as lock:
+            if lock is None:
+                return None
+            if self.failure is None and self.count_starts() > len(RESTARTS):
+                self.fail("The engine stopped again and again; its last words are in the log.")
+            if self.failure is None:
+                self._starts.write_text(str(self.count_starts() + 1))
+                self._launch.write_bytes(msgspec.json.encode(launch))
+                self._spawn(lock)
+            return self.failure
+
+    def is_running(self) -> bool:
+        """Whether there is an engine, be it loading or only waiting for its next try."""
+        try:
+            with self._take_lock() as lock:
+                return lock is None
+        except FileNotFoundError:
+            return False
+
+    @property
+    def failure(self) -> str | None:
+        try:
+            return self._failure.read_text(encoding="utf-8")
+        except FileNotFoundError:
+            return None
+
+    def fail(self, sentence: str) -> None:
+        """Nobody shall start this engine again."""
+        draft = self.path / "failure.draft"
+        draft.write_text(sentence, encoding="utf-8")
+        draft.rename(self._failure)
+
+    def count_starts(self) -> int:
+        return int(self._starts.read_text()) if self._starts.exists() else 0
+
+    def forget_starts(self) -> None:
+        """It has run well for a while: the next stop is a first one."""
+        self._starts.unlink(missing_ok=True)
+
+    def read_launch(self) -> Launch:
+        return msgspec.json.decode(self._launch.read_bytes(), type=Launch)
+
+    def remove(self) -> None:
+        shutil.rmtree(self.path, ignore_errors=True)
+
+    @contextlib.contextmanager
+    def _take_lock(self) -> Iterator[int | None]:
+        lock = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            yield lock
+        except BlockingIOError:
+            yield None
+        finally:
+            os.close(lock)
+
+    def _spawn(self, lock: int) -> None:
+        """The engine inherits the lock, and so keeps it from before its start to its end."""
+        command = [sys.executable, "-I", "-S", "-c", ORPHAN, *ENGINE, str(self.path), str(lock)]
+        root = Path(__file__).parents[2]
+        subprocess.run(command, stdin=subprocess.DEVNULL, pass_fds=[lock], cwd=root, check=True)
+
+
+def find_home(options: EngineOptions, server: Server, directory: str | None) -> Home:
+    """The home of this server's engine for these options, among the user's other engines."""
+    parent = _enter_private_directory(directory)
+    _remove_abandoned_homes(parent)
+    digest = hashlib.sha256(msgspec.json.encode(options)).hexdigest()[:8]
+    home = Home(parent / f"{server.pid}-{server.started}-{digest}")
+    if len(os.fsencode(home.socket)) > LONGEST_SOCKET:
+        raise EngineError(f"The path {home.socket} is too long for a socket; name a shorter one.")
+    return home
+
+
+def _enter_private_directory(directory: str | None) -> Path:
+    path = Path(directory or tempfile.gettempdir()) / f"continuo-{os.getuid()}"
+    path.mkdir(mode=0o700, exist_ok=True)
+    seen = path.lstat()
+    if not stat.S_ISDIR(seen.st_mode) or seen.st_uid != os.getuid() or seen.st_mode & 0o077:
+        raise EngineError(f"{path} must be a directory that you own and nobody else can enter.")
+    return path
+
+
+def _remove_abandoned_homes(parent: Path) -> None:
+    """Homes of servers that were killed together with their engines."""
+    for path in parent.iterdir():
+        pid, started, _ = path.name.split("-")
+        if not Server(int(pid), int(started)).is_alive() and not Home(path).is_running():
+            Home(path).remove()
+
+
+class _Process(msgspec.Struct, frozen=True):
+    pid: int
+    parent: int
+    letter: str  # R runs, S sleeps, Z is a zombie
+    started: int
+    program: list[str]  # where code and stack begin: random at each exec, the same after a fork
+
+
+def find_server() -> Server:
+    """gunicorn's master, seen from itself or any of its workers; otherwise this process.
+
+    A worker is a fork of its master: the same program at the same random addresses. The child of
+    Flask's reloader is a program started anew, and so a server of its own.
+    """
+    seen = _look_at(os.getpid())
+    assert seen is not None
+    while (parent := _look_at(seen.parent)) is not None and parent.program == seen.program:
+        seen = parent
+    return Server(seen.pid, seen.started)
+
+
+def _look_at(pid: int) -> _Process | None:
+    try:
+        line = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    fields = line[line.rindex(")") + 2 :].split()  # after the name, which may hold spaces: field 3
+    return _Process(pid, int(fields[1]), fields[0], int(fields[19]), fields[23:26])
