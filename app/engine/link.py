@@ -25,7 +25,7 @@ from .launch import Home, Launch
 from .parameters import Params
 
 HELLO_MS = 100  # between greetings, until the engine answers
-FIRST_WORD_S = 1.0  # how long state() waits for that answer
+FIRST_WORD_S = 1.0  # how long state() waits for that answer, and cancel() for an engine
 PATIENCE_S = 10.0  # how long a request waits for an engine that is loading or starts again
 ANSWER_S = 120.0  # no answer takes longer, the score of a long text included
 RETRY_S = 3.0  # after which readers of a killed engine are told to come again
@@ -78,7 +78,7 @@ class Link:
             self._outbox.append(wire.encode([call]))
             return True
         try:
-            return msgspec.msgpack.decode(self._ask(call, patience=0), type=bool)
+            return msgspec.msgpack.decode(self._ask(call, patience=FIRST_WORD_S), type=bool)
         except EngineStopped:
             return False
 

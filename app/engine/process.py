@@ -242,9 +242,12 @@ def main(make_engine: MakeEngine, path: str, lock: str) -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(levelname)s %(message)s")
     home = Home(Path(path))
     os.chdir(home.read_launch().folder)
-    Service(home, make_engine).run()
+    try:
+        Service(home, make_engine).run()
+    except Exception:
+        log.exception("The engine stopped.")
     logging.shutdown()
-    os._exit(0)  # at once: a model half loaded on another thread must not be waited for
+    os._exit(0)  # at once: no model half loaded on another thread is waited for
 
 
 def load_engine(options: EngineOptions, after_turn: Callable[[], None]) -> AnyEngine:
