@@ -1,5 +1,6 @@
 """How many readers share one model: turns, slots, queues. Knows no HTTP."""
 
+import importlib
 from typing import Any
 
 from .answers import EngineInfo, EngineState, EngineStats, ModelInfo, Scored, Tokenized
@@ -27,13 +28,13 @@ from .interface import AnyEngine
 from .options import EngineOptions
 from .parameters import MAX_SEED, PARAMETERS, InvalidParams, Parameter, Params, make_params
 
+_LAZY = {"Engine": ".engine", "connect": ".client"}  # torch or OpenVINO; ZeroMQ
+
 
 def __getattr__(name: str) -> Any:
-    """Engine is looked up when asked for: it needs torch or OpenVINO, and a web worker neither."""
-    if name == "Engine":
-        from .engine import Engine
-
-        return Engine
+    """Engine needs torch or OpenVINO, and a web worker neither: looked up when asked for."""
+    if name in _LAZY:
+        return getattr(importlib.import_module(_LAZY[name], __name__), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
@@ -69,6 +70,7 @@ __all__ = [
     "TopToken",
     "UnknownModel",
     "Usage",
+    "connect",
     "is_last",
     "make_params",
 ]
