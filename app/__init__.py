@@ -11,8 +11,6 @@ if TYPE_CHECKING:
     from app.settings import Settings
 
 MODELS = Path(__file__).resolve().parent.parent / "models"
-LEGACY = "gpt2-pytorch_model.bin"  # where the tutorials of 2019 put what they trained
-WEIGHTS = (".bin", ".pt", ".pth", ".safetensors")
 
 
 def create_app(settings: "Settings | None" = None, engine: "AnyEngine | None" = None) -> "Flask":
@@ -47,25 +45,15 @@ def engine_options(settings: "Settings") -> "EngineOptions":
 
 
 def find_models(words: Sequence[str]) -> dict[str, str]:
-    """Names to serve by -> absolute paths. A word is a name in models/ or a path of its own."""
+    """Names to serve by -> absolute paths; without words, what there is to serve."""
+    from app.gpt2 import find, name_of
     from app.settings import SettingsError
 
-    if not words:
-        words = [LEGACY if (MODELS / LEGACY).exists() else "starter"]
     found: dict[str, str] = {}
-    for word in words:
-        path = next((p for p in (MODELS / word, Path(word)) if _is_there(p)), None)
-        if path is None:
-            raise SettingsError(
-                f"CONTINUO_MODELS: there is no {word!r}, neither in {MODELS} nor as a path."
-            )
-        name = path.stem if path.suffix in WEIGHTS else path.resolve().name
+    for word in words or [None]:
+        path = find(word, MODELS)
+        name = name_of(path)
         if name in found:
             raise SettingsError(f"CONTINUO_MODELS: two models are called {name!r}; rename one.")
         found[name] = str(path.resolve())
     return found
-
-
-def _is_there(path: Path) -> bool:
-    # a TensorFlow prefix (model-4000) is no file itself; model-4000.index beside it is
-    return path.exists() or path.with_name(path.name + ".index").exists()

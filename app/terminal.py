@@ -37,8 +37,9 @@ class GenerationFailed(EngineError):
 @contextlib.contextmanager
 def open_engine(path: Path) -> Iterator[AnyEngine]:
     from app.engine import Engine
+    from app.gpt2 import name_of
 
-    engine = Engine(EngineOptions(models={path.name: str(path)}))
+    engine = Engine(EngineOptions(models={name_of(path): str(path)}))
     try:
         yield engine
     finally:

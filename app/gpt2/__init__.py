@@ -7,7 +7,7 @@ _FROM = {  # name: the module it is in, imported when first asked for, as some n
     "Checkpoint": "checkpoint", "CheckpointError": "checkpoint", "Config": "config",
     "Tokenizer": "tokenizer", "TorchModel": "torch_model", "continue_ids": "generate",
     "load": "checkpoint", "save": "checkpoint", "save_legacy": "checkpoint",
-    "find": "shelf", "open_all": "shelf", "search_beams": "beams",
+    "find": "shelf", "name_of": "shelf", "open_all": "shelf", "ModelNotFound": "shelf", "search_beams": "beams",
 }  # fmt: skip
 __all__ = list(_FROM)
 
