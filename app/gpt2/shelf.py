@@ -1,6 +1,6 @@
 """models/: which checkpoint a word means, and what stands there.
 
-Finding is for a web worker's start too, so nothing here imports a library until something is opened.
+A web worker's start needs `find` too, so no library is imported until something is opened.
 """
 
 from collections.abc import Iterator

@@ -1,7 +1,7 @@
 """How long `gpt2.load` takes and how much memory it holds, on files of the published shapes.
 
-Each is opened in a fresh process and every page of it touched; memory is the peak of what the process
-holds (VmHWM), mapped files included, less what it held before.
+Each is opened in a fresh process and every page of it touched; memory is the peak of what the
+process holds (VmHWM), mapped files included, less what it held before.
 """
 
 import json
