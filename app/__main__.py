@@ -104,6 +104,16 @@ def models() -> None:
 
 
 @main.command()
+@click.argument("name")
+@click.option("--revision", help="A branch, tag or commit instead of the newest.")
+def download(name: str, revision: str | None) -> None:
+    """A published model into models/: gpt2, 124M to 1558M, distilgpt2, or owner/name on the hub."""
+    from app.gpt2 import download
+
+    click.echo(f"Downloaded {download(name, MODELS, revision)}.")
+
+
+@main.command()
 @click.argument("source")
 @click.argument("destination", type=click.Path(path_type=Path))
 @click.option(

@@ -11,6 +11,8 @@ _FROM = {  # imported when first asked for: some need torch, which takes a secon
     "load": "checkpoint",
     "save": "checkpoint",
     "save_legacy": "checkpoint",
+    "download": "hub",
+    "DownloadError": "hub",
     "find": "shelf",
     "name_of": "shelf",
     "open_all": "shelf",
