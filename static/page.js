@@ -85,7 +85,7 @@ function ended(state) {
 }
 
 function complainOf(error) {
-  const key = { offline: "why.offline", broken: "why.broken", key: "why.noKey", loading: "why.models", request: "why.request" }[error.kind] ?? "why.server";
+  const key = { offline: "why.offline", broken: "why.broken", key: "why.noKey", loading: "why.loading", request: "why.request" }[error.kind] ?? "why.server";
   notify("error", say(key, { message: error.message }), [[say("do.retry"), () => act("retry")]]);
   announce(say(key, { message: error.message }));
 }

@@ -30,7 +30,9 @@ def index() -> Response:
 def _for_templates() -> dict[str, Any]:
     language = request.accept_languages.best_match(LANGUAGES, default="en")
     defaults = {row.name: row.default for row in PARAMETERS}
-    asked = {name: request.values.get(name, defaults[name]) for name in ("max_tokens", "temperature")}
+    asked = {
+        name: request.values.get(name, defaults[name]) for name in ("max_tokens", "temperature")
+    }
     return {"language": language, "t": _words(_static(), language), "asked": asked}
 
 
@@ -47,4 +49,6 @@ def _words(static: Path, language: str) -> dict[str, str]:
 @functools.cache
 def _modules(static: Path) -> list[str]:
     """All modules, for the browser to fetch at once and not one after another as they import."""
-    return sorted(path.name for path in static.glob("*.js") if path.name not in ("first.js", "page.js"))
+    return sorted(
+        path.name for path in static.glob("*.js") if path.name not in ("first.js", "page.js")
+    )

@@ -12,7 +12,9 @@ SOURCES = {path.name: path.read_text(encoding="utf-8") for path in STATIC.glob("
 WITHOUT_PAGE = ["document.js", "pieces.js", "stream.js", "server.js", "run.js", "writing.js"]
 
 
-@pytest.mark.parametrize("test", sorted(Path(__file__).parent.glob("*.test.js")), ids=lambda p: p.name)
+@pytest.mark.parametrize(
+    "test", sorted(Path(__file__).parent.glob("*.test.js")), ids=lambda p: p.name
+)
 def test_node(test: Path) -> None:
     node = compute_driver_executable()[0]
     ran = subprocess.run([node, "--test", str(test)], capture_output=True, text=True, check=False)
