@@ -55,7 +55,10 @@ def inspect(path: str, as_json: bool) -> None:
     """What PATH (a checkpoint of any kind, or a name in models/) holds."""
     from app.gpt2 import find, load
 
-    said = _describe(load(find(path, MODELS)))
+    checkpoint = load(find(path, MODELS))
+    for _ in checkpoint.weights.values():
+        pass  # a TensorFlow checkpoint's checksums are verified as its tensors are read
+    said = _describe(checkpoint)
     if as_json:
         click.echo(json.dumps(said, ensure_ascii=False, indent=2))
         return

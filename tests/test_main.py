@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -34,6 +35,16 @@ def test_inspect_tells_what_a_checkpoint_holds(tiny):
     assert said["n_layer"] == 2 and said["format"] == "safetensors" and said["dtype"] == "float32"
     assert said["special_tokens"] == ["<|endoftext|>"]
     assert "n layer  2" in continuo("inspect", tiny).stdout
+
+
+def test_inspect_reads_a_checkpoint_whole_so_that_damage_shows(tmp_path):
+    folder = tmp_path / "openai"
+    shutil.copytree(ROOT / "tests" / "gpt2" / "tensorflow" / "openai", folder)
+    assert continuo("inspect", folder).returncode == 0
+    (data,) = folder.glob("*.data-*")
+    data.write_bytes(bytes(data.stat().st_size))
+    done = continuo("inspect", folder)
+    assert done.returncode == 1 and f"{data} is damaged" in done.stderr
 
 
 @pytest.mark.parametrize(
