@@ -69,6 +69,10 @@ class Tokenizer:
         path = folder / "tokenizer_config.json"
         path.write_text(json.dumps(says, indent=2) + "\n", encoding="utf-8")
 
+    def to_json(self) -> str:
+        """All that tokenizer.json holds."""
+        return self._rust.to_str()
+
     # ---- text -> ids ----
 
     def encode(self, text: str, specials: bool = True) -> list[int]:
@@ -85,6 +89,10 @@ class Tokenizer:
         except (UnicodeEncodeError, TypeError):
             raise TokenizerError("The text holds half a character (a lone surrogate).") from None
         return coded.ids, coded.offsets
+
+    def encode_many(self, texts: Sequence[str]) -> list[list[int]]:
+        """The ids of each text on all cores at once, every special token taken as plain text."""
+        return [coded.ids for coded in self._plain.encode_batch_fast(list(texts), False)]
 
     @cached_property
     def _plain(self) -> tokenizers.Tokenizer:
