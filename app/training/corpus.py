@@ -1,0 +1,247 @@
+"""A pile of text -> a folder of token files to train, validate and test with.
+
+    train.tokens  validation.tokens  test.tokens   documents, each after <|endoftext|>
+    tokenizer.json                                 the vocabulary they are in
+    corpus.json                                    what was read, and what was wrong with it
+
+The folder is named by its content, its rules and its vocabulary, and is found again instead of
+made again. Memory holds a few megabytes of text at a time, whatever the size of the corpus.
+"""
+
+import contextlib
+import dataclasses
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from app.gpt2 import Tokenizer
+from app.training import split, text
+from app.training.config import TrainingError
+from app.training.formats import BadFile, chunks
+from app.training.sources import Source
+from app.training.tokens import TokenFile, TokenWriter
+from app.training.vocabulary import new_vocabulary
+from app.training.whole import whole_folder
+
+VERSION = 1  # of what is written here; another one makes old folders be ignored
+GROUP = 4 << 20  # characters encoded together, on all cores
+
+
+@dataclass(frozen=True)
+class Rules:
+    """How text becomes documents and tokens."""
+
+    shares: tuple[float, float, float] = (70.0, 20.0, 10.0)  # to train, validate and test
+    line_by_line: bool = False  # a document is a line, between the three marks below
+    bos: str = "<BOS>"
+    eos: str = "<EOS>"
+    pad: str = "<PAD>"
+    column: str | None = None  # of tables, or the field of .jsonl
+    prose: bool = False  # leave out titles and chapter heads
+    new_vocabulary: int | None = None  # tokens in a vocabulary trained on this corpus
+
+    @property
+    def specials(self) -> list[str]:
+        return [self.bos, self.eos, self.pad] if self.line_by_line else []
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """A prepared folder, opened."""
+
+    folder: Path
+    train: TokenFile
+    validation: TokenFile
+    test: TokenFile
+    tokenizer: Tokenizer
+    report: dict  # corpus.json
+
+    @classmethod
+    def open(cls, folder: Path) -> "Corpus":
+        parts = [TokenFile(folder / f"{part}.tokens") for part in split.PARTS]
+        tokenizer = Tokenizer.beside(folder)
+        if tokenizer is None:
+            raise TrainingError(f"{folder} has lost its tokenizer.json; prepare the corpus again.")
+        report = json.loads((folder / "corpus.json").read_text(encoding="utf-8"))
+        return cls(folder, *parts, tokenizer, report)
+
+
+Tell = Callable[[str], None]
+
+
+def prepare(
+    sources: Sequence[Source], tokenizer: Tokenizer | None, rules: Rules, cache: Path, tell: Tell
+) -> Corpus:
+    """The corpus in its folder below `cache`, made if it is not there yet."""
+    folder = cache / _key(sources, tokenizer, rules)
+    if not (folder / "corpus.json").is_file():
+        with whole_folder(folder) as temporary:
+            _make(sources, tokenizer, rules, temporary, tell)
+    return Corpus.open(folder)
+
+
+def _key(sources: Sequence[Source], tokenizer: Tokenizer | None, rules: Rules) -> str:
+    """A name for the result: a hash of all that it depends on."""
+    digest = hashlib.blake2b(digest_size=12)
+    digest.update(json.dumps([VERSION, dataclasses.asdict(rules)]).encode())
+    if tokenizer is not None and rules.new_vocabulary is None:
+        digest.update(tokenizer.to_json().encode())
+    for source in sources:
+        with source.path.open("rb") as file:
+            digest.update(hashlib.file_digest(file, "blake2b").digest())
+    return digest.hexdigest()
+
+
+def _make(
+    sources: Sequence[Source], tokenizer: Tokenizer | None, rules: Rules, folder: Path, tell: Tell
+) -> None:
+    if rules.new_vocabulary is not None:
+        tell(f"Training a vocabulary of {rules.new_vocabulary:,} tokens.")
+        texts = (piece for source in sources for piece in _readable(source, rules) if piece)
+        tokenizer = new_vocabulary(texts, rules.new_vocabulary, rules.specials)
+    assert tokenizer is not None, "a corpus needs a vocabulary, given or new"
+    tokenizer.add_specials(rules.specials)
+    encoder = Encoder(tokenizer, rules, folder / "all.tokens")
+    files = [_read(source, rules, encoder, tell) for source in sources]
+    _distribute(encoder, rules, folder)
+    tokenizer.save(folder)
+    says = {"files": files, "rules": dataclasses.asdict(rules)}
+    (folder / "corpus.json").write_text(json.dumps(says, indent=1), encoding="utf-8")
+
+
+def _readable(source: Source, rules: Rules) -> text.Pieces:
+    """As much of a file as can be read; what is wrong with it is told when it is encoded."""
+    with contextlib.suppress(BadFile):
+        yield from _pieces(source, rules)
+
+
+def _read(source: Source, rules: Rules, encoder: "Encoder", tell: Tell) -> dict:
+    """All of a file, or nothing of it."""
+    before = encoder.mark()
+    says = {"name": source.name}
+    try:
+        encoder.read(_pieces(source, rules))
+    except BadFile as error:
+        tell(f"Skipped: {source.name} {error}.")
+        encoder.rewind(before)
+        says["skipped"] = str(error)
+    counts = (b - a for a, b in zip(before, encoder.mark(), strict=True))
+    return says | dict(zip(COUNTS, counts, strict=True))
+
+
+COUNTS = ("tokens", "bytes", "documents")
+
+
+def _pieces(source: Source, rules: Rules) -> text.Pieces:
+    if rules.line_by_line:
+        return text.lines(chunks(source, rules.column))
+    pieces = text.documents(chunks(source, rules.column))
+    return text.without_heads(pieces) if rules.prose else pieces
+
+
+class Encoder:
+    """Pieces of text -> one token file of all documents, and a hash of each."""
+
+    def __init__(self, tokenizer: Tokenizer, rules: Rules, path: Path) -> None:
+        marks = tokenizer.specials
+        opening, closing = (rules.bos, rules.eos) if rules.line_by_line else (text.SEPARATOR, None)
+        if opening not in marks:
+            raise TrainingError(f"The vocabulary has no {opening} to separate documents with.")
+        self.tokenizer, self.opening = tokenizer, [marks[opening]]
+        self.closing = [] if closing is None else [marks[closing]]
+        self.lengths = np.array(
+            [0 if id in marks.values() else len(tokenizer.token_bytes(id))
+             for id in range(tokenizer.n_tokens)]
+        )  # fmt: skip
+        self.writer = TokenWriter(path, tokenizer.n_tokens)
+        self.hashes: list[int] = []
+        self._hash: hashlib.blake2b | None = None  # of the document being written
+
+    def mark(self) -> tuple[int, int, int]:
+        """Where the file is: tokens, bytes of text, documents."""
+        return self.writer.tokens, self.writer.bytes, len(self.hashes)
+
+    def rewind(self, mark: tuple[int, int, int]) -> None:
+        self.writer.rewind(*mark)
+        del self.hashes[mark[2] :]
+        self._hash = None
+
+    def read(self, pieces: text.Pieces) -> None:
+        for group in _groups(pieces):
+            texts = [piece for piece in group if piece is not None]
+            encoded = iter(self.tokenizer.encode_many(texts))
+            for piece in group:
+                self._end() if piece is None else self._write(next(encoded))
+
+    def _write(self, ids: Sequence[int]) -> None:
+        if not len(ids):
+            return
+        if self._hash is None:
+            self._hash = hashlib.blake2b(digest_size=8)
+            self.writer.begin_document()
+            self.writer.write(self.opening, 0)
+        array = np.asarray(ids, self.writer.dtype)
+        self._hash.update(array.tobytes())
+        self.writer.write(array, int(self.lengths[array].sum()))
+
+    def _end(self) -> None:
+        if self._hash is not None:
+            self.writer.write(self.closing, 0)
+            self.hashes.append(int.from_bytes(self._hash.digest(), "little"))
+            self._hash = None
+
+
+def _groups(pieces: text.Pieces) -> Iterator[list[str | None]]:
+    """Pieces in lists of about GROUP characters; a document's blank edges are cut off."""
+    group: list[str | None] = []
+    size, fresh = 0, True
+    for piece in pieces:
+        if piece is not None:
+            piece = piece.lstrip("\n") if fresh else piece
+        fresh = piece is None or (fresh and not piece)
+        if piece is None and group and group[-1] is not None:
+            group[-1] = group[-1].rstrip()
+        group.append(piece)
+        size += len(piece or "")
+        if size > GROUP and piece is None or size > 4 * GROUP:
+            yield group
+            group, size = [], 0
+    yield group
+
+
+def _distribute(encoder: Encoder, rules: Rules, folder: Path) -> None:
+    """The documents of all.tokens, each to its part's file."""
+    encoder.writer.close()
+    path = folder / "all.tokens"
+    everything = TokenFile(path)
+    if not len(everything):
+        raise TrainingError("There is no text in what was named.")
+    bounds = np.append(everything.starts, len(everything)).astype(np.int64)
+    lengths = np.diff(bounds)
+    parts = split.parts_of(np.array(encoder.hashes, np.uint64), lengths, rules.shares)
+    whole = rules.line_by_line or split.is_fair(parts, lengths, rules.shares)
+    writers = [
+        TokenWriter(folder / f"{part}.tokens", encoder.tokenizer.n_tokens) for part in split.PARTS
+    ]
+    for document, (start, end) in enumerate(zip(bounds, bounds[1:], strict=False)):
+        if whole:
+            _copy(everything.ids[start:end], writers[parts[document]], encoder)
+            continue
+        for writer, (a, b) in zip(writers, split.cuts(start + 1, end, rules.shares), strict=True):
+            if b > a:
+                ids = np.concatenate([everything.ids[start : start + 1], everything.ids[a:b]])
+                _copy(ids, writer, encoder)
+    for writer in writers:
+        if not rules.line_by_line and writer.tokens:
+            writer.write(encoder.opening, 0)  # the end of the last document is learned too
+        writer.close()
+    path.unlink()
+
+
+def _copy(ids: np.ndarray, writer: TokenWriter, encoder: Encoder) -> None:
+    writer.begin_document()
+    writer.write(ids, int(encoder.lengths[ids].sum()))

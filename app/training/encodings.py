@@ -1,0 +1,51 @@
+"""In which encoding a text was written, from its first bytes."""
+
+import codecs
+import re
+
+MARKS = (  # longest first: UTF-32's begins with UTF-16's
+    (codecs.BOM_UTF32_LE, "utf-32"), (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"),
+    (codecs.BOM_UTF8, "utf-8-sig"),
+)  # fmt: skip
+CONTROLS = bytes({*range(32), 127} - set(b"\t\n\v\f\r\x1a\x1b"))
+
+
+def encoding_of(sample: bytes) -> str | None:
+    """Python's name of the encoding; None where the bytes are no text."""
+    for mark, encoding in MARKS:
+        if sample.startswith(mark):
+            return encoding
+    if b"\0" in sample:
+        return _utf16_without_mark(sample)
+    if len(sample.translate(None, CONTROLS)) < 0.99 * len(sample):
+        return None
+    if _share_lost(sample, "utf-8") < 0.01:
+        return "utf-8"
+    if _share_lost(sample, "gb18030") == 0 and _is_chinese(sample.decode("gb18030", "ignore")):
+        return "gb18030"
+    return "cp1252" if _share_lost(sample, "cp1252") == 0 else "latin-1"
+
+
+def _utf16_without_mark(sample: bytes) -> str | None:
+    """Plain letters in UTF-16 have a zero in every second byte, all on one side."""
+    even, odd = sample[::2].count(0), sample[1::2].count(0)
+    if max(even, odd) < 0.2 * len(sample) / 2 or min(even, odd) > 0.02 * len(sample) / 2:
+        return None
+    return "utf-16-le" if odd > even else "utf-16-be"
+
+
+def _share_lost(sample: bytes, encoding: str) -> float:
+    """How many of the characters beyond ASCII cannot be decoded; the cut end does not count."""
+    decoder = codecs.getincrementaldecoder(encoding)("replace")
+    text = decoder.decode(sample)
+    beyond = sum(1 for letter in text if letter > "\x7f")
+    return text.count("\ufffd") / beyond if beyond else 0.0
+
+
+def _is_chinese(text: str) -> bool:
+    """Most of what is not ASCII are Chinese characters, and these stand side by side."""
+    beyond = [letter for letter in text if letter > "\x7f"]
+    chinese = [c for c in beyond if "\u3000" <= c <= "\u9fff" or "\uff00" <= c <= "\uffef"]
+    runs = re.findall("[\u3000-\u9fff\uff00-\uffef]+", text)
+    return len(chinese) > 0.9 * len(beyond) and len(chinese) > 2 * len(runs)

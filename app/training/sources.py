@@ -1,0 +1,102 @@
+"""What the user names -> the files to read. Knows where text lies, not what it says."""
+
+import fnmatch
+import glob
+import shutil
+import sys
+import urllib.error
+import urllib.request
+import zipfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from hashlib import blake2b
+from pathlib import Path
+from typing import IO
+
+from app.training.config import TrainingError
+
+STDIN = "-"
+ADDRESSES = ("http://", "https://")
+PATIENCE = 60  # seconds without a byte from an address
+
+
+@dataclass(frozen=True)
+class Source:
+    """A file that holds training text: on disk, or a member of a .zip."""
+
+    name: str  # as the user would say it; its ending says what kind of file it is
+    path: Path
+    member: str | None = None
+
+    def open(self) -> IO[bytes]:
+        if self.member is None:
+            return self.path.open("rb")
+        return zipfile.ZipFile(self.path).open(self.member)
+
+
+def find(names: Sequence[str], exclude: Sequence[str], spool: Path) -> list[Source]:
+    """Files, folders with all below them, globs, addresses and "-" (stdin), each file once.
+
+    Folders and globs are sorted; what comes over the network or a pipe is kept in `spool`.
+    """
+    found: dict[tuple[Path, str | None], Source] = {}
+    for name in names:
+        for source in _sources(name, spool):
+            if not any(_matches(source.name, pattern) for pattern in exclude):
+                found.setdefault((source.path, source.member), source)
+    if not found:
+        raise TrainingError(f"There is nothing to read in {', '.join(names)}.")
+    return list(found.values())
+
+
+def _matches(name: str, pattern: str) -> bool:
+    return fnmatch.fnmatch(name, pattern) or fnmatch.fnmatch(Path(name).name, pattern)
+
+
+def _sources(name: str, spool: Path) -> list[Source]:
+    if name == STDIN:
+        return [Source("stdin.txt", _keep(sys.stdin.buffer, name, spool))]
+    if name.startswith(ADDRESSES):
+        return _members(name.partition("?")[0], _fetch(name, spool))
+    matches = [Path(match) for match in sorted(glob.glob(name, recursive=True))]
+    if not matches and not Path(name).exists():
+        raise TrainingError(f"There is no file or folder {name}.")
+    found = []
+    for path in matches or [Path(name)]:
+        for file in _below(path) if path.is_dir() else [path]:
+            found += _members(str(file), file)
+    return found
+
+
+def _below(folder: Path) -> list[Path]:
+    """Every file in the folder and its folders but hidden ones."""
+    inside = (path for path in folder.rglob("*") if path.is_file())
+    return sorted(p for p in inside if not any(s[0] == "." for s in p.relative_to(folder).parts))
+
+
+def _members(name: str, path: Path) -> list[Source]:
+    """The files in a .zip, or the file itself."""
+    if not name.lower().endswith(".zip") or not zipfile.is_zipfile(path):
+        return [Source(name, path)]
+    with zipfile.ZipFile(path) as archive:
+        members = sorted(info.filename for info in archive.infolist() if not info.is_dir())
+    return [Source(f"{name}/{member}", path, member) for member in members]
+
+
+def _fetch(address: str, spool: Path) -> Path:
+    request = urllib.request.Request(address, headers={"User-Agent": "continuo"})
+    try:
+        with urllib.request.urlopen(request, timeout=PATIENCE) as answer:
+            return _keep(answer, address, spool)
+    except (urllib.error.URLError, OSError, ValueError) as error:
+        reason = getattr(error, "reason", None) or error
+        raise TrainingError(f"{address} could not be fetched: {reason}.") from None
+
+
+def _keep(stream: IO[bytes], name: str, spool: Path) -> Path:
+    """The whole of a stream in a file that is named by where it came from."""
+    spool.mkdir(parents=True, exist_ok=True)
+    path = spool / blake2b(name.encode(), digest_size=8).hexdigest()
+    with path.open("wb") as file:
+        shutil.copyfileobj(stream, file)
+    return path

@@ -1,0 +1,96 @@
+"""Text as it lies in files -> documents in pieces of a size that memory does not notice.
+
+A piece ends where GPT-2's byte-level BPE begins a new token in any case, so pieces encoded one by
+one give the ids of the whole. Knows no tokens and no file formats.
+"""
+
+import re
+from collections.abc import Iterable, Iterator
+
+SEPARATOR = "<|endoftext|>"
+PIECE = 1 << 20  # characters
+# A line break after a letter, or failing that a space: tokens never reach over either to the left.
+BREAKS = re.compile(r"(?<=\S)\n"), re.compile(r"(?<=\S) (?=\S)")
+SEPARATOR_LINE = re.compile(r"^[ \t]*<\|endoftext\|>[ \t]*(?:\r?\n|\Z)", re.MULTILINE)
+
+Pieces = Iterator[str | None]  # None ends a document
+
+
+def documents(chunks: Iterable[str]) -> Pieces:
+    """One file's text, cut at its separator lines into documents, and these into pieces."""
+    rest = ""
+    for chunk in chunks:
+        rest += chunk
+        if len(rest) < PIECE:
+            continue
+        # A separator may be cut by the chunk's end: its line is left for the next round.
+        end = rest.rfind("\n") + 1
+        *whole, head = SEPARATOR_LINE.split(rest[:end]) if end else [rest]
+        for document in whole:
+            yield document
+            yield None
+        cut = _last_break(head)
+        yield head[:cut]
+        rest = head[cut:] + rest[end:] if end else head[cut:]
+    for document in SEPARATOR_LINE.split(rest):
+        yield document
+        yield None
+
+
+def _last_break(text: str) -> int:
+    """Where to cut so that the right side starts a token; the end where there is no such place."""
+    for pattern in BREAKS:
+        for start in (max(0, len(text) - 4096), 0):
+            found = [m.start() for m in pattern.finditer(text, start)]
+            if found:
+                return found[-1]
+    return len(text)
+
+
+def lines(chunks: Iterable[str]) -> Pieces:
+    """Every line that is not blank is a document of its own."""
+    rest = ""
+    for chunk in chunks:
+        *whole, rest = (rest + chunk).split("\n")
+        for line in whole:
+            yield from _line(line)
+    yield from _line(rest)
+
+
+def _line(line: str) -> Pieces:
+    line = " ".join(line.split())
+    if line and line != SEPARATOR:
+        yield line
+        yield None
+
+
+# ---- prose: what is left of a chapter without its heads ----
+
+NUMERAL = re.compile(r"\n[ \t]*\n[ \t]*(?:[IVXLC]+|\d+)\.?[ \t]*(?=\n[ \t]*\n)")
+SENTENCE_END = tuple(".!?:;,”’\"'—-…)_*")
+
+
+def without_heads(pieces: Pieces) -> Pieces:
+    """Drop titles and chapter heads where a document starts, and numbers of sections inside it.
+
+    A head is a short paragraph (up to 100 characters) that does not end like a sentence; a number
+    alone is one wherever it stands. "XIV\\n\\nThe Return\\n\\nIt was late." -> "It was late."
+    """
+    at_start = True
+    for piece in pieces:
+        if piece is None:
+            at_start = True
+            yield None
+            continue
+        yield _from_first_sentence(piece) if at_start else NUMERAL.sub("", piece)
+        at_start = False
+
+
+def _from_first_sentence(text: str) -> str:
+    paragraphs = re.split(r"\n[ \t]*\n", NUMERAL.sub("", "\n\n" + text).strip())
+    for i, paragraph in enumerate(paragraphs):
+        paragraph = paragraph.strip()
+        if len(paragraph) > 100 or paragraph.endswith(SENTENCE_END):
+            if not re.fullmatch(r"(?:chapter )?(?:[ivxlc]+|\d+)[.:]?", paragraph, re.IGNORECASE):
+                return "\n\n".join(paragraphs[i:])
+    return ""

@@ -1,0 +1,83 @@
+"""A file of token ids: written as a stream, read as a memory map. Knows no text.
+
+bytes 0-7     b"CONTINUO"
+bytes 8-11    version, 1
+bytes 12-15   length of the header
+bytes 16-     header, JSON: dtype, tokens, documents, bytes (of the text the tokens stand for)
+byte 512      the ids, little-endian: uint16, or uint32 where the vocabulary needs it
+then          where each document starts, uint64
+"""
+
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from app.training.config import TrainingError
+
+MAGIC, VERSION, DATA = b"CONTINUO", 1, 512
+
+
+class TokenWriter:
+    """Appends documents to `path`, which appears whole when the writer is closed."""
+
+    def __init__(self, path: Path, n_vocabulary: int) -> None:
+        self.dtype = np.dtype("<u2" if n_vocabulary <= 1 << 16 else "<u4")
+        self._path, self._temporary = path, path.with_name(path.name + ".partial")
+        self._file = self._temporary.open("wb")
+        self._file.seek(DATA)
+        self._starts: list[int] = []
+        self.tokens = self.bytes = 0
+
+    def begin_document(self) -> None:
+        self._starts.append(self.tokens)
+
+    def write(self, ids: Sequence[int] | np.ndarray, n_bytes: int) -> None:
+        self._file.write(np.asarray(ids, self.dtype).tobytes())
+        self.tokens += len(ids)
+        self.bytes += n_bytes
+
+    def rewind(self, tokens: int, n_bytes: int, documents: int) -> None:
+        """Take back what was written since then."""
+        self.tokens, self.bytes = tokens, n_bytes
+        del self._starts[documents:]
+        self._file.seek(DATA + tokens * self.dtype.itemsize)
+        self._file.truncate()
+
+    def close(self) -> None:
+        self._file.write(np.asarray(self._starts, "<u8").tobytes())
+        says = {"dtype": self.dtype.str, "tokens": self.tokens}
+        header = json.dumps(says | {"documents": len(self._starts), "bytes": self.bytes}).encode()
+        self._file.seek(0)
+        sizes = VERSION.to_bytes(4, "little") + len(header).to_bytes(4, "little")
+        self._file.write((MAGIC + sizes + header).ljust(DATA))
+        self._file.flush()
+        os.fsync(self._file.fileno())
+        self._file.close()
+        self._temporary.replace(self._path)
+
+
+class TokenFile:
+    """`ids` and `starts` are views of the file; nothing is read before it is used."""
+
+    def __init__(self, path: Path) -> None:
+        with path.open("rb") as file:
+            start = file.read(DATA)
+        if start[:8] != MAGIC:
+            raise TrainingError(f"{path} is no token file; make one with `continuo prepare`.")
+        if int.from_bytes(start[8:12], "little") != VERSION:
+            raise TrainingError(f"{path} is of another version; prepare the corpus again.")
+        header = json.loads(start[16 : 16 + int.from_bytes(start[12:16], "little")])
+        self.path, self.bytes = path, header["bytes"]
+        dtype, n_tokens, n_documents = header["dtype"], header["tokens"], header["documents"]
+        end = DATA + n_tokens * np.dtype(dtype).itemsize
+        if path.stat().st_size != end + 8 * n_documents:
+            raise TrainingError(f"{path} has been cut short; prepare the corpus again.")
+        whole = np.memmap(path, np.uint8, mode="r")
+        self.ids = whole[DATA:end].view(dtype)
+        self.starts = whole[end:].view("<u8")
+
+    def __len__(self) -> int:
+        return len(self.ids)
