@@ -9,7 +9,8 @@ from collections.abc import Iterable, Sequence
 from tokenizers import Regex, decoders, models, normalizers, pre_tokenizers, trainers
 from tokenizers import Tokenizer as RustTokenizer
 
-from app.gpt2.tokenizer import END_OF_TEXT, Tokenizer
+from app.gpt2 import Tokenizer
+from app.training.text import SEPARATOR
 
 TYPOGRAPHY = (
     (Regex("\r\n?"), "\n"),
@@ -39,7 +40,7 @@ def new_vocabulary(
         rust.normalizer = typography()
     trainer = trainers.BpeTrainer(
         vocab_size=size,
-        special_tokens=[END_OF_TEXT, *specials],
+        special_tokens=[SEPARATOR, *specials],
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )

@@ -1,0 +1,66 @@
+"""The state of a run on disk: step-N folders in runs/NAME, the newest intact one to go on from.
+
+    step-00000400/  weights.safetensors  optimizer.pt  state.json  sha256.json
+    last, best      links to two of them, for people
+
+Knows no training: weights, optimizer and counters come in and go out as they are.
+"""
+
+import json
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+
+from app.training.whole import is_intact, whole_folder
+
+PREFIX = "step-"
+
+
+def step_folders(run: Path) -> list[Path]:
+    """Oldest first; half-written ones have another name."""
+    return sorted(run.glob(PREFIX + "*"))
+
+
+def save(run: Path, weights: dict, optimizer: dict, state: dict[str, Any], keep: int) -> Path:
+    """Write step-N whole, then move the links and drop what is neither new nor best."""
+    folder = run / f"{PREFIX}{state['step']:08d}"
+    with whole_folder(folder, manifest=True) as temporary:
+        save_file(weights, temporary / "weights.safetensors")
+        torch.save(optimizer, temporary / "optimizer.pt")
+        (temporary / "state.json").write_text(json.dumps(state), encoding="utf-8")
+    _link(run / "last", folder)
+    if state["best_step"] == state["step"]:
+        _link(run / "best", folder)
+    kept = {folder, *step_folders(run)[-keep:], run / f"{PREFIX}{state['best_step'] or 0:08d}"}
+    for old in step_folders(run):
+        if old not in kept:
+            shutil.rmtree(old)
+    return folder
+
+
+def _link(name: Path, folder: Path) -> None:
+    temporary = name.with_name(f".{name.name}.partial")
+    temporary.unlink(missing_ok=True)
+    temporary.symlink_to(folder.name)
+    os.replace(temporary, name)
+
+
+def newest(run: Path) -> tuple[Path | None, list[Path]]:
+    """The newest intact checkpoint, and the broken ones that are newer."""
+    broken = []
+    for folder in reversed(step_folders(run)):
+        if is_intact(folder):
+            return folder, broken
+        broken.append(folder)
+    return None, broken
+
+
+def load(folder: Path) -> tuple[dict, dict, dict[str, Any]]:
+    """Weights, the optimizer's state, and the counters."""
+    weights = load_file(folder / "weights.safetensors")
+    optimizer = torch.load(folder / "optimizer.pt", weights_only=True, map_location="cpu")
+    return weights, optimizer, json.loads((folder / "state.json").read_text(encoding="utf-8"))

@@ -1,0 +1,68 @@
+"""What this machine can do for training: numbers it multiplies in, memory it has, and how to keep
+
+the allocator from giving memory back between steps. Knows no model.
+"""
+
+import contextlib
+import ctypes
+import resource
+import signal
+import types
+from collections.abc import Iterator
+
+import torch
+
+M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # of glibc's malloc.h
+
+
+def keep_memory() -> None:
+    """Let freed memory stay with the process: page faults took a third of a step on a CPU."""
+    libc = ctypes.CDLL(None)
+    if hasattr(libc, "mallopt"):
+        libc.mallopt(M_MMAP_MAX, 0)
+        libc.mallopt(M_TRIM_THRESHOLD, 1 << 30)
+
+
+def precision(wish: str) -> str:
+    """accelerate's word for what to multiply in."""
+    if wish == "auto":
+        wish = "bfloat16" if has_bfloat16() else "float32"
+    return {"bfloat16": "bf16", "float32": "no"}[wish]
+
+
+def has_bfloat16() -> bool:
+    if torch.cuda.is_available():
+        return torch.cuda.is_bf16_supported()
+    return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+
+
+def peak_memory() -> int:
+    """Bytes this process has held at most."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+class Interrupted:
+    """True once somebody has asked to stop; `signal` says how."""
+
+    def __init__(self) -> None:
+        self.signal: int | None = None
+
+    def __bool__(self) -> bool:
+        return self.signal is not None
+
+
+@contextlib.contextmanager
+def interruptible() -> Iterator[Interrupted]:
+    """The first Ctrl-C or SIGTERM is noted for the end of the step, the second takes effect."""
+    asked = Interrupted()
+
+    def note(number: int, frame: types.FrameType | None) -> None:
+        asked.signal = number
+        signal.signal(number, before[number])
+
+    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield asked
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,47 @@
+"""The numbers of a run as they come: metrics.jsonl and metrics.csv. Knows no model."""
+
+import csv
+import json
+from pathlib import Path
+from typing import Any
+
+COLUMNS = (
+    "step", "tokens", "seconds", "loss", "learning_rate", "gradient", "tokens_per_second",
+    "validation_loss", "perplexity", "bits_per_byte",
+)  # fmt: skip
+
+
+class Metrics:
+    """Appends rows; on resuming, rows of steps that are lost with a crash are dropped first."""
+
+    def __init__(self, run: Path, step: int) -> None:
+        self.path = run / "metrics.jsonl"
+        rows = [row for row in read(run) if row["step"] <= step]
+        self._jsonl = self.path.open("w", encoding="utf-8")
+        self._file = (run / "metrics.csv").open("w", encoding="utf-8", newline="")
+        self._csv = csv.DictWriter(self._file, COLUMNS, extrasaction="ignore")
+        self._csv.writeheader()
+        for row in rows:
+            self.add(row)
+
+    def add(self, row: dict[str, Any]) -> None:
+        self._jsonl.write(json.dumps(row) + "\n")
+        self._csv.writerow(row)
+        self._jsonl.flush()
+        self._file.flush()
+
+    def close(self) -> None:
+        self._jsonl.close()
+        self._file.close()
+
+
+def read(run: Path) -> list[dict[str, Any]]:
+    """Every row so far; the last line may have been cut by a crash."""
+    path = run / "metrics.jsonl"
+    rows = []
+    for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else ():
+        try:
+            rows.append(json.loads(line))
+        except ValueError:
+            break
+    return rows

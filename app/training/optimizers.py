@@ -1,0 +1,67 @@
+"""How the weights move: the optimizers, and the learning rate at each step."""
+
+import math
+from collections.abc import Iterable
+
+import torch
+from torch import nn
+
+from app.training.config import TrainConfig
+
+ADAM = {"betas": (0.9, 0.95), "eps": 1e-8}
+
+
+class Optimizers:
+    """One or two of torch's optimizers behind the three calls that a loop makes."""
+
+    def __init__(self, model: nn.Module, config: TrainConfig, device: str) -> None:
+        named = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
+        matrices = [p for name, p in named if p.ndim == 2 and ".h." in name]
+        decayed = [p for name, p in named if p.ndim == 2 and ".h." not in name]
+        vectors = [p for _, p in named if p.ndim != 2]  # biases, norms: decay would only bias them
+        decay = {"weight_decay": config.weight_decay}
+        self.each: list[torch.optim.Optimizer] = []
+        if config.optimizer == "muon" and matrices:
+            # Orthogonal updates for the blocks' matrices, on a scale where AdamW's rates hold.
+            self.each.append(torch.optim.Muon(matrices, **decay, adjust_lr_fn="match_rms_adamw"))
+        else:
+            decayed += matrices
+        groups = [{"params": decayed, **decay}, {"params": vectors, "weight_decay": 0.0}]
+        groups = [group for group in groups if group["params"]]
+        if config.optimizer == "sgd":
+            self.each.append(torch.optim.SGD(groups, lr=0.0, momentum=0.9))
+        else:
+            self.each.append(torch.optim.AdamW(groups, lr=0.0, fused=True, **ADAM))
+
+    def step(self, learning_rate: float) -> None:
+        for optimizer in self.each:
+            for group in optimizer.param_groups:
+                group["lr"] = learning_rate
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+
+    def state_dict(self) -> dict:
+        return {str(i): optimizer.state_dict() for i, optimizer in enumerate(self.each)}
+
+    def load_state_dict(self, state: dict) -> None:
+        for i, optimizer in enumerate(self.each):
+            optimizer.load_state_dict(state[str(i)])
+
+    def parameters(self) -> Iterable[nn.Parameter]:
+        return (p for o in self.each for group in o.param_groups for p in group["params"])
+
+
+def learning_rate(config: TrainConfig, peak: float, step: int, steps: int) -> float:
+    """The rate of `step`, counted from 0, in a run of `steps`."""
+    warmup = math.ceil(config.warmup * steps)
+    if step < warmup:
+        return peak * (step + 1) / warmup
+    done = (step - warmup) / max(1, steps - warmup)  # 0 to 1 after the warm-up
+    if config.schedule == "cosine":  # down to a tenth
+        return peak * (0.1 + 0.45 * (1 + math.cos(math.pi * min(1.0, done))))
+    if config.schedule == "linear":
+        return peak * max(0.0, 1 - done)
+    if config.schedule == "wsd":  # level, then down: `steps` may be changed while it is level
+        left = (steps - step) / max(1.0, config.decay * steps)
+        return peak * max(0.0, min(1.0, left))
+    return peak

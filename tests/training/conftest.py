@@ -1,0 +1,43 @@
+"""A small corpus and runs short enough to be told many times."""
+
+import pytest
+
+from app.training.config import TrainConfig
+from app.training.corpus import Rules, prepare
+from app.training.network import new_model
+from app.training.sources import find
+from app.training.train import Run, train
+
+WORDS = "the cat sat on a mat and saw one dog run over old hills".split()
+SMALL = {"layers": 2, "width": 32, "heads": 2, "window": 32, "block": 16, "batch": 4, "threads": 1}
+
+
+def story(n: int) -> str:
+    """Sentences that differ from each other and from those of another story."""
+    numbers = [(n * 7919 + i * i * 31 + i * 17) % len(WORDS) for i in range(160)]
+    return " ".join(WORDS[k] for k in numbers).capitalize() + "."
+
+
+@pytest.fixture(scope="session")
+def corpus(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("corpus")
+    for n in range(20):
+        (folder / f"story{n:02}.txt").write_text(story(n) + "\n", encoding="utf-8")
+    rules = Rules(new_vocabulary=300)
+    return prepare(
+        find([str(folder)], (), folder / "spool"), None, rules, folder / "cache", lambda line: None
+    )
+
+
+@pytest.fixture
+def begin(corpus, tmp_path):
+    """Train a small model from nothing (or go on with it) under a name."""
+
+    def begin(name="run", on=corpus, tell=lambda line: None, **told):
+        config = TrainConfig(**(SMALL | {"steps": 12, "evaluate_every": 4} | told))
+        end = on.tokenizer.specials["<|endoftext|>"]
+        model = new_model(config, on.tokenizer.n_tokens, end)
+        run = Run(config, on, tmp_path / "runs" / name, tmp_path / "models" / name, tell)
+        return train(run, model), run
+
+    return begin
