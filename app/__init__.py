@@ -23,7 +23,7 @@ def create_app(settings: "Settings | None" = None, engine: "AnyEngine | None" = 
     if engine is None:
         from app.engine import connect
 
-        engine = connect(engine_options(settings))
+        engine = connect(engine_options(settings), settings.runtime)
     return make_app(settings, engine)
 
 

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from app.serve import serve
+
 if TYPE_CHECKING:
     from app.gpt2 import Checkpoint
 
@@ -201,6 +203,9 @@ def generate(prompts, model, file, interactive, include_prompt, stop, beams, as_
             terminal.interact(engine, params, terminal.read_lines())
         else:
             terminal.write_all(engine, texts, params, include_prompt, as_json)
+
+
+main.add_command(serve)
 
 
 if __name__ == "__main__":

@@ -54,6 +54,9 @@ class Settings(WebOptions, frozen=True, kw_only=True):
     cache: Annotated[
         str | None, Meta(description="Folder for compiled graphs; unset: the user's cache.")
     ] = None
+    runtime: Annotated[
+        str | None, Meta(description="Folder for the engine's socket; unset: XDG_RUNTIME_DIR.")
+    ] = None
 
 
 class Setting(NamedTuple):
@@ -89,7 +92,7 @@ def read_settings(
     """What the command line gave, else what CONTINUO_* says, else the defaults."""
     environ = os.environ if environ is None else environ
     given = {} if given is None else given
-    values = {}
+    values = _of_this_user(environ)
     for row in SETTINGS:
         said, name = given.get(row.name), "--" + row.name.replace("_", "-")
         if said is None and row.variable in environ:
@@ -97,6 +100,12 @@ def read_settings(
         if said is not None:
             values[row.name] = _convert(row, name, said)
     return _with_keys_from_file(Settings(**values))
+
+
+def _of_this_user(environ: Mapping[str, str]) -> dict[str, Any]:
+    """Defaults that differ between users, where desktops and systemd say them."""
+    cache = environ.get("XDG_CACHE_HOME") or str(Path("~/.cache").expanduser())
+    return {"cache": f"{cache}/continuo", "runtime": environ.get("XDG_RUNTIME_DIR")}
 
 
 def _convert(row: Setting, name: str, said: Any) -> Any:

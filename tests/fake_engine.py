@@ -38,7 +38,8 @@ SONG = " la"  # what it writes, over and over
 
 
 class FakeEngine:
-    def __init__(self):
+    def __init__(self, delay=0.0):
+        self.delay = delay  # seconds before each token
         self.completions = {}
         self.cancelled = []
         self.song = SONG
@@ -109,7 +110,7 @@ class FakeEngine:
         song = itertools.cycle(self.song.encode())
         held, reason = b"", "length"
         for _, byte in zip(endless, song, strict=False):
-            if not _wait(self.step, stop):
+            if not _wait(self.step, stop) or (self.delay and stop.wait(self.delay)):
                 reason = "cancelled"
                 break
             if self.fails_after == written:

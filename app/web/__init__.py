@@ -3,11 +3,12 @@
 from typing import TYPE_CHECKING, Any
 
 from .options import Count, Seconds, WebOptions
+from .stopping import SharedStopping
 
 if TYPE_CHECKING:
     from .wsgi import make_app
 
-__all__ = ["Count", "Seconds", "WebOptions", "make_app"]
+__all__ = ["Count", "Seconds", "SharedStopping", "WebOptions", "make_app"]
 
 
 def __getattr__(name: str) -> Any:

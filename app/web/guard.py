@@ -14,7 +14,7 @@ from flask_limiter import Limit, Limiter, RateLimitExceeded
 
 from . import schema
 from .errors import RETRY_S, Problem, answer
-from .reader import is_loopback, is_loopback_name
+from .reader import is_local, is_loopback, is_loopback_name
 from .service import service
 
 log = logging.getLogger(__name__)
@@ -50,7 +50,7 @@ def register(app: Flask) -> None:
 
 
 def _admit() -> Response | None:
-    _warn_when_open_to_all()
+    _warn_once()
     _check_host()
     _check_origin()
     if request.method == "OPTIONS":
@@ -179,15 +179,27 @@ def _headers(response: Response) -> Response:
     return response
 
 
-# ---- a server that everybody can reach
+# ---- what whoever runs this should know
 
 
-def _warn_when_open_to_all() -> None:
-    here = service()
-    if here.options.api_keys or here.has_warned or is_loopback(request.environ):
-        return
-    here.has_warned = True
-    log.warning(
-        "Requests come in from beyond this machine and no key is asked for: anybody who can reach "
-        "this server can use it. Set CONTINUO_API_KEYS."
-    )
+OPEN_TO_ALL = (
+    "Requests come in from beyond this machine and no key is asked for: anybody who can reach this "
+    "server can use it. Set CONTINUO_API_KEYS."
+)
+ONE_EACH = (
+    "Each of these workers serves one reader at a time, and may cut long streams off. Use threads: "
+    "gunicorn -c deployment/gunicorn.conf.py"
+)
+
+
+def _warn_once() -> None:
+    if not service().options.api_keys and not is_local(request.environ):
+        _warn(OPEN_TO_ALL)
+    if not request.environ["wsgi.multithread"]:
+        _warn(ONE_EACH)
+
+
+def _warn(message: str) -> None:
+    if message not in service().warned:
+        service().warned.add(message)
+        log.warning(message)

@@ -32,14 +32,23 @@ class Reader:
 def is_loopback(environ: dict[str, Any]) -> bool:
     """Whether the request arrived on this machine's own address, which a web page can reach too.
 
-    Judged by the accepted socket; without one by the peer, who is on loopback exactly then.
+    Judged by the accepted socket; without one by the peer, who is on loopback exactly then. A Unix
+    socket no page reaches but through a proxy.
     """
     accepted = socket_of(environ)
     if accepted is None:
         return is_loopback_name(environ.get("REMOTE_ADDR", ""))
-    if accepted.family not in (socket.AF_INET, socket.AF_INET6):
-        return False  # a Unix socket: no page reaches it but through a proxy
-    return is_loopback_name(accepted.getsockname()[0])
+    return not _is_unix(accepted) and is_loopback_name(accepted.getsockname()[0])
+
+
+def is_local(environ: dict[str, Any]) -> bool:
+    """Whether only this machine can have sent it; or a proxy here, which has its own guard."""
+    accepted = socket_of(environ)
+    return (accepted is not None and _is_unix(accepted)) or is_loopback(environ)
+
+
+def _is_unix(accepted: socket.socket) -> bool:
+    return accepted.family not in (socket.AF_INET, socket.AF_INET6)
 
 
 def is_loopback_name(host: str) -> bool:

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 from flask import Request
+from werkzeug.exceptions import HTTPException
 
 from app.engine import PARAMETERS, InvalidParams, Params, make_params
 
@@ -73,8 +74,10 @@ def read_body(request: Request, patience: float) -> bytes:
         return request.get_data()
     except TimeoutError:
         raise Problem(408, "too_slow", f"The body did not arrive in {patience:g} s.") from None
-    except OSError as error:
-        raise unreadable(f"The body broke off: {error or 'its chunks are malformed'}.") from None
+    except HTTPException:  # too large, or the caller is gone
+        raise
+    except Exception as error:  # every server has its own for a body that breaks off
+        raise unreadable(f"The body broke off: {type(error).__name__}.") from None
 
 
 def read_json(request: Request, patience: float) -> dict[str, Any]:

@@ -1,47 +1,13 @@
 """What every view of one app shares: its settings, its engine, its counters, and whether it is
 stopping. Knows no request."""
 
-import threading
-
 from flask import current_app
 
 from app.engine import AnyEngine
 
 from .metrics import Metrics
 from .options import WebOptions
-
-
-class Stopping:
-    """How far this server is on its way out.
-
-    Draining: nothing new comes in, what runs goes on. Closing: what runs ends now, with an error.
-    Whoever starts the server may put a state of its own here, shared by all workers.
-    """
-
-    def __init__(self) -> None:
-        self._draining = threading.Event()
-        self._closing = threading.Event()
-
-    @property
-    def is_draining(self) -> bool:
-        return self._draining.is_set()
-
-    @property
-    def is_closing(self) -> bool:
-        return self._closing.is_set()
-
-    def drain(self) -> None:
-        self._draining.set()
-
-    def close(self) -> None:
-        self._draining.set()
-        self._closing.set()
-
-    def begin(self) -> None:
-        """A request begins; somebody may be counting."""
-
-    def end(self) -> None:
-        """A request has ended, its last byte sent."""
+from .stopping import Stopping
 
 
 class Service:
@@ -49,8 +15,14 @@ class Service:
         self.options = options
         self.engine = engine
         self.metrics = Metrics(engine)
-        self.stopping = Stopping()
-        self.has_warned = False  # of being open to all
+        self.stopping = Stopping()  # whoever starts the server may put a shared one here
+        self.warned: set[str] = set()  # what was said once is not said again
+        self._models: list[str] = []
+
+    def default_model(self) -> str:
+        """Asked of the engine once: what a server serves stays the same."""
+        self._models = self._models or self.engine.models()
+        return self._models[0]
 
     def why_not_ready(self) -> str | None:
         """A sentence, or None when requests are welcome."""

@@ -166,7 +166,7 @@ def start(prompt: Prompt, params: Params, model: str | None = None, id: str | No
         most = here.options.max_prompt
         message = f"The prompt has {len(prompt)} characters; max_prompt allows {most}."
         raise errors.bad_value("prompt", message, allowed=most)
-    name = here.engine.models()[0] if model is None else model
+    name = here.default_model() if model is None else model
     id = secrets.token_urlsafe(16) if id is None else id
     run = Run(here.engine.submit(prompt, params, name, id), prompt, params, name)
     g.setdefault("runs", []).append(run)  # for the log

@@ -1,0 +1,57 @@
+"""`continuo serve`: words -> settings -> gunicorn, in this process's place."""
+
+import os
+import sys
+from pathlib import Path
+from typing import Any, Literal, get_args, get_origin
+
+import click
+
+from app.settings import SETTINGS, Setting, as_environment, read_settings
+
+CONFIG = Path(__file__).resolve().parent.parent / "deployment" / "gunicorn.conf.py"
+
+
+def _serve(models: tuple[str, ...], **given: Any) -> None:
+    """Serve MODELS (names in models/, or paths) to browsers and programs.
+
+    Without a name it serves models/gpt2-pytorch_model.bin if that is there, else the starter.
+    """
+    from app import find_models
+
+    given = {name: value for name, value in given.items() if value not in (None, ())}
+    if models:
+        given["models"] = models
+    settings = read_settings(given)
+    if settings.models:  # by their whole paths: what is said here is meant from here
+        given["models"] = tuple(find_models(settings.models).values())
+    command = [sys.executable, "-m", "gunicorn", "-c", str(CONFIG), "app:create_app()"]
+    os.execve(sys.executable, command, as_environment(given))
+
+
+def _option(setting: Setting) -> click.Option:
+    default = ",".join(setting.default) if isinstance(setting.default, tuple) else setting.default
+    said = "" if default in (None, "") else f"; default {default}"
+    return click.Option(
+        [f"--{setting.name.replace('_', '-')}"],
+        metavar=_metavar(setting.type),
+        help=f"{setting.help} [{setting.variable}{said}]",
+    )
+
+
+def _metavar(type: Any) -> str:
+    if get_origin(type) is Literal:
+        return "|".join(get_args(type))
+    names = {int: "NUMBER", float: "NUMBER", bool: "true|false", tuple[str, ...]: "A,B,..."}
+    return next((name for kind, name in names.items() if type in (kind, kind | None)), "TEXT")
+
+
+serve = click.Command(
+    "serve",
+    callback=_serve,
+    help=_serve.__doc__,
+    params=[
+        click.Argument(["models"], nargs=-1),
+        *(_option(setting) for setting in SETTINGS if setting.name != "models"),
+    ],
+)

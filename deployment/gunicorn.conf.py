@@ -1,0 +1,123 @@
+"""How gunicorn serves Continuo; gunicorn.conf.py at the top loads it, `continuo serve` names it.
+
+Threads, because a reader holds one for as long as the text comes. Every setting is CONTINUO_*, and
+gunicorn's own command line goes over what stands here.
+
+On SIGTERM the server drains before it stops: /readyz and new requests get 503, running streams go
+on, for as long as CONTINUO_GRACE. A second SIGTERM, or that time's end, closes them with an error.
+"""
+
+import importlib
+import logging
+import shutil
+import signal
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+settings_module = importlib.import_module("app.settings")
+try:
+    settings = settings_module.read_settings()
+except settings_module.SettingsError as error:
+    sys.exit(f"Continuo: {error}")
+
+host = f"[{settings.host}]" if ":" in settings.host else settings.host
+bind = f"{host}:{settings.port}"
+workers = settings.workers
+worker_class = "gthread"
+# A thread for each reader and each one waiting, and eight more so that /livez always answers.
+threads = settings.max_running + settings.max_queue + 8
+worker_connections = 2 * threads
+graceful_timeout = int(settings.grace) + 1  # for a worker that is stopped by itself
+keepalive = 75  # longer than a proxy keeps its own side
+pythonpath = str(ROOT)
+loglevel = "warning"
+control_socket_disable = True
+
+# Where the workers' counters meet, so that /metrics is right whichever answers.
+_counters = tempfile.mkdtemp(prefix="continuo-metrics-")
+raw_env = [f"PROMETHEUS_MULTIPROC_DIR={_counters}"]
+
+log = logging.getLogger("gunicorn.error")
+
+
+def on_starting(server):
+    from app.web import SharedStopping
+
+    server.stopping = SharedStopping()
+
+
+def when_ready(server):
+    addresses = [listener.sock.getsockname() for listener in server.LISTENERS]
+    if not settings.api_keys and not all(_is_loopback(address) for address in addresses):
+        log.warning(
+            "LISTENING BEYOND THIS MACHINE WITHOUT A KEY: whoever reaches this address can use the "
+            "server. Set CONTINUO_API_KEYS, or listen on 127.0.0.1."
+        )
+    signal.signal(signal.SIGTERM, lambda *_: _stop(server))
+
+
+def pre_fork(server, worker):
+    worker.stopping = server.stopping
+
+
+def post_worker_init(worker):
+    worker.stopping.count_in(worker.age)
+    service = worker.wsgi.extensions["continuo"]
+    service.stopping = worker.stopping
+    if worker.age == 1:
+        threading.Thread(target=_announce, args=(worker, service), daemon=True).start()
+
+
+def worker_int(worker):
+    worker.stopping.close()  # Ctrl-C: nobody waits
+
+
+def child_exit(server, worker):
+    from prometheus_client import multiprocess
+
+    server.stopping.forget(worker.age)
+    multiprocess.mark_process_dead(worker.pid, _counters)
+
+
+def on_exit(server):
+    shutil.rmtree(_counters, ignore_errors=True)
+
+
+def _is_loopback(address):
+    return isinstance(address, str) or address[0] == "::1" or address[0].startswith("127.")
+
+
+def _announce(worker, service):
+    """One line for whoever started this, once there is something to see."""
+    while (state := service.engine.state()).name != "ready":
+        if state.name == "failed":
+            return log.error("%s", state.message)
+        time.sleep(0.1)
+    for listener in worker.sockets:
+        print(f"Continuo writes at {listener}", file=sys.stderr, flush=True)
+
+
+def _stop(server):
+    """In a signal handler, so it only says so; a thread waits for the readers."""
+    if server.stopping.is_draining:
+        server.stopping.close()
+        return
+    server.stopping.drain()
+    threading.Thread(target=_wait_and_stop, args=(server,), daemon=True).start()
+
+
+def _wait_and_stop(server):
+    end = time.monotonic() + settings.grace
+    while server.stopping.running and not server.stopping.is_closing and time.monotonic() < end:
+        time.sleep(0.05)
+    server.stopping.close()
+    end = time.monotonic() + 2  # for the last words to go out
+    while server.stopping.running and time.monotonic() < end:
+        time.sleep(0.05)
+    server.SIG_QUEUE.put_nowait(signal.SIGTERM)  # gunicorn's own way from here

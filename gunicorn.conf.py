@@ -1,0 +1,1 @@
+globals().update(__import__("runpy").run_path("deployment/gunicorn.conf.py"))

@@ -1,0 +1,10 @@
+"""The web on the fake engine, for a real server to load: gunicorn 'tests.fake_app:make(0.05)'."""
+
+import app
+from app.settings import read_settings
+from tests.fake_engine import FakeEngine
+
+
+def make(delay=0.0):
+    """Every token takes `delay` seconds."""
+    return app.create_app(read_settings(), FakeEngine(delay))
