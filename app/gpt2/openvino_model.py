@@ -1,0 +1,267 @@
+"""GPT-2 as an OpenVINO graph with paged attention: the fast path on a CPU.
+
+The same network as torch_model.py, built node by node from the weights; no exporter, no torch.
+Shapes in comments: T tokens of the turn, all rows flat; W wanted ones; E width, V vocabulary.
+
+All arithmetic is float32, whatever the weights are stored in: only so is a row's result the same
+bits alone and in any company. (In bfloat16 the kernels that the plugin picks depend on how many
+rows there are.) One more thing depended on that number, the order of sums in attention: see
+`_silent_row`.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import openvino as ov
+from openvino import Type
+from openvino import opset13 as op
+from openvino.op import _PagedAttentionExtension as PagedAttention
+
+from app.gpt2.config import Config
+from app.gpt2.pages import CANDIDATES, PAGE, Feed, Logits
+
+PER_TURN = (  # name, type, rank
+    ("input_ids", Type.i64, 1),  # [T]
+    ("position_ids", Type.i64, 1),  # [T]
+    ("past_lens", Type.i32, 1),  # [rows]
+    ("subsequence_begins", Type.i32, 1),  # [rows + 1] where each row's tokens begin
+    ("block_indices", Type.i32, 1),  # pages of all rows
+    ("block_indices_begins", Type.i32, 1),  # [rows + 1]
+    ("max_context_len", Type.i32, 0),
+    ("sample_rows", Type.i64, 1),  # [W] which of the T tokens need logits
+)
+
+
+class OpenVINOModel:
+    backend = "openvino"
+    device = "cpu"
+    same_bits = "always"
+
+    def __init__(
+        self,
+        config: Config,
+        weights: Mapping[str, np.ndarray],
+        precision: str = "float32",
+        threads: int | None = None,
+    ) -> None:
+        self.config = config
+        self.precision = precision
+        self.cache_precision = "float32" if precision == "float32" else "int8"
+        settings = {
+            "NUM_STREAMS": 1,
+            "INFERENCE_PRECISION_HINT": "f32",
+            "KV_CACHE_PRECISION": "f32" if precision == "float32" else "u8",
+        }
+        if threads is not None:
+            settings["INFERENCE_NUM_THREADS"] = threads
+        compiled = ov.Core().compile_model(
+            _Graph(config, weights, precision).build(), "CPU", settings
+        )
+        self._threads = compiled.get_property("INFERENCE_NUM_THREADS")
+        self._request = compiled.create_infer_request()
+        self._caches = [port for port in compiled.inputs if "_cache." in port.any_name]
+        self._tensors: list[ov.Tensor] = []
+        self.page_bytes = sum(_bytes(port, 1) for port in self._caches)
+
+    def allocate(self, n_pages: int) -> None:
+        """One page more than asked for is the silent row's."""
+        self._silent_page = n_pages
+        self._tensors = []
+        for port in self._caches:
+            tensor = ov.Tensor(port.element_type, _shape(port, n_pages + 1))
+            tensor.data[:] = 0  # touched now: memory that is promised is memory that is there
+            self._request.set_tensor(port.any_name, tensor)
+            self._tensors.append(tensor)
+
+    def copy_page(self, source: int, target: int) -> None:
+        for tensor in self._tensors:
+            tensor.data[target] = tensor.data[source]
+
+    def forward(self, feeds: Sequence[Feed]) -> Logits:
+        for name, array in self._flatten([*feeds, *self._silent_row(feeds)]).items():
+            self._request.set_tensor(name, ov.Tensor(array))
+        self._request.infer()
+        return Logits(
+            self._request.get_tensor("logits").data,  # [W, V]
+            self._request.get_tensor("top_ids").data,  # [W, K]
+        )
+
+    def _silent_row(self, feeds: Sequence[Feed]) -> list[Feed]:
+        """Two tokens that nobody reads, where otherwise the plugin would sum in another order.
+
+        With at most as many rows as threads, and a single token in each, the plugin spreads a row's
+        pages over the threads and adds up their parts; in any other turn each row's attention is
+        computed in one piece. The same bits need the same way every time.
+        """
+        if len(feeds) > self._threads or any(len(feed.ids) > 1 for feed in feeds):
+            return []
+        return [Feed(ids=(0, 0), past=0, pages=(self._silent_page,), wanted=0)]
+
+    def _flatten(self, feeds: Sequence[Feed]) -> dict[str, np.ndarray]:
+        ids: list[int] = []
+        positions: list[int] = []
+        pages: list[int] = []
+        wanted: list[int] = []
+        row_begins, page_begins = [0], [0]
+        for feed in feeds:
+            end = feed.past + len(feed.ids)
+            ids += feed.ids
+            positions += range(feed.past, end)
+            pages += feed.pages[: -(-end // PAGE)]
+            wanted += range(len(ids) - feed.wanted, len(ids))
+            row_begins.append(len(ids))
+            page_begins.append(len(pages))
+        return {
+            "input_ids": np.array(ids, np.int64),
+            "position_ids": np.array(positions, np.int64),
+            "past_lens": np.array([feed.past for feed in feeds], np.int32),
+            "subsequence_begins": np.array(row_begins, np.int32),
+            "block_indices": np.array(pages, np.int32),
+            "block_indices_begins": np.array(page_begins, np.int32),
+            "max_context_len": np.array(max(f.past + len(f.ids) for f in feeds), np.int32),
+            "sample_rows": np.array(wanted, np.int64),
+        }
+
+
+def _shape(port: ov.ConstOutput, n_pages: int) -> ov.Shape:
+    """[pages, heads, 32 tokens or more where scales are stored beside them, head size]"""
+    return ov.Shape([n_pages, *(size.get_length() for size in list(port.partial_shape)[1:])])
+
+
+def _bytes(port: ov.ConstOutput, n_pages: int) -> int:
+    return int(np.prod(_shape(port, n_pages))) * port.element_type.size
+
+
+class _Graph:
+    """The network, with parameters for the turn's rows and each layer's pages."""
+
+    def __init__(self, config: Config, weights: Mapping[str, np.ndarray], precision: str) -> None:
+        self.config = config
+        self.weights = weights
+        self.matrix = {"float32": _float32, "bfloat16": _bfloat16, "int8": _int8}[precision]
+        self.inputs = {name: _parameter(name, type, [-1] * r) for name, type, r in PER_TURN}
+        self.caches: list[ov.Node] = []
+
+    def build(self) -> ov.Model:
+        head = self.matrix(self.weights["wte.weight"].T)  # [V, E], one table for both ends
+        x = self._embed(head)  # [T, E]
+        for i in range(self.config.n_layer):
+            x = op.add(x, self._attend(i, self._norm(x, f"h.{i}.ln_1")))
+            x = op.add(x, self._mlp(i, self._norm(x, f"h.{i}.ln_2")))
+        x = op.gather(x, self.inputs["sample_rows"], _constant(0, np.int64))  # [W, E]
+        logits = op.matmul(self._norm(x, "ln_f"), head, False, True)  # [W, V]
+        k = min(CANDIDATES, self.config.vocab_size)
+        top = op.topk(logits, _constant(k, np.int64), -1, "max", "value", "i32", stable=True)
+        logits.output(0).set_names({"logits"})
+        top.output(1).set_names({"top_ids"})
+        results = [op.result(logits), op.result(top.output(1))]
+        return ov.Model(results, [*self.inputs.values(), *self.caches], "gpt2")
+
+    def _embed(self, head: ov.Node) -> ov.Node:
+        axis = _constant(0, np.int64)
+        tokens = op.gather(head, self.inputs["input_ids"], axis)
+        table = _constant(self.weights["wpe.weight"], np.float32)
+        return op.add(tokens, op.gather(table, self.inputs["position_ids"], axis))
+
+    def _attend(self, i: int, x: ov.Node) -> ov.Node:
+        c, turn = self.config, self.inputs
+        keys = _parameter(f"key_cache.{i}", Type.dynamic, None)
+        values = _parameter(f"value_cache.{i}", Type.dynamic, None)
+        self.caches += [keys, values]
+        qkv = self._linear(x, f"h.{i}.attn.c_attn")  # [T, 3E]
+        scale = c.head_size**-0.5 / (i + 1 if c.scale_attn_by_inverse_layer_idx else 1)
+        attention = PagedAttention(
+            [
+                *op.split(qkv, _constant(1, np.int64), 3).outputs(),  # each [T, E]
+                keys.output(0),
+                values.output(0),
+                turn["past_lens"].output(0),
+                turn["subsequence_begins"].output(0),
+                turn["block_indices"].output(0),
+                turn["block_indices_begins"].output(0),
+                _constant(scale, np.float32).output(0),
+                _constant(0, np.int32).output(0),  # sliding window: none
+                _empty(np.float32),  # alibi slopes: none
+                turn["max_context_len"].output(0),
+                *_unused(),
+            ]
+        )
+        about = attention.get_rt_info()
+        about["num_k_heads"] = about["num_v_heads"] = c.n_head
+        about["k_head_size"] = about["v_head_size"] = c.head_size
+        return self._linear(attention.output(0), f"h.{i}.attn.c_proj")
+
+    def _mlp(self, i: int, x: ov.Node) -> ov.Node:
+        hidden = op.gelu(self._linear(x, f"h.{i}.mlp.c_fc"), "tanh")
+        return self._linear(hidden, f"h.{i}.mlp.c_proj")
+
+    def _linear(self, x: ov.Node | ov.Output, name: str) -> ov.Node:
+        y = op.matmul(x, self.matrix(self.weights[f"{name}.weight"]), False, True)
+        return op.add(y, _constant(self.weights[f"{name}.bias"], np.float32))
+
+    def _norm(self, x: ov.Node, name: str) -> ov.Node:
+        axes = _constant([-1], np.int64)
+        y = op.mvn(x, axes, True, self.config.layer_norm_epsilon, "inside_sqrt")
+        y = op.multiply(y, _constant(self.weights[f"{name}.weight"], np.float32))
+        return op.add(y, _constant(self.weights[f"{name}.bias"], np.float32))
+
+
+# ---- matrices: [in, out] as stored -> a node [out, in], which is how the kernels want them ----
+
+
+def _float32(matrix: np.ndarray) -> ov.Node:
+    return _constant(matrix.T, np.float32)
+
+
+def _bfloat16(matrix: np.ndarray) -> ov.Node:
+    bits = np.ascontiguousarray(matrix.T, np.float32).view(np.uint32)
+    rounded = (bits + 0x7FFF + ((bits >> 16) & 1)) >> 16  # to the nearest, halves to even
+    tensor = ov.Tensor(Type.bf16, ov.Shape(bits.shape))
+    tensor.data[:] = rounded.astype(np.uint16).view(np.float16)  # NumPy's name for any 16 bits
+    return op.convert(op.constant(tensor), Type.f32)
+
+
+def _int8(matrix: np.ndarray) -> ov.Node:
+    """-127 to 127 times a float16 scale per output: the pattern that the plugin has kernels for."""
+    rows = np.ascontiguousarray(matrix.T, np.float32)  # [out, in]
+    scales = (np.abs(rows).max(axis=1, keepdims=True) / 127).astype(np.float16)
+    scales = np.maximum(scales, np.finfo(np.float16).tiny)
+    whole = np.clip(np.round(rows / scales.astype(np.float32)), -127, 127).astype(np.int8)
+    weight = op.multiply(op.convert(op.constant(whole), Type.f16), op.constant(scales))
+    return op.convert(weight, Type.f32)
+
+
+def _constant(value: object, dtype: type) -> ov.Node:
+    return op.constant(np.ascontiguousarray(value, dtype).reshape(np.shape(value)))
+
+
+def _empty(dtype: type, rank: int = 1) -> ov.Output:
+    return op.constant(np.zeros([0] * rank, dtype)).output(0)
+
+
+def _parameter(name: str, type: Type, shape: list[int] | None) -> ov.Node:
+    node = op.parameter(ov.PartialShape.dynamic() if shape is None else shape, type, name)
+    node.output(0).set_names({name})
+    return node
+
+
+def _unused() -> list[ov.Output]:
+    """The fifteen inputs of paged attention that GPT-2 has no use for."""
+    none, zero = _empty(np.int32), _constant(0, np.int32).output(0)
+    return [
+        none,  # score aggregation window
+        none,  # rotated block indices
+        none,  # rotation deltas
+        _empty(np.float32),  # rotation table
+        _empty(np.float32),  # xattention threshold
+        zero,  # xattention block size
+        zero,  # xattention stride
+        _empty(np.float32, rank=4),  # sinks
+        zero,  # adaptive eviction: start size
+        none,  # adaptive eviction: evictable sizes
+        none,  # adaptive eviction: diversity block indices
+        none,  # and where each begins
+        none,  # token types
+        _empty(np.uint8),  # bias between queries
+        none,  # and where each begins
+    ]

@@ -1,0 +1,50 @@
+"""What every paged model is fed in a turn, and what it gives: the one interface of the backends.
+
+A model keeps keys and values in numbered pages of 32 tokens. Who owns which page is the caller's
+business; the model writes where it is told. A turn may mix single tokens, chunks of prompts and
+whole prompts of any rows.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol
+
+import numpy as np
+
+from app.gpt2.config import Config
+
+PAGE = 32  # tokens; OpenVINO's CPU plugin knows no other size
+CANDIDATES = 64  # likeliest tokens that a model names, so that most draws need not see them all
+
+
+class Feed(NamedTuple):
+    """The next tokens of one row."""
+
+    ids: Sequence[int]
+    past: int  # tokens of this row already in its pages
+    pages: Sequence[int]  # in order; enough of them for past + len(ids) tokens
+    wanted: int  # of how many of these tokens, counted from the last, logits are wanted
+
+
+class Logits(NamedTuple):
+    """A row for each wanted token, in the order of the feeds. Valid until the next forward."""
+
+    logits: np.ndarray  # [W, V] float32
+    top_ids: np.ndarray  # [W, K] the likeliest, in falling order, equals by rising id
+
+
+class PagedModel(Protocol):
+    config: Config
+    backend: str  # openvino | torch
+    device: str  # cpu | cuda
+    precision: str  # of the weights: float32 | bfloat16 | int8
+    cache_precision: str
+    same_bits: str  # "always": a row's logits do not depend on its neighbours; or "same batch"
+    page_bytes: int  # keys and values of one page, all layers
+
+    def allocate(self, n_pages: int) -> None:
+        """Make room for pages 0 to n_pages - 1."""
+        ...
+
+    def forward(self, feeds: Sequence[Feed]) -> Logits: ...
+
+    def copy_page(self, source: int, target: int) -> None: ...
