@@ -11,6 +11,7 @@ from . import errors, guard, log
 from .health import health
 from .native import native
 from .options import WebOptions
+from .pages import pages
 from .service import Service
 
 ROOT = Path(__file__).resolve().parent.parent.parent  # templates/ and static/ lie beside app/
@@ -27,7 +28,7 @@ def make_app(options: WebOptions, engine: AnyEngine) -> Flask:
     log.register(app)
     guard.register(app)
     errors.register(app)
-    for blueprint in (native, health):
+    for blueprint in (native, health, pages):
         app.register_blueprint(blueprint)
     if options.proxies:
         app.wsgi_app = ProxyFix(  # type: ignore[method-assign]

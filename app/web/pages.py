@@ -1,0 +1,54 @@
+"""The page, in the reader's language; and what its templates need, with and without JavaScript.
+
+Addresses in the templates are relative: the page works under any path a proxy may put it.
+"""
+
+import functools
+import json
+from pathlib import Path
+from typing import Any
+
+from flask import Blueprint, Response, current_app, make_response, render_template, request
+
+from app.engine import PARAMETERS
+
+LANGUAGES = ("en", "zh")
+
+pages = Blueprint("pages", __name__)
+
+
+@pages.get("/")
+def index() -> Response:
+    """The page to write on."""
+    response = make_response(render_template("index.html", modules=_modules(_static())))
+    response.headers["Cache-Control"] = "no-cache"
+    response.vary.add("Accept-Language")
+    return response
+
+
+@pages.app_context_processor
+def _for_templates() -> dict[str, Any]:
+    language = request.accept_languages.best_match(LANGUAGES, default="en")
+    defaults = {row.name: row.default for row in PARAMETERS}
+    asked = {
+        name: request.values.get(name, defaults[name]) for name in ("max_tokens", "temperature")
+    }
+    return {"language": language, "t": _words(_static(), language), "asked": asked}
+
+
+def _static() -> Path:
+    assert current_app.static_folder is not None
+    return Path(current_app.static_folder)
+
+
+@functools.cache
+def _words(static: Path, language: str) -> dict[str, str]:
+    return json.loads((static / "words" / f"{language}.json").read_text(encoding="utf-8"))
+
+
+@functools.cache
+def _modules(static: Path) -> list[str]:
+    """All modules, for the browser to fetch at once and not one after another as they import."""
+    return sorted(
+        path.name for path in static.glob("*.js") if path.name not in ("first.js", "page.js")
+    )

@@ -1,0 +1,36 @@
+"""The page's modules that need no browser, in Node; and what each of them may know."""
+
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+from playwright._impl._driver import compute_driver_executable
+
+STATIC = Path(__file__).resolve().parents[2] / "static"
+SOURCES = {path.name: path.read_text(encoding="utf-8") for path in STATIC.glob("*.js")}
+WITHOUT_PAGE = ["document.js", "pieces.js", "stream.js", "server.js", "run.js", "writing.js"]
+
+
+@pytest.mark.parametrize(
+    "test", sorted(Path(__file__).parent.glob("*.test.js")), ids=lambda p: p.name
+)
+def test_node(test: Path) -> None:
+    node = compute_driver_executable()[0]
+    ran = subprocess.run([node, "--test", str(test)], capture_output=True, text=True, check=False)
+    assert ran.returncode == 0, ran.stdout
+
+
+def test_only_one_module_talks_to_the_server() -> None:
+    assert [name for name, source in SOURCES.items() if "fetch(" in source] == ["server.js"]
+
+
+@pytest.mark.parametrize("name", WITHOUT_PAGE)
+def test_knows_no_page(name: str) -> None:
+    code = re.sub(r"//.*|/\*[^]*?\*/".replace("[^]", r"[\s\S]"), "", SOURCES[name])
+    assert not re.search(r"\b(document|window|localStorage|indexedDB)\b(?!\.js)", code)
+
+
+def test_all_of_it_is_small() -> None:
+    files = [path for path in STATIC.rglob("*") if path.is_file()]
+    assert sum(path.stat().st_size for path in files) < 150_000
