@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from app.serve import serve
+from app.training import commands as training
 
 if TYPE_CHECKING:
     from app.gpt2 import Checkpoint
@@ -32,6 +33,10 @@ class Sentences(click.Group):
             return super().invoke(ctx)
         except BrokenPipeError:
             raise  # click ends quietly when a pipe closes early
+        except ModuleNotFoundError as error:
+            raise click.ClickException(
+                f"This needs the package {error.name!r}: `make training` installs it."
+            ) from error
         except OSError as error:
             name = f"{error.filename}: " if error.filename else ""
             raise click.ClickException(f"{name}{error.strerror or error}.") from error
@@ -205,7 +210,10 @@ def generate(prompts, model, file, interactive, include_prompt, stop, beams, as_
             terminal.write_all(engine, texts, params, include_prompt, as_json)
 
 
-main.add_command(serve)
+# ---- commands that have a file of their own ----
+
+for command in (serve, *training.COMMANDS):
+    main.add_command(command)
 
 
 if __name__ == "__main__":

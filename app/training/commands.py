@@ -51,3 +51,6 @@ def train(texts, name, exclude, split, prose, new_vocabulary, size, **told):
     )
     model = new_model(config, corpus.tokenizer.n_tokens, corpus.tokenizer.specials["<|endoftext|>"])
     run_training(Run(config, corpus, Path("runs", name), Path("models", name), click.echo), model)
+
+
+COMMANDS = (train,)
