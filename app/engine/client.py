@@ -13,10 +13,11 @@ import msgspec
 
 from .answers import EngineInfo, EngineState, EngineStats, Scored, Tokenized
 from .completion import Completion
-from .launch import Launch, find_home, find_server
+from .launch import Launch, find_home
 from .link import Link
 from .options import EngineOptions
 from .parameters import Params
+from .server import find_server
 from .wire import Method
 
 

@@ -1,4 +1,4 @@
-"""One engine per server: who the server is, where its engine lives, who starts it, and how often.
+"""One engine per server: where it lives, who starts it, and how often.
 
 Every process of a server arrives at the same private directory, its engine's home. The engine holds
 a lock on that directory from its first moment to its last, so whoever can take the lock knows that
@@ -21,6 +21,7 @@ import msgspec
 
 from .completion import EngineError
 from .options import EngineOptions
+from .server import Server
 
 RESTARTS = (0, 1, 2, 4, 8)  # seconds to wait before each start again; then it is given up
 LONGEST_SOCKET = 107  # bytes of a Unix socket's path
@@ -30,25 +31,6 @@ ENGINE = (sys.executable, "-m", "app.engine.process")
 # Between the two, for 10 ms: the engine becomes nobody's child, so that nobody has to bury it, and
 # gets a session of its own, so that a Ctrl-C meant for the server does not reach it.
 ORPHAN = "import os, sys; os.fork() or (os.setsid(), os.execv(sys.argv[1], sys.argv[1:]))"
-
-
-class Server(msgspec.Struct, frozen=True):
-    """A process, told apart from later ones of the same number."""
-
-    pid: int
-    started: int  # clock ticks since boot
-
-    def is_alive(self) -> bool:
-        seen = _look_at(self.pid)
-        return seen is not None and seen.started == self.started and seen.letter not in "ZX"
-
-    def watch(self) -> int:
-        """A file descriptor that becomes readable when it ends; ProcessLookupError if it has."""
-        pidfd = os.pidfd_open(self.pid)
-        if not self.is_alive():
-            os.close(pidfd)
-            raise ProcessLookupError(f"The server {self.pid} has ended.")
-        return pidfd
 
 
 class Launch(msgspec.Struct, frozen=True):
@@ -163,33 +145,3 @@ def _remove_abandoned_homes(parent: Path) -> None:
         pid, started, _ = path.name.split("-")
         if not Server(int(pid), int(started)).is_alive() and not Home(path).is_running():
             Home(path).remove()
-
-
-class _Process(msgspec.Struct, frozen=True):
-    pid: int
-    parent: int
-    letter: str  # R runs, S sleeps, Z is a zombie
-    started: int
-    program: list[str]  # where code and stack begin: random at each exec, the same after a fork
-
-
-def find_server() -> Server:
-    """gunicorn's master, seen from itself or any of its workers; otherwise this process.
-
-    A worker is a fork of its master: the same program at the same random addresses. The child of
-    Flask's reloader is a program started anew, and so a server of its own.
-    """
-    seen = _look_at(os.getpid())
-    assert seen is not None
-    while (parent := _look_at(seen.parent)) is not None and parent.program == seen.program:
-        seen = parent
-    return Server(seen.pid, seen.started)
-
-
-def _look_at(pid: int) -> _Process | None:
-    try:
-        line = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
-    except (FileNotFoundError, ProcessLookupError):
-        return None
-    fields = line[line.rindex(")") + 2 :].split()  # after the name, which may hold spaces: field 3
-    return _Process(pid, int(fields[1]), fields[0], int(fields[19]), fields[23:26])

@@ -1,5 +1,6 @@
 """Engines in processes of their own, for the tests of those processes."""
 
+import contextlib
 import os
 import select
 import sys
@@ -15,16 +16,25 @@ FAKE = (sys.executable, "-m", "tests.engine.fake")
 
 
 def find_engines(directory: Path) -> list[int]:
-    """The processes that were told to live below this directory, the dead and buried excluded."""
+    """The processes that were told to live in a home below this directory."""
     found = []
     for path in Path("/proc").glob("[0-9]*/cmdline"):
-        try:
-            words = path.read_bytes().split(b"\0")
-        except (FileNotFoundError, ProcessLookupError):
-            continue
-        if b"-m" in words and any(word.startswith(os.fsencode(directory)) for word in words):
-            found.append(int(path.parent.name))
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            if os.fsencode(directory / "continuo-") in path.read_bytes():
+                found.append(int(path.parent.name))
     return found
+
+
+def run_in_fork(function) -> bool:
+    """function() in a forked child; whether it said yes."""
+    pid = os.fork()
+    if pid == 0:
+        answer = False
+        try:
+            answer = function()
+        finally:
+            os._exit(0 if answer else 1)
+    return os.waitpid(pid, 0)[1] == 0
 
 
 def wait_for_end(pid: int, timeout: float = 10.0) -> bool:

@@ -22,7 +22,6 @@ from app.engine import (
     Tokenized,
     UnknownModel,
     Usage,
-    launch,
     process,
 )
 
@@ -62,6 +61,9 @@ class FakeEngine:
 
     def tokenize(self, text, model=None):
         return Tokenized([ord(letter) for letter in text], [(i, i + 1) for i in range(len(text))])
+
+    def models(self):
+        return ["fake"]
 
     def stats(self):
         return EngineStats(0, len(self._rows), 0, 0, 0, {}, 0, 0, 0, 0, 0.0, 0.0)
@@ -103,6 +105,6 @@ class Row:
 
 
 if __name__ == "__main__":
-    launch.RESTARTS = process.RESTARTS = (0, 0, 0)
+    process.RESTARTS = (0, 0, 0, 60)
     process.MAX_UNSENT = 10
     process.main(FakeEngine, *sys.argv[1:])

@@ -1,0 +1,134 @@
+"""Real servers, real workers, real engine processes, and what happens when one is killed."""
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+
+import pytest
+
+from app.engine import Params, Token
+from tests.engine.conftest import ROOT, find_engines, wait_for_end
+
+PARAMS = Params()
+
+
+@contextlib.contextmanager
+def running(*command):
+    """A server of ours, dead at the end of the block."""
+    with subprocess.Popen(
+        [sys.executable, "-m", *command],
+        cwd=ROOT,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    ) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def wait_for_line(process, words):
+    for line in process.stdout:
+        if words in line:
+            return
+    raise AssertionError(f"the server ended without saying {words!r}")
+
+
+def get(address):
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.connect(str(address))
+        connection.sendall(b"GET / HTTP/1.0\r\n\r\n")
+        return connection.makefile("rb").read().decode().split("\r\n\r\n")[1]
+
+
+@contextlib.contextmanager
+def forked(function):
+    """A worker: function() in a fork, dead at the end of the block."""
+    pid = os.fork()
+    if pid == 0:
+        try:
+            function()
+        finally:
+            os._exit(0)
+    try:
+        yield pid
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+
+
+def wait_until_running(client, count):
+    while client.stats().running != count:
+        pass  # each look is a round trip to the engine
+
+
+@pytest.mark.parametrize("more", [[], ["--preload"]])
+def test_all_workers_of_gunicorn_share_one_engine_that_ends_with_the_master(tmp_path, more):
+    address = tmp_path / "http"
+    app = f'tests.engine.server:make_app("{tmp_path}")'
+    with running("gunicorn", "-w", "3", "-b", f"unix:{address}", *more, app) as gunicorn:
+        wait_for_line(gunicorn, "Listening at")
+        for _ in range(3):
+            assert get(address).endswith("['fake']")
+        (engine,) = find_engines(tmp_path)
+        gunicorn.kill()
+        assert wait_for_end(engine)
+
+
+def test_an_engine_ends_with_its_server_and_leaves_nothing(tmp_path):
+    with running("tests.engine.server", str(tmp_path)) as server:
+        wait_for_line(server, "serving")
+        (engine,) = find_engines(tmp_path)
+        server.kill()
+        assert wait_for_end(engine)
+    assert [*tmp_path.glob("continuo-*/*")] == []
+
+
+def test_what_a_server_and_engine_killed_together_left_is_removed(tmp_path, connect_fake):
+    with running("tests.engine.server", str(tmp_path)) as server:
+        wait_for_line(server, "serving")
+        (engine,) = find_engines(tmp_path)
+        os.kill(engine, signal.SIGSTOP)  # so that it cannot clean up after its server
+    os.kill(engine, signal.SIGKILL)
+    assert wait_for_end(engine)
+    (left,) = tmp_path.glob("continuo-*/*")
+    connect_fake()
+    assert not left.exists()
+
+
+def test_a_killed_worker_loses_its_requests_and_others_go_on(client):
+    mine = client.submit("count", PARAMS)
+
+    def work():
+        client.submit("count", PARAMS)
+        list(client.submit("count", PARAMS))
+
+    with forked(work) as worker:
+        wait_until_running(client, 3)
+        os.kill(worker, signal.SIGKILL)
+        wait_until_running(client, 1)
+    assert isinstance(mine.next(), Token)
+
+
+def test_a_worker_that_takes_nothing_is_cut_and_told_when_it_wakes(client):
+    told, tell = os.pipe()
+
+    def work():
+        *tokens, failed = client.submit("flood", PARAMS)
+        is_whole = [token.id for token in tokens] == list(range(len(tokens)))
+        os.write(tell, f"{is_whole} {failed.kind}".encode())
+
+    with forked(work) as worker:
+        wait_until_running(client, 1)
+        os.kill(worker, signal.SIGSTOP)
+        wait_until_running(client, 0)
+        os.kill(worker, signal.SIGCONT)
+        assert os.read(told, 100) == b"True reader_too_slow"
+    os.close(told)
+    os.close(tell)
