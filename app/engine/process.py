@@ -28,7 +28,10 @@ from .parameters import InvalidParams
 CALM_S = 60.0  # who has served this long is well: earlier stops are forgotten
 MAX_UNSENT = 1000  # frames waiting for a worker that takes none; further events stay with us
 RETRY_MS = 100  # until such a worker is tried again
-SLOW = ("tokenize", "detokenize", "score")  # calls that would hold up everybody's tokens
+# What would hold up everybody's tokens is answered on threads of its own: scores, and the encoding
+# of long texts, 2 ms for each thousand characters.
+SLOW = ("tokenize", "detokenize", "score")
+LONG = 1000
 
 MakeEngine = Callable[[EngineOptions, Callable[[], None]], AnyEngine]
 
@@ -79,7 +82,7 @@ class Service:
             due = time.monotonic() + self._delay
             self._status = wire.Status(os.getpid(), "restarting", due)
         self._workers: dict[bytes, Worker] = {}
-        self._slow_calls = ThreadPoolExecutor(2)
+        self._slow_requests = ThreadPoolExecutor(16)
         self._is_over = threading.Event()
         self._bell = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
 
@@ -171,7 +174,7 @@ class Service:
         del self._workers[worker.address]
         self._poller.unregister(worker.pidfd)
         os.close(worker.pidfd)
-        for completion in worker.completions.values():
+        for completion in list(worker.completions.values()):
             completion.cancel()
 
     def _receive(self) -> None:
@@ -195,7 +198,9 @@ class Service:
                 if stop:
                     self._stop()
             case wire.Call(method=method) if method in SLOW:
-                self._slow_calls.submit(self._answer, worker, message)
+                self._slow_requests.submit(self._answer, worker, message)
+            case wire.Submit(prompt=prompt) if len(prompt) > LONG:
+                self._slow_requests.submit(self._answer, worker, message)
             case _:
                 self._answer(worker, message)
 
@@ -213,7 +218,7 @@ class Service:
         self._home.remove()
         self._end()
 
-    # ---- on that thread, or for slow calls on their own
+    # ---- on that thread, or for slow requests on their own
 
     def _answer(self, worker: Worker, request: wire.Submit | wire.Call) -> None:
         reply: wire.Reply
@@ -232,9 +237,10 @@ class Service:
             raise EngineStopped("The engine is loading.")
         if isinstance(request, wire.Call):
             return getattr(self._engine, request.method)(*request.arguments)
-        worker.completions[request.number] = self._engine.submit(
-            request.prompt, request.params, request.model, request.id
-        )
+        completion = self._engine.submit(request.prompt, request.params, request.model, request.id)
+        worker.completions[request.number] = completion
+        if worker.address not in self._workers:
+            completion.cancel()  # it was lost while its long prompt was read
 
 
 def main(make_engine: MakeEngine, path: str, lock: str) -> None:

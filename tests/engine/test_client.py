@@ -41,6 +41,11 @@ def test_events_arrive_whole_and_in_order(client):
     assert ended == Ended(0, "length") and finished.usage.completion_tokens == 500
 
 
+def test_a_long_prompt_takes_another_way_to_the_same_end(client):
+    *events, _, _ = client.submit("count 3".ljust(100_000), PARAMS)
+    assert tokens(events) == [0, 1, 2]
+
+
 def test_calls_answer_with_their_types(client):
     assert client.tokenize("hé") == Tokenized([104, 233], [(0, 1), (1, 2)])
     assert client.stats().running == 0

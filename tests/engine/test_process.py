@@ -72,7 +72,9 @@ def wait_until_running(client, count):
 def test_all_workers_of_gunicorn_share_one_engine_that_ends_with_the_master(tmp_path, more):
     address = tmp_path / "http"
     app = f'tests.engine.server:make_app("{tmp_path}")'
-    with running("gunicorn", "-w", "3", "-b", f"unix:{address}", *more, app) as gunicorn:
+    with running(
+        "gunicorn", "-c", "/dev/null", "-w", "3", "-b", f"unix:{address}", *more, app
+    ) as gunicorn:
         wait_for_line(gunicorn, "Listening at")
         for _ in range(3):
             assert get(address).endswith("['fake']")
