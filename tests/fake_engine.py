@@ -49,6 +49,7 @@ class FakeEngine:
         self.begin.set()
         self.busy = False
         self.capacity = None  # how many may run at a time; more are busy
+        self.lasts = None  # tokens until the end of the text
         self.fails_after = None  # tokens
         self.is_closed = False
         self.condition = EngineState(name="ready", message="")
@@ -116,6 +117,9 @@ class FakeEngine:
             if self.fails_after == written:
                 yield Failed("engine_error", "The engine stumbled.")
                 return
+            if self.lasts == written:
+                reason = "end_of_text"
+                break
             held, text = _certain(held + bytes([byte]))
             for choice in range(params.n):
                 yield Token(choice, byte, text, bytes([byte]), *_odds(byte, params.logprobs))

@@ -4,6 +4,7 @@ import msgspec
 from flask import Blueprint, Response, g
 
 from .errors import RETRY_S, Problem
+from .openapi import gives
 from .service import service
 
 health = Blueprint("health", __name__)
@@ -38,6 +39,7 @@ def healthy() -> Response:
 
 
 @health.get("/metrics")
+@gives("text/plain")
 def metrics() -> Response:
     """Counters for Prometheus, right across workers."""
     return Response(

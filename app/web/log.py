@@ -5,13 +5,15 @@ import logging
 import re
 import secrets
 import time
+from functools import partial
 from typing import Any
 
 import msgspec
 from flask import Flask, Response, g, request
 from flask.logging import has_level_handler
 
-from .service import Service, service
+from .options import WebOptions
+from .service import service
 from .streaming import Run
 
 log = logging.getLogger(__name__)
@@ -34,14 +36,15 @@ def _begin() -> None:
     given = _NOT_IN_ID.sub("", request.headers.get("X-Request-Id", ""))[:128]
     g.request_id = given or secrets.token_hex(8)
     g.begun = time.monotonic()
-    service().stopping.begin()
+    g.stopping = service().stopping
+    g.stopping.begin()
 
 
 def _end_later(response: Response) -> Response:
     response.headers["X-Request-Id"] = g.request_id
-    here, begun, said = service(), g.begun, _request_said(response)
-    runs: list[Run] = g.get("runs", [])
-    response.call_on_close(lambda: _end(here, begun, said, runs))
+    end = partial(_end, g.begun, _request_said(response), g.get("runs", []), service().options)
+    response.call_on_close(end)
+    response.call_on_close(g.stopping.end)
     return response
 
 
@@ -60,12 +63,11 @@ def _request_said(response: Response) -> dict[str, Any]:
     return said
 
 
-def _end(here: Service, begun: float, said: dict[str, Any], runs: list[Run]) -> None:
-    here.stopping.end()
+def _end(begun: float, said: dict[str, Any], runs: list[Run], options: WebOptions) -> None:
     said["ms"] = round((time.monotonic() - begun) * 1000, 1)
-    said["runs"] = [_run_said(run, here.options.log_prompts) for run in runs]
-    if here.options.log == "json":
-        log.info(msgspec.json.encode(said).decode())
+    said["runs"] = [_run_said(run, options.log_prompts) for run in runs]
+    if options.log == "json":
+        log.info("%s", msgspec.json.encode(said).decode())
     else:
         log.info("%s", _for_people(said))
 

@@ -6,12 +6,14 @@ from flask import Blueprint, Response, g, request, stream_template
 
 from app.engine import PARAMETERS
 
-from . import formats, schema, streaming
+from . import formats, openapi, schema, streaming
 from .errors import Problem, bad_value
 from .positions import utf16_length
 from .service import service
 
 native = Blueprint("native", __name__)
+
+MAX_TOP = next(int(row.high or 0) for row in PARAMETERS if row.name == "logprobs")
 
 JSON, SSE, NDJSON = "application/json", "text/event-stream", "application/x-ndjson"
 TEXT, HTML = "text/plain", "text/html"
@@ -28,7 +30,17 @@ def read_fields() -> dict[str, Any]:
 # ---- continue
 
 
+GENERATE = {
+    "prompt": {"anyOf": [openapi.TEXT, openapi.TEXTS], "description": "What to continue."},
+    "model": openapi.TEXT | {"description": "One of /models."},
+    "stream": openapi.FLAG | {"description": "Events as they come, unless Accept says otherwise."},
+    "include_prompt": openapi.FLAG | {"description": "Put the prompt in front of the text."},
+} | openapi.parameters()
+
+
 @native.post("/generate")
+@openapi.takes(GENERATE, required=("prompt",), forms=True)
+@openapi.gives(JSON, SSE, NDJSON, TEXT, HTML)
 def generate() -> Response:
     """Continue a text."""
     format = _format()
@@ -80,6 +92,16 @@ def cancel(id: str) -> Response:
 
 
 @native.post("/score")
+@openapi.takes(
+    {
+        "prompt": openapi.TEXT,
+        "text": openapi.TEXT,
+        "continuations": openapi.TEXTS,
+        "top": openapi.COUNT | {"maximum": MAX_TOP},
+        "model": openapi.TEXT,
+    },
+    forms=True,
+)
 def score() -> Response:
     """How likely the model finds one text, or several, after a prompt."""
     fields = read_fields()
@@ -94,9 +116,6 @@ def score() -> Response:
     return reply(
         {"results": [formats.score_entry(s, t) for s, t in zip(scored, texts, strict=True)]}
     )
-
-
-MAX_TOP = next(int(row.high or 0) for row in PARAMETERS if row.name == "logprobs")
 
 
 def _texts_to_score(fields: dict[str, Any]) -> list[str]:
@@ -119,6 +138,7 @@ def _bounded(name: str, text: str) -> str:
 
 
 @native.post("/tokenize")
+@openapi.takes({"text": openapi.TEXT, "model": openapi.TEXT}, required=("text",), forms=True)
 def tokenize() -> Response:
     """A text's tokens, and where each lies."""
     fields = read_fields()
@@ -134,6 +154,7 @@ def tokenize() -> Response:
 
 
 @native.post("/detokenize")
+@openapi.takes({"tokens": openapi.IDS, "model": openapi.TEXT}, required=("tokens",), forms=True)
 def detokenize() -> Response:
     """The text of a list of tokens."""
     fields = read_fields()

@@ -57,3 +57,10 @@ class WebOptions(msgspec.Struct, frozen=True, kw_only=True):
         Literal["human", "json"], Meta(description="One line per request, for people or machines.")
     ] = "human"
     log_prompts: Annotated[bool, Meta(description="Write prompts into the log too.")] = False
+
+    def __post_init__(self) -> None:
+        for limit in (self.limit_per_key, self.limit_per_address):
+            if limit is not None:
+                from limits import parse_many  # a slow import that few need
+
+                parse_many(limit)  # ValueError says why not

@@ -10,6 +10,7 @@ from app.engine import AnyEngine
 from . import errors, guard, log
 from .health import health
 from .native import native
+from .openapi import docs
 from .options import WebOptions
 from .pages import pages
 from .service import Service
@@ -28,7 +29,7 @@ def make_app(options: WebOptions, engine: AnyEngine) -> Flask:
     log.register(app)
     guard.register(app)
     errors.register(app)
-    for blueprint in (native, health, pages):
+    for blueprint in (native, pages, health, docs):
         app.register_blueprint(blueprint)
     if options.proxies:
         app.wsgi_app = ProxyFix(  # type: ignore[method-assign]

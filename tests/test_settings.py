@@ -1,0 +1,50 @@
+import pytest
+
+from app.settings import SETTINGS, Settings, SettingsError, read_settings
+
+
+def test_nothing_said_is_the_defaults():
+    settings = read_settings(environ={"XDG_CACHE_HOME": "/c"})
+    assert settings == Settings(cache="/c/continuo")
+
+
+def test_the_environment_is_read_and_the_command_line_goes_over_it():
+    environ = {"CONTINUO_PORT": "9000", "CONTINUO_WORKERS": "3", "CONTINUO_HOSTS": "a, b"}
+    settings = read_settings({"port": 0}, environ)
+    assert (settings.port, settings.workers, settings.hosts) == (0, 3, ("a", "b"))
+
+
+@pytest.mark.parametrize(
+    "variable, value",
+    [
+        ("PORT", "99999"),
+        ("PORT", "tcp://10.0.0.1:80"),
+        ("WORKERS", "0"),
+        ("PRECISION", "int4"),
+        ("LOG", ""),
+        ("PING", "nan"),
+        ("LOG_PROMPTS", "perhaps"),
+        ("LIMIT_PER_KEY", "often"),
+    ],
+)
+def test_a_bad_value_is_named_with_its_variable(variable, value):
+    with pytest.raises(SettingsError, match=f"CONTINUO_{variable} is "):
+        read_settings(environ={f"CONTINUO_{variable}": value})
+
+
+def test_a_bad_option_is_named_as_it_was_given():
+    with pytest.raises(SettingsError, match="--max-queue is 'x'"):
+        read_settings({"max_queue": "x"}, {})
+
+
+def test_keys_come_from_a_file_too(tmp_path):
+    (tmp_path / "keys").write_text("one\n\n two \n", encoding="utf-8")
+    environ = {"CONTINUO_API_KEYS": "zero", "CONTINUO_API_KEY_FILE": str(tmp_path / "keys")}
+    assert read_settings(environ=environ).api_keys == ("zero", "one", "two")
+    with pytest.raises(SettingsError, match="API_KEY_FILE"):
+        read_settings(environ={"CONTINUO_API_KEY_FILE": str(tmp_path / "none")})
+
+
+def test_every_setting_has_its_line_of_help():
+    assert [row.name for row in SETTINGS] == list(Settings.__struct_fields__)
+    assert all(row.help.endswith((".", ":")) for row in SETTINGS)

@@ -1,0 +1,159 @@
+import pytest
+
+from app import create_app
+from app.settings import Settings
+
+KEY = {"Authorization": "Bearer s3cret"}
+FORM = {"data": {"prompt": "x", "max_tokens": "1"}}
+
+
+@pytest.fixture
+def locked(make_client):
+    return make_client(api_keys=("other", "s3cret"))
+
+
+def test_without_keys_everybody_comes_in(client):
+    assert client.post("/generate", json={"prompt": "x"}).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "headers", [KEY, {"X-Api-Key": "s3cret"}, {"Authorization": "bearer other"}]
+)
+def test_any_of_the_keys_opens(locked, headers):
+    assert locked.get("/models", headers=headers).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "headers", [{}, {"Authorization": "Bearer wrong"}, {"X-Api-Key": "S3CRET"}, {"X-Api-Key": "é"}]
+)
+def test_without_the_key_all_is_closed(locked, headers):
+    for path in ("/models", "/metrics", "/docs", "/openapi.json", "/parameters", "/nothing"):
+        reply = locked.get(path, headers=headers)
+        assert reply.status_code == 401 and reply.json["error"]["message"], path
+
+
+def test_a_key_in_the_address_does_not_open(locked):
+    assert locked.get("/models?key=s3cret").status_code == 401
+
+
+def test_what_stays_open_with_keys(locked):
+    for path in ("/livez", "/readyz", "/static/docs.css"):
+        with locked.get(path) as reply:
+            assert reply.status_code == 200
+
+
+def test_the_form_without_javascript_has_a_key_field(locked):
+    data = {"prompt": "x", "max_tokens": "1", "key": "s3cret"}
+    assert locked.post("/generate", data=data).status_code == 200
+    assert locked.post("/generate", data=data | {"key": "wrong"}).status_code == 401
+
+
+def test_limits_hold_per_key(make_client):
+    client = make_client(api_keys=("a", "b"), limit_per_key="2/hour")
+
+    def ask(key):
+        return client.post("/generate", json={"prompt": "x"}, headers={"X-Api-Key": key})
+
+    assert [ask("a").status_code for _ in range(3)] == [200, 200, 429]
+    assert ask("b").status_code == 200
+    assert int(ask("a").headers["Retry-After"]) > 1
+
+
+def test_limits_hold_per_address(make_client):
+    client = make_client(limit_per_address="1/hour")
+    asked = [("/generate", "127.0.0.1"), ("/score", "127.0.0.1"), ("/generate", "127.0.0.2")]
+    replies = [
+        client.post(path, json={"prompt": "x"}, environ_overrides={"REMOTE_ADDR": address})
+        for path, address in asked
+    ]
+    assert [reply.status_code for reply in replies] == [200, 429, 200]
+
+
+# ---- other people's pages
+
+
+@pytest.mark.parametrize(
+    "host", ["localhost", "localhost:8000", "127.0.0.1", "[::1]:8000", "a.localhost"]
+)
+def test_loopback_answers_to_its_own_names(client, host):
+    assert client.get("/livez", headers={"Host": host}).status_code == 200
+
+
+def test_loopback_answers_to_no_other_name_unless_told(client, make_client):
+    evil = {"Host": "evil.example"}
+    assert client.get("/livez", headers=evil).status_code == 403
+    assert make_client(hosts=("evil.example",)).get("/livez", headers=evil).status_code == 200
+
+
+def test_beyond_loopback_any_name_will_do(client):
+    reply = client.get(
+        "/livez", headers={"Host": "desk.lan"}, environ_overrides={"REMOTE_ADDR": "192.168.0.7"}
+    )
+    assert reply.status_code == 200
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Origin": "https://evil.example"},
+        {"Origin": "null"},
+        {"Origin": "http://localhost:9999"},  # another port is another's page
+        {"Sec-Fetch-Site": "cross-site"},
+        {"Sec-Fetch-Site": "same-site"},
+    ],
+)
+@pytest.mark.parametrize(
+    "body", [FORM, {"data": b"x", "content_type": "text/plain"}, {"data": b'{"prompt":"x"}'}]
+)
+def test_what_a_page_elsewhere_can_post_unasked_is_refused(client, headers, body):
+    reply = client.post("/generate", headers=headers, **body)
+    assert reply.status_code == 403 and reply.json["error"]["type"] == "cross_site"
+
+
+@pytest.mark.parametrize(
+    "headers", [{}, {"Origin": "http://localhost"}, {"Sec-Fetch-Site": "same-origin"}]
+)
+def test_our_own_form_and_programs_may_post(client, headers):
+    assert client.post("/generate", headers=headers, **FORM).status_code == 200
+
+
+def test_cors_is_off_unless_listed(client, make_client):
+    origin = {"Origin": "https://friend.example"}
+    preflight = origin | {"Access-Control-Request-Method": "POST"}
+    reply = client.options("/generate", headers=preflight)
+    assert "Access-Control-Allow-Origin" not in reply.headers
+    friendly = make_client(origins=("https://friend.example",), api_keys=("k",))
+    reply = friendly.options("/generate", headers=preflight)
+    assert reply.status_code == 200
+    assert reply.headers["Access-Control-Allow-Origin"] == origin["Origin"]
+    assert "authorization" in reply.headers["Access-Control-Allow-Headers"]
+    other = friendly.options("/generate", headers=preflight | {"Origin": "https://evil.example"})
+    assert "Access-Control-Allow-Origin" not in other.headers
+    assert other.headers["Vary"] == "Origin"
+
+
+def test_every_answer_carries_the_headers_that_keep_a_page_safe(client):
+    for path in ("/docs", "/nothing", "/static/docs.css", "/models"):
+        with client.get(path) as reply:
+            headers = reply.headers
+        assert headers["X-Content-Type-Options"] == "nosniff"
+        assert "unsafe" not in headers["Content-Security-Policy"]
+        assert "default-src 'none'" in headers["Content-Security-Policy"]
+
+
+def test_one_proxy_in_front_is_believed_when_told(engine):
+    app = create_app(Settings(proxies=1, hosts=("write.example",)), engine)
+    reply = app.test_client().get(
+        "/docs",
+        headers={
+            "X-Forwarded-For": "203.0.113.9",
+            "X-Forwarded-Prefix": "/continuo",
+            "X-Forwarded-Host": "write.example",
+        },
+    )
+    assert 'href="/continuo/static/docs.css"' in reply.text
+
+
+def test_it_works_under_a_path(client):
+    reply = client.get("/docs", environ_overrides={"SCRIPT_NAME": "/write"})
+    assert 'href="/write/openapi.json"' in reply.text
