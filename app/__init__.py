@@ -23,8 +23,21 @@ def create_app(settings: "Settings | None" = None, engine: "AnyEngine | None" = 
     if engine is None:
         from app.engine import connect
 
-        engine = connect(engine_options(settings), settings.runtime)
+        engine = connect(engine_options(settings), settings.runtime, start=not _only_reloads())
     return make_app(settings, engine)
+
+
+def _only_reloads() -> bool:
+    """Whether this is the parent of Flask's reloader: it loads the app, but its child serves."""
+    import click
+    from flask.helpers import get_debug_flag
+    from werkzeug.serving import is_running_from_reloader
+
+    context = click.get_current_context(silent=True)
+    if context is None or "reload" not in context.params:
+        return False
+    reload = context.params["reload"]
+    return (get_debug_flag() if reload is None else reload) and not is_running_from_reloader()
 
 
 def engine_options(settings: "Settings") -> "EngineOptions":

@@ -21,20 +21,22 @@ from .server import find_server
 from .wire import Method
 
 
-def connect(options: EngineOptions, directory: str | None = None) -> "Client":
+def connect(options: EngineOptions, directory: str | None = None, start: bool = True) -> "Client":
     """Start this server's engine, or join it; it loads while we go on.
 
-    `directory` is where private files of the user's session lie, such as XDG_RUNTIME_DIR.
+    `directory` is where private files of the user's session lie, such as XDG_RUNTIME_DIR. With
+    `start` False it waits for the first use: for a process that may never serve.
     """
     client = Client(options, directory)
-    client.start()
+    if start:
+        client.start()
     return client
 
 
 class Client:
     """An AnyEngine. Each process that uses it has a link of its own to the one engine."""
 
-    def __init__(self, options: EngineOptions, directory: str | None = None) -> None:
+    def __init__(self, options: EngineOptions, directory: str | None) -> None:
         self._launch = Launch(options, find_server(), os.getcwd())
         self._home = find_home(options, self._launch.server, directory)
         self._links: dict[int, Link] = {}  # by process

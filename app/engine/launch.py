@@ -132,8 +132,11 @@ def find_home(options: EngineOptions, server: Server, directory: str | None) -> 
 
 def _enter_private_directory(directory: str | None) -> Path:
     path = Path(directory or tempfile.gettempdir()) / f"continuo-{os.getuid()}"
-    path.mkdir(mode=0o700, exist_ok=True)
-    seen = path.lstat()
+    try:
+        path.mkdir(mode=0o700, exist_ok=True)
+        seen = path.lstat()
+    except OSError as error:
+        raise EngineError(f"{path} cannot hold the engine's socket: {error.strerror}.") from None
     if not stat.S_ISDIR(seen.st_mode) or seen.st_uid != os.getuid() or seen.st_mode & 0o077:
         raise EngineError(f"{path} must be a directory that you own and nobody else can enter.")
     return path

@@ -31,7 +31,7 @@ FOREVER = 10**9
 
 class FakeEngine:
     def __init__(self, options, after_turn):
-        path = options.models["fake"]
+        (path,) = options.models.values()
         if path == "missing":
             raise FileNotFoundError("models/missing is not there.")
         if path == "crash":

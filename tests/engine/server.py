@@ -1,13 +1,17 @@
-"""A web server around a fake engine: `gunicorn 'tests.engine.server:make_app("DIRECTORY")'`."""
+"""Web servers around a fake engine: gunicorn 'tests.engine.server:make_app("DIRECTORY")'."""
 
 import os
 import sys
 
+from app import create_app
 from app.engine import EngineOptions, connect, launch
+from app.settings import read_settings
+
+FAKE = (sys.executable, "-m", "tests.engine.fake")
 
 
 def make_app(directory):
-    launch.ENGINE = (sys.executable, "-m", "tests.engine.fake")
+    launch.ENGINE = FAKE
     engine = connect(EngineOptions(models={"fake": "model"}), directory)
 
     def app(environ, start_response):
@@ -15,6 +19,12 @@ def make_app(directory):
         return [f"{os.getpid()} {engine.models()}".encode()]
 
     return app
+
+
+def make_flask_app(directory, model):
+    """The whole web, around the fake engine."""
+    launch.ENGINE = FAKE
+    return create_app(read_settings({"models": (model,), "runtime": directory}))
 
 
 if __name__ == "__main__":

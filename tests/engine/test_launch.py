@@ -25,6 +25,11 @@ def test_a_link_in_place_of_the_directory_is_refused(tmp_path):
         find_home(OPTIONS, SERVER, str(tmp_path))
 
 
+def test_a_directory_that_is_not_there_is_refused(tmp_path):
+    with pytest.raises(EngineError, match="gone/continuo-.* cannot hold .*: No such file"):
+        find_home(OPTIONS, SERVER, str(tmp_path / "gone"))
+
+
 def test_a_path_too_long_for_a_socket_is_refused_at_once(tmp_path):
     deep = tmp_path / ("x" * 100)
     deep.mkdir()

@@ -83,6 +83,18 @@ def test_all_workers_of_gunicorn_share_one_engine_that_ends_with_the_master(tmp_
         assert wait_for_end(engine)
 
 
+def test_under_flasks_reloader_only_the_child_has_an_engine(tmp_path, tiny):
+    app = f'tests.engine.server:make_flask_app("{tmp_path}", "{tiny}")'
+    with running("flask", "--app", app, "run", "--debug", "--port", "0") as flask:
+        wait_for_line(flask, "Debugger is active")  # said by the child, about to serve
+        (home,) = tmp_path.glob("continuo-*/*")
+        child = int(home.name.split("-")[0])
+        (engine,) = find_engines(tmp_path)
+        assert child != flask.pid
+        os.kill(child, signal.SIGKILL)
+        assert wait_for_end(engine)
+
+
 def test_an_engine_ends_with_its_server_and_leaves_nothing(tmp_path):
     with running("tests.engine.server", str(tmp_path)) as server:
         wait_for_line(server, "serving")
