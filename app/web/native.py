@@ -99,12 +99,11 @@ def cancel(id: str) -> Response:
         "continuations": openapi.TEXTS,
         "top": openapi.COUNT | {"maximum": MAX_TOP},
         "model": openapi.TEXT,
-    },
-    forms=True,
+    }
 )
 def score() -> Response:
     """How likely the model finds one text, or several, after a prompt."""
-    fields = read_fields()
+    fields = schema.read_json(request, service().options.patience)
     schema.refuse_unknown(fields, ("prompt", "text", "continuations", "top", "model"))
     texts = _texts_to_score(fields)
     top = schema.take(fields, "top", int, 0)
@@ -154,10 +153,10 @@ def tokenize() -> Response:
 
 
 @native.post("/detokenize")
-@openapi.takes({"tokens": openapi.IDS, "model": openapi.TEXT}, required=("tokens",), forms=True)
+@openapi.takes({"tokens": openapi.IDS, "model": openapi.TEXT}, required=("tokens",))
 def detokenize() -> Response:
     """The text of a list of tokens."""
-    fields = read_fields()
+    fields = schema.read_json(request, service().options.patience)
     schema.refuse_unknown(fields, ("tokens", "model"))
     ids = fields.get("tokens")
     if not isinstance(ids, list) or not all(type(id) is int and id >= 0 for id in ids):

@@ -160,7 +160,7 @@ def _body(view: Callable) -> Schema:
     if getattr(view, "forms", False):
         content["application/x-www-form-urlencoded"] = {"schema": schema}
         content["text/plain"] = {"schema": TEXT}
-    return {"content": content}
+    return {"content": content, "required": "required" in schema}
 
 
 # ---- the two views

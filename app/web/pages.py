@@ -12,12 +12,15 @@ from flask import Blueprint, Response, current_app, make_response, render_templa
 
 from app.engine import PARAMETERS
 
+from .openapi import gives
+
 LANGUAGES = ("en", "zh")
 
 pages = Blueprint("pages", __name__)
 
 
 @pages.get("/")
+@gives("text/html")
 def index() -> Response:
     """The page to write on."""
     response = make_response(render_template("index.html", modules=_modules(_static())))
