@@ -149,6 +149,11 @@ export class Document {
     this.#tell({ type: "node", node });
   }
 
+  /** A word the model offered stands in the place of another. */
+  replaceWord({ start, end }, text) {
+    this.finish(this.begin(start, end - start, { given: text }), { reason: "chosen" });
+  }
+
   // ---- walking ----
 
   #pathTo(node) {

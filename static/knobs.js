@@ -15,8 +15,7 @@ const PRESETS = {
 };
 
 export class Knobs {
-  constructor(changed) {
-    this.changed = changed;
+  constructor() {
     this.chosen = JSON.parse(recall("settings") ?? "{}");
     this.table = [];
     this.open = false;
@@ -37,17 +36,18 @@ export class Knobs {
     if (value === null || JSON.stringify(value) === JSON.stringify(row?.default)) delete this.chosen[name];
     else this.chosen[name] = value;
     remember("settings", JSON.stringify(this.chosen));
-    this.changed();
   }
 
   draw(table = this.table) {
     this.table = table.filter((row) => !HIDDEN.includes(row.name));
     const near = NEAR.map((name) => this.table.find((row) => row.name === name)).filter(Boolean);
     const far = this.table.filter((row) => !NEAR.includes(row.name));
-    const more = make("button", { type: "button", class: "more", "aria-expanded": String(this.open), "aria-controls": "far", on: { click: () => this.toggle() } }, `${say("knob.more")} ${this.open ? "▴" : "▾"}`);
-    const fold = make("div", { id: "far", class: "far" }, this.#presets(), ...far.map((row) => this.#control(row)));
-    fold.hidden = !this.open;
-    find("#knobs").replaceChildren(...near.map((row) => this.#control(row, true)), more, fold);
+    const more = make("button", {
+      type: "button", class: "more", "aria-expanded": String(this.open), "aria-controls": "far", on: { click: () => this.toggle() },
+    }, `${say("knob.more")} ${this.open ? "▾" : "▴"}`);
+    find("#knobs").replaceChildren(...near.map((row) => this.#control(row, true)), more);
+    find("#far").replaceChildren(this.#presets(), ...far.map((row) => this.#control(row)));
+    find("#far").hidden = !this.open;
   }
 
   toggle() {

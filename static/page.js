@@ -1,132 +1,270 @@
-// The page: opens a story, joins text, machine, journal and tools, and does what keys and buttons ask.
+// The page: joins the desk with the tools around it, and does what keys and buttons ask.
 
 import * as bar from "./bar.js";
+import { connect, copy } from "./clipboard.js";
+import { Desk } from "./desk.js";
 import { recall, remember } from "./device.js";
-import { Document } from "./document.js";
-import { find } from "./element.js";
-import { Journal } from "./journal.js";
-import { actionOf } from "./keys.js";
+import * as dialogs from "./dialogs.js";
+import { find, make } from "./element.js";
+import { readFile, writeFile } from "./files.js";
+import { Heat } from "./heat.js";
+import { Horizon } from "./horizon.js";
+import { invite } from "./invite.js";
+import { nameOf } from "./journal.js";
+import { actionOf, KEYS, readable } from "./keys.js";
 import { Knobs } from "./knobs.js";
+import { findLoop } from "./loop.js";
+import { TreeMap } from "./map.js";
+import { drawMenu, drawModels } from "./menu.js";
 import { announce, dismiss, notify, Reader } from "./notices.js";
 import { Painter } from "./paint.js";
 import { Pen } from "./pen.js";
+import { slice } from "./pieces.js";
 import * as server from "./server.js";
-import { Surface } from "./surface.js";
-import { Tabs } from "./tabs.js";
-import { load as loadWords, say } from "./words.js";
-import { Writing } from "./writing.js";
+import { Several } from "./several.js";
+import { showStories } from "./stories.js";
+import { load as loadWords, number, say } from "./words.js";
+import { Word } from "./word.js";
 
-const reader = new Reader();
+const CANDIDATES = 3;
+const TEMPERATURES = [0.4, 0.7, 1.1];
+
 const painter = new Painter();
-const knobs = new Knobs(() => {});
-const surface = new Surface(find("#text"), painter, {
-  edit: (...edit) => story.edit(...edit),
-  undo: () => act("undo"),
-  redo: () => act("redo"),
-  caret: () => {},
-  composed: () => {},
-});
+const reader = new Reader();
+const knobs = new Knobs();
+const desk = new Desk(find("#text"), painter, { changed, heard, caret, settings: () => ({ ...knobs.settings(), ...chosenModel() }), do: act });
+const { surface, writing, journal } = desk;
 const pen = new Pen(surface, painter);
-const writing = new Writing(() => ({ ...knobs.settings(), ...(model && { model }) }), hear);
-const journal = new Journal({ saved: () => dismiss("unsaved"), failed: complain });
-const tabs = new Tabs({ asked: () => journal.flushed(), others: (count) => (count > 0 ? notify("tabs", say("saved.twoTabs")) : dismiss("tabs")) });
-let story;
-let model = recall("model");
+const map = new TreeMap((node) => desk.story.go(node.id));
+const several = new Several((node) => { writing.stop(); desk.story.go(node.id); }, () => surface.focus());
+const heat = new Heat(surface, painter, { model: () => model?.name, failed: complain });
+const horizon = new Horizon(surface, () => model);
+const word = new Word(surface, painter, (offset) => desk.story.tokenAt(offset) ?? heat.tokenAt(offset), branch);
+let models = null;
+let model = null; // the one in use, as /models describes it
 
-// ---- a story ----
+connect(surface, () => desk.story);
 
-/** Open a story of the journal, or with null a new one. */
-async function open(id) {
-  writing.stop();
-  const live = id === null ? new Set() : await tabs.join(id);
-  const saved = id === null ? null : await journal.load(id, live);
-  begin(new Document(saved));
-  if (id === null) await tabs.join(story.id);
-  tabs.follow(story);
-  if (saved?.interrupted.length > 0) notify("interrupted", say("saved.interrupted"), [[say("do.goOn"), () => act("continue")]]);
-}
+// ---- what happens ----
 
-function begin(next) {
-  story = next;
-  remember("story", story.id, "sessionStorage");
-  story.watch((event) => {
-    if (event.type === "text") surface.follow(event);
-    if (event.type === "moved") surface.catchUp();
-    if (event.type !== "arrived") refresh();
-  });
-  writing.follow(story);
-  journal.follow(story);
-  surface.show(story);
-  refresh();
-}
-
-function refresh() {
+function changed(event) {
+  const { story } = desk;
+  if (event.type === "arrived") {
+    several.hear(event);
+    if (event.node === story.head) reader.hear(event.text);
+    return;
+  }
+  word.hide();
   bar.refresh(story, writing);
+  invite(story.text === "", (text) => { surface.type(text); surface.focus(); });
+  find("#title").textContent = nameOf(story) || say("story.untitled");
+  if (!(event.type === "text" && event.by === "machine")) lookAgain();
 }
 
-// ---- the machine ----
+/** What hangs on the whole text, when it has come to rest. */
+function lookAgain() {
+  map.draw(desk.story);
+  heat.later();
+  horizon.later();
+  lookForLoop();
+}
 
-function hear(state) {
-  const { phase, run } = state;
+function caret() {
+  heat.measure();
+  horizon.later();
+}
+
+function heard(state) {
+  const { phase, run, error } = state;
   if (phase === "waiting") pen.wait(run);
-  if (phase === "started") announce(say("announce.started"));
-  if (phase === "writing") pen.write(run);
-  if (["failed", "stopped", "written"].includes(phase)) ended(state);
-  else bar.status(bar.progress(state));
-  if (phase !== "writing") refresh();
+  if (phase === "started") started(run);
+  if (phase === "writing") return written(state);
+  bar.status(bar.progress(state));
+  if (["failed", "stopped", "written"].includes(phase)) ended(phase, run);
+  if (phase === "failed") complain(error);
+  bar.refresh(desk.story, writing);
 }
 
-function ended(state) {
+function started(run) {
+  announce(say("announce.started"));
+  if (!run.aside) horizon.set(run.contextStart);
+}
+
+function written(state) {
+  pen.write(state.run);
+  bar.status(bar.progress(state));
+}
+
+function ended(phase, run) {
   pen.rest();
   reader.end();
-  bar.status(bar.progress(state));
-  knobs.showSeed(state.run.firsts[0].seed ?? null);
-  if (state.phase === "failed") complainOf(state.error);
+  announce(say(phase === "stopped" ? "announce.stopped" : "announce.done", { tokens: number(run.tokens) }));
+  knobs.showSeed(run.firsts[0].seed ?? null);
+  lookAgain();
 }
 
-function complainOf(error) {
-  const key = { offline: "why.offline", broken: "why.broken", key: "why.noKey", loading: "why.loading", request: "why.request" }[error.kind] ?? "why.server";
-  notify("error", say(key, { message: error.message }), [[say("do.retry"), () => act("retry")]]);
-  announce(say(key, { message: error.message }));
+async function complain(error) {
+  const key = { offline: "why.offline", broken: "why.broken", key: "why.noKey", loading: "why.loading", request: "why.request" }[error.kind];
+  const text = say(key ?? "why.server", { message: error.message });
+  notify("error", text, [[say("do.retry"), () => act("retry")]]);
+  announce(text);
+  if (error.kind === "key" && await dialogs.askForKey()) await becomeKnown();
 }
 
-function complain(error) {
-  const why = error.name === "QuotaExceededError" ? "full" : journal.database === null ? "none" : "failed";
-  notify("unsaved", say("saved.not", { reason: say(`saved.${why}`) }));
+/** With a key at last: what the server tells only those who have one. */
+async function becomeKnown() {
+  dismiss("error");
+  if (models === null) await learn();
+  else if (desk.story.continuation() !== null) act("retry");
+}
+
+function branch(found, choice) {
+  writing.stop();
+  if (found.node === null) desk.story.replaceWord(found, choice.text);
+  else writing.branch(desk.story, found, choice);
+}
+
+function lookForLoop() {
+  const { story } = desk;
+  const loop = writing.busy ? null : findLoop(story.text);
+  painter.set("loop", loop === null ? [] : [surface.range(loop.start, story.text.length)]);
+  if (loop === null) return dismiss("loop");
+  const words = story.text.slice(loop.start).trim().replace(/\s+/g, " ").slice(0, 40);
+  notify("loop", say("loop.badge", { text: words }), [[say("do.break"), () => breakLoop(loop)]]);
+}
+
+/** Take the rounds out, and go on with repetition made unlikely. */
+function breakLoop({ start }) {
+  const { story } = desk;
+  story.edit(start, story.text.length - start, "");
+  const settings = { ...knobs.settings(), ...chosenModel(), repetition_penalty: 1.3, temperature: Math.max(0.9, knobs.value("temperature")) };
+  writing.proceed(story, story.text.length, settings);
+}
+
+function chosenModel() {
+  return model === null || model.name === models.default ? {} : { model: model.name };
 }
 
 // ---- what can be done ----
 
 const actions = {
-  continue: () => {
-    if (writing.busy) return;
-    dismiss("error");
-    dismiss("interrupted");
-    writing.proceed(story, surface.selected.end);
+  continue: () => write(() => writing.proceed(desk.story, surface.selected.end)),
+  stop: escape,
+  retry: () => write(() => desk.story.continuation() && writing.again(desk.story, desk.story.continuation())),
+  again: () => write(() => desk.story.continuation() && sameAgain(desk.story.continuation())),
+  several: () => write(() => several.open(writing.several(desk.story, surface.selected.end, CANDIDATES))),
+  temperatures: () => write(() => several.open(writing.temperatures(desk.story, surface.selected.end, TEMPERATURES))),
+  undo: () => desk.story.undo(),
+  redo: () => desk.story.redo(),
+  parent: () => desk.story.undo(),
+  child: () => desk.story.redo(),
+  previous: () => desk.story.sideways(-1),
+  next: () => desk.story.sideways(1),
+  alternatives: () => { if (!word.open()) bar.status(say("word.unknown")); },
+  heat: () => heat.toggle(),
+  heatTable: () => heat.table().catch(complain),
+  map: () => showMap(find("#map").hidden),
+  stories: () => showStories(journal, { open: (id) => desk.open(id), begin: () => act("new"), rename, delete: remove }),
+  new: () => desk.open(null).then(() => surface.focus()),
+  rename: async () => {
+    const title = await dialogs.askForName(desk.story.title);
+    if (title !== null) desk.story.rename(title);
   },
-  stop: () => writing.stop(),
-  retry: () => {
-    dismiss("error");
-    if (!writing.busy) writing.again(story, story.continuation());
-  },
-  undo: () => story.undo(),
-  redo: () => story.redo(),
-  previous: () => story.sideways(-1),
-  next: () => story.sideways(1),
-  parent: () => story.undo(),
-  child: () => story.redo(),
   settings: () => knobs.toggle(),
+  copyColour: () => copyText(true),
+  copyPlain: () => copyText(false),
+  exportTree: () => exported("json"),
+  import: () => imports.click(),
+  key: async () => { if (await dialogs.askForKey()) await learn(); },
+  help: () => dialogs.help(),
   write: () => surface.focus(),
 };
 
 function act(name) {
-  actions[name]?.();
+  return actions[name]();
 }
 
+/** Begin to write, unless that is going on; what was wrong before is settled. */
+function write(task) {
+  if (writing.busy) return;
+  dismiss("error");
+  dismiss("interrupted");
+  task();
+}
+
+/** Esc: the machine stops; else what is open closes; else the keyboard goes back to the text. */
+function escape() {
+  if (word.isOpen) word.hide();
+  else if (writing.busy) writing.stop();
+  else if (several.isOpen) several.close();
+  else surface.focus();
+}
+
+async function sameAgain(node) {
+  const before = node.put.map((piece) => piece.text).join("");
+  const run = await writing.again(desk.story, node, { same: true });
+  const after = run.firsts[0].put.map((piece) => piece.text).join("");
+  bar.status(say(after === before ? "status.exact" : "status.differs"));
+}
+
+function showMap(isShown) {
+  find("#map").hidden = !isShown;
+  find("#bar [data-do=map]").ariaPressed = String(isShown);
+  remember("map", isShown ? "shown" : "hidden");
+  map.draw(desk.story);
+  if (isShown) map.focus();
+}
+
+function copyText(inColour) {
+  const { start, end } = surface.selected;
+  const pieces = end > start ? slice(desk.story.pieces, start, end) : desk.story.pieces;
+  bar.status(copy(pieces, inColour) ? say("story.copied") : say("story.copyFailed", { key: readable("mod c") }));
+}
+
+async function rename(id, title) {
+  if (id === desk.story.id) desk.story.rename(title);
+  else journal.rename(id, title);
+  await journal.flushed();
+}
+
+async function remove(id, isDeleted) {
+  journal.delete(id, isDeleted);
+  await journal.flushed();
+  if (isDeleted && id === desk.story.id) await desk.open(null);
+}
+
+// ---- files ----
+
+const imports = make("input", { type: "file", accept: ".txt,.md,.html,.json", on: { change: imported } });
+
+async function imported() {
+  const [file] = imports.files;
+  imports.value = "";
+  try {
+    const story = readFile(file.name, await file.text());
+    await desk.tabs.join(story.id);
+    desk.show(story);
+    journal.keep(story);
+    notify("imported", say("story.imported", { title: nameOf(story) }));
+  } catch (error) {
+    if (error.message !== "notOurs") throw error;
+    notify("imported", say("story.badFile", { name: file.name, reason: say("story.notOurs") }));
+  }
+}
+
+function exported(format) {
+  const { name, type, text } = writeFile(desk.story, format);
+  const address = URL.createObjectURL(new Blob([text], { type }));
+  make("a", { href: address, download: name }).click();
+  setTimeout(() => URL.revokeObjectURL(address), 10_000);
+}
+
+// ---- keys, buttons, start ----
+
 document.addEventListener("keydown", (event) => {
-  if (event.isComposing) return;
-  const name = actionOf(event, event.target.matches("input, textarea, [contenteditable]"));
-  if (name === null || actions[name] === undefined) return;
+  if (event.isComposing || event.defaultPrevented || find("#dialog[open], :popover-open") !== null) return;
+  const name = actionOf(event, event.target.matches("input, textarea, select, [contenteditable]"));
+  if (name === null) return;
   event.preventDefault();
   act(name);
 });
@@ -137,10 +275,45 @@ document.addEventListener("click", (event) => {
 addEventListener("beforeunload", (event) => {
   if (journal.unsaved) event.preventDefault();
 });
-new ResizeObserver(([{ target }]) => document.documentElement.style.setProperty("--bar", `${target.offsetHeight}px`)).observe(find("#bar"));
+new ResizeObserver(([{ target }]) => {
+  document.documentElement.style.setProperty("--bar", `${target.offsetHeight}px`);
+}).observe(find("#bar"));
+
+function translated() {
+  drawMenu({ act, exported, translated });
+  if (models !== null) showModels();
+  knobs.draw();
+  heat.measure();
+  changed({ type: "language" });
+}
+
+function showModels() {
+  model = drawModels(models, model?.name ?? recall("model"), (name) => {
+    remember("model", name);
+    model = models.models.find((other) => other.name === name);
+    showModels();
+    horizon.later();
+  });
+}
+
+/** What the server can do: its models and its parameters. */
+async function learn() {
+  try {
+    const [table, served] = await Promise.all([server.parameters(), server.models()]);
+    models = served;
+    showModels();
+    knobs.draw(table);
+    horizon.later();
+  } catch (error) {
+    await complain(error);
+  }
+}
 
 await loadWords();
-await journal.open().catch(complain);
-const latest = recall("story", "sessionStorage") ?? (await journal.list())[0]?.id ?? null;
-await open((await journal.list()).some(({ id }) => id === latest) ? latest : null);
-knobs.draw(await server.parameters());
+drawMenu({ act, exported, translated });
+find("#map").hidden = recall("map") === "hidden" || innerWidth < 1100;
+find("#bar [data-do=map]").ariaPressed = String(!find("#map").hidden);
+await desk.start();
+if (!painter.supported) notify("old", say("page.oldBrowser"));
+surface.focus();
+await learn();

@@ -3,6 +3,8 @@
 
 import { find } from "./element.js";
 
+const FRESH = 60; // characters
+
 export class Pen {
   constructor(surface, painter) {
     Object.assign(this, { surface, painter, mark: find("#pen"), following: false });
@@ -15,7 +17,7 @@ export class Pen {
   wait(run) {
     this.run = run;
     if (run.aside) return;
-    this.start = run.place;
+    this.start = run.place; // nothing of the writer's is washed
     this.following = this.#isInView(run.place);
     this.mark.classList.add("waiting");
     this.#place();
@@ -24,7 +26,7 @@ export class Pen {
   write(run) {
     if (run.aside) return;
     this.mark.classList.remove("waiting");
-    this.painter.set("fresh", [this.surface.range(run.nodes[0].at + run.nodes[0].given, run.place)]);
+    this.painter.set("fresh", [this.surface.range(Math.max(this.start, run.place - FRESH), run.place)]);
     this.#place();
     if (this.following) this.#keepUp();
   }

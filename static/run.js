@@ -36,6 +36,7 @@ export class Run {
   async read(report) {
     const body = { prompt: this.prompt, logprobs: ALTERNATIVES, ...this.settings };
     for await (const { event, data } of generate(body, this.abort.signal)) {
+      this.abort.signal.throwIfAborted(); // one network read may hold more words after the stop
       if (event === "queue") report({ phase: "queue", ahead: data.ahead, seconds: Math.ceil(data.wait_ms / 1000), run: this });
       if (event === "start") this.#started(data, report);
       if (event === "token") this.#token(data, report);
@@ -87,9 +88,8 @@ export class Run {
 
   /** The story changed: the pen moves along with the text, or is put down where the writer takes over. */
   moved({ type, at, removed, put, by }) {
-    if (this.aside) return;
-    if (type === "moved") this.stop();
-    if (type !== "text" || by !== "writer") return;
+    if (type === "moved" && (!this.aside || this.nodes.includes(this.story.head))) this.stop();
+    if (this.aside || type !== "text" || by !== "writer") return;
     if (at <= this.place && this.place <= at + removed) this.stop();
     else if (at < this.place) this.place += put.length - removed;
   }

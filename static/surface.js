@@ -96,12 +96,17 @@ export class Surface {
     return Math.min(start, Math.max(0, this.story.text.length));
   }
 
-  /** The offset of the character under a point of the window; null where there is none. */
-  offsetAt(x, y) {
+  /** The offset nearest to a point of the window; null outside the text. */
+  caretAt(x, y) {
     const hit = document.caretPositionFromPoint?.(x, y);
     const place = hit ? [hit.offsetNode, hit.offset] : rangeBounds(document.caretRangeFromPoint?.(x, y));
-    if (!place || !this.element.contains(place[0])) return null;
-    const offset = this.offsetOf(...place);
+    return place ? this.offsetOf(...place) : null;
+  }
+
+  /** The offset of the character under a point; null where there is none. */
+  offsetAt(x, y) {
+    const offset = this.caretAt(x, y);
+    if (offset === null) return null;
     return [offset, offset - 1].find((at) => at >= 0 && this.#holds(at, x, y)) ?? null;
   }
 
@@ -200,7 +205,6 @@ export class Surface {
   #composed() {
     this.composing = false;
     this.#readBack();
-    this.on.composed();
   }
 
   /** What the browser changed by itself becomes an edit; the paragraphs are put in order again. */

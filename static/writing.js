@@ -15,11 +15,6 @@ export class Writing {
     return this.runs.size > 0;
   }
 
-  /** True while the text itself, not a candidate aside, is being written. */
-  get pen() {
-    return [...this.runs].find((run) => !run.aside) ?? null;
-  }
-
   stop() {
     for (const run of this.runs) run.stop();
   }
@@ -65,7 +60,8 @@ export class Writing {
   several(story, at, count) {
     const settings = { ...this.settings(), n: count };
     const nodes = Array.from({ length: count }, () => story.begin(at, 0, { settings: this.settings(), aside: true }));
-    return { nodes, done: this.#run(new Run(story, nodes, settings, { aside: true })) };
+    this.#run(new Run(story, nodes, settings, { aside: true }));
+    return nodes;
   }
 
   /** The same seed at several temperatures; the later requests wait for the first one's pages. */
@@ -76,8 +72,9 @@ export class Writing {
       return new Run(story, [story.begin(at, 0, { settings, aside: true })], settings, { aside: true });
     });
     const [first, ...later] = runs;
-    const done = [this.#run(first), ...later.map((run) => this.#run(run, first.admitted))];
-    return { nodes: runs.map((run) => run.nodes[0]), done: Promise.all(done) };
+    this.#run(first);
+    for (const run of later) this.#run(run, first.admitted);
+    return runs.map((run) => run.nodes[0]);
   }
 
   async #run(run, turn = null) {
