@@ -91,6 +91,8 @@ class Client:
         return msgspec.msgpack.decode(self._link().call(method, *arguments), type=type)
 
     def _link(self) -> Link:
-        link = self._links.setdefault(os.getpid(), Link(self._home, self._launch))
+        link = self._links.get(os.getpid())
+        if link is None:
+            link = self._links.setdefault(os.getpid(), Link(self._home, self._launch))
         link.open()
         return link

@@ -9,6 +9,7 @@ import contextlib
 import fcntl
 import hashlib
 import os
+import re
 import shutil
 import stat
 import subprocess
@@ -24,6 +25,7 @@ from .options import EngineOptions
 from .server import Server
 
 RESTARTS = (0, 1, 2, 4, 8)  # seconds to wait before each start again; then it is given up
+HOME = re.compile(r"(?P<pid>\d+)-(?P<started>\d+)-[0-9a-f]{8}")
 LONGEST_SOCKET = 107  # bytes of a Unix socket's path
 
 # What starts an engine, besides the path of its home and the lock it holds.
@@ -103,12 +105,10 @@ class Home:
 
     @contextlib.contextmanager
     def _take_lock(self) -> Iterator[int | None]:
+        """The lock, or None when an engine holds it."""
         lock = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY)
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            yield lock
-        except BlockingIOError:
-            yield None
+            yield lock if _is_free(lock) else None
         finally:
             os.close(lock)
 
@@ -117,6 +117,14 @@ class Home:
         command = [sys.executable, "-I", "-S", "-c", ORPHAN, *ENGINE, str(self.path), str(lock)]
         root = Path(__file__).parents[2]
         subprocess.run(command, stdin=subprocess.DEVNULL, pass_fds=[lock], cwd=root, check=True)
+
+
+def _is_free(lock: int) -> bool:
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def find_home(options: EngineOptions, server: Server, directory: str | None) -> Home:
@@ -145,6 +153,7 @@ def _enter_private_directory(directory: str | None) -> Path:
 def _remove_abandoned_homes(parent: Path) -> None:
     """Homes of servers that were killed together with their engines."""
     for path in parent.iterdir():
-        pid, started, _ = path.name.split("-")
-        if not Server(int(pid), int(started)).is_alive() and not Home(path).is_running():
-            Home(path).remove()
+        if (name := HOME.fullmatch(path.name)) is not None:
+            server = Server(int(name["pid"]), int(name["started"]))
+            if not server.is_alive() and not Home(path).is_running():
+                Home(path).remove()

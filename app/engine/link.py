@@ -35,6 +35,7 @@ UNHEARD = EngineState("loading", "The engine is starting.")
 LOADING = EngineState("loading", "The engine is loading its models.")
 READY = EngineState("ready", "")
 LOST = EngineState("restarting", "The engine stopped; it is being started again.")
+BROKEN = EngineState("failed", "The line to the engine broke: see the log, restart the server.")
 CLOSED = EngineState("failed", "The engine is closed.")
 
 
@@ -133,14 +134,22 @@ class Link:
     # ---- the thread
 
     def _run(self) -> None:
+        end = BROKEN
+        try:
+            end = self._serve()
+        finally:
+            self._lose_engine(end)
+
+    def _serve(self) -> EngineState:
+        """Engine after engine, until we close or there will be no more."""
         while self._leave is None:
             failure = self._start_engine()
             if failure is not None:
-                self._become(EngineState("failed", failure))
-                return
+                return EngineState("failed", failure)
             with zmq.Context() as context, context.socket(zmq.DEALER) as socket:
                 self._talk(socket)
-            self._lose_engine()
+            self._lose_engine(LOST)
+        return CLOSED
 
     def _start_engine(self) -> str | None:
         try:
@@ -228,12 +237,12 @@ class Link:
                 self._state = state
             self._changed.notify_all()
 
-    def _lose_engine(self) -> None:
+    def _lose_engine(self, state: EngineState) -> None:
         """Whoever waits is told at once."""
         if self._engine is not None:
             os.close(self._engine)
             self._engine = None
-        self._become(LOST)
+        self._become(state)
         with self._changed:
             completions, self._completions = self._completions, {}
             answers, self._answers = self._answers, {}

@@ -7,6 +7,7 @@ with that worker.
 
 import logging
 import os
+import signal
 import sys
 import threading
 import time
@@ -119,14 +120,10 @@ class Service:
         except (OSError, ValueError) as error:  # a mistake in what it was given: it would repeat
             self._home.fail(f"The engine cannot start: {error}")
             log.error("The engine cannot start: %s", error)
-            self._end()
-        except Exception:
-            log.exception("The engine stopped while it was loading.")
-            self._end()
-        else:
-            self._tell_all(wire.Status(os.getpid(), "ready"))
-            if not self._is_over.wait(CALM_S):
-                self._home.forget_starts()
+            return self._end()
+        self._tell_all(wire.Status(os.getpid(), "ready"))
+        if not self._is_over.wait(CALM_S):
+            self._home.forget_starts()
 
     def _tell_all(self, status: wire.Status) -> None:
         self._status = status
@@ -246,6 +243,9 @@ class Service:
 def main(make_engine: MakeEngine, path: str, lock: str) -> None:
     os.set_inheritable(int(lock), False)  # ours as long as we live, and nobody's after
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(levelname)s %(message)s")
+    # Who stops a whole group of processes means the server, and it may let running texts end first.
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    threading.excepthook = _die
     home = Home(Path(path))
     os.chdir(home.read_launch().folder)
     try:
@@ -254,6 +254,12 @@ def main(make_engine: MakeEngine, path: str, lock: str) -> None:
         log.exception("The engine stopped.")
     logging.shutdown()
     os._exit(0)  # at once: no model half loaded on another thread is waited for
+
+
+def _die(what: threading.ExceptHookArgs) -> None:
+    """Without one of its threads it would leave readers waiting; a new one will serve."""
+    log.critical("The engine stopped: %s", what.exc_value, exc_info=what.exc_value)
+    os._exit(1)
 
 
 def load_engine(options: EngineOptions, after_turn: Callable[[], None]) -> AnyEngine:

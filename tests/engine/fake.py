@@ -1,8 +1,9 @@
 """An engine without a model, for tests of the processes around an engine.
 
 `python -m tests.engine.fake HOME LOCK` serves it. A prompt says what it does: "count 3" gives three
-tokens, "count" goes on for ever, "flood" does so by the hundred, "busy" and "bug" raise. The
-model's path says how it loads: "missing" cannot be opened, "crash" takes the process with it.
+tokens, "count" goes on for ever, "flood" does so by the hundred, "busy" and "bug" raise, "break"
+ends the thread that writes. The model's path says how it loads: "missing" cannot be opened, "crash"
+takes the process with it.
 """
 
 import os
@@ -50,7 +51,7 @@ class FakeEngine:
         if word == "bug":
             raise ZeroDivisionError("a bug")
         completion = Completion(id, lambda: self.cancel(id))
-        self._rows[id] = Row(completion, int(number[0]) if number else FOREVER, word == "flood")
+        self._rows[id] = Row(completion, int(number[0]) if number else FOREVER, word)
         return completion
 
     def cancel(self, id):
@@ -85,8 +86,8 @@ class FakeEngine:
 
 
 class Row:
-    def __init__(self, completion, length, is_flood):
-        self.completion, self.length, self.is_flood = completion, length, is_flood
+    def __init__(self, completion, length, word):
+        self.completion, self.length, self.word = completion, length, word
         self.count = 0
         self.is_cancelled = False
 
@@ -94,7 +95,9 @@ class Row:
         return self.is_cancelled or self.count == self.length
 
     def write(self):
-        for _ in range(100 if self.is_flood else 1):
+        if self.word == "break":
+            raise RuntimeError("The thread dies.")
+        for _ in range(100 if self.word == "flood" else 1):
             if not self.is_over():
                 self.completion.put(Token(0, self.count, "", b"", None, []))
                 self.count += 1

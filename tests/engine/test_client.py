@@ -1,3 +1,4 @@
+import contextlib
 import os
 import signal
 import subprocess
@@ -125,6 +126,22 @@ def test_a_killed_engine_fails_every_reader_and_comes_back(client, tmp_path):
     assert len(find_engines(tmp_path)) == 1
     with pytest.raises(ChildProcessError):  # it was nobody's child, and so is nobody's zombie
         os.waitpid(-1, os.WNOHANG)
+
+
+def test_an_engine_told_to_end_with_everybody_waits_for_its_server(client, tmp_path):
+    reader = client.submit("count", PARAMS)
+    (engine,) = find_engines(tmp_path)
+    os.kill(engine, signal.SIGTERM)
+    for _ in range(100):
+        assert isinstance(reader.next(), Token)
+
+
+def test_an_engine_whose_thread_dies_is_started_again(client):
+    reader = client.submit("count", PARAMS)
+    with contextlib.suppress(EngineStopped):
+        client.submit("break", PARAMS)
+    assert [*reader][-1].kind == "engine_stopped"
+    assert tokens(client.submit("count 3", PARAMS)) == [0, 1, 2]
 
 
 def test_an_engine_that_dies_again_and_again_is_given_up_with_a_sentence(connect_fake, tmp_path):
