@@ -67,11 +67,17 @@ def pre_fork(server, worker):
 
 
 def post_worker_init(worker):
+    log.addFilter(_is_news)
     worker.stopping.count_in(worker.age)
     service = worker.wsgi.extensions["continuo"]
     service.stopping = worker.stopping
     if worker.age == 1:
         threading.Thread(target=_announce, args=(worker, service), daemon=True).start()
+
+
+def _is_news(record):
+    """A reader who stopped reading is cut off after CONTINUO_PATIENCE; that is no fault of ours."""
+    return record.exc_info is None or not isinstance(record.exc_info[1], TimeoutError)
 
 
 def worker_int(worker):

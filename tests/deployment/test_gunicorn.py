@@ -149,3 +149,16 @@ def test_a_bad_setting_stops_the_start_and_is_named():
         assert server.process.wait(30) != 0
         assert server.wait_for("CONTINUO_WORKERS is 'many'")
         assert not any(re.match("Traceback", line) for line in server.lines)
+
+
+def test_who_stalls_is_cut_off_sending_or_reading():
+    with serve(fake(), patience=0.3) as server:
+        with socket.create_connection(server.address, timeout=30) as connection:
+            connection.sendall(
+                b"POST /generate HTTP/1.1\r\nHost: localhost\r\nContent-Type: text/plain\r\n"
+                b"Content-Length: 10\r\n\r\nhalf"
+            )
+            assert connection.recv(65536).startswith(b"HTTP/1.1 408")
+        server.connect(ENDLESS | {"logprobs": 50, "n": 8})  # and reads nothing
+        wait_for_metric(server, "continuo_cancelled_total", 1)
+        assert not any("Traceback" in line for line in server.lines)
