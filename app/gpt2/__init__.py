@@ -6,6 +6,7 @@ from typing import Any
 _FROM = {  # imported when first asked for: some need torch, which takes a second
     "Config": "config",
     "Tokenizer": "tokenizer",
+    "TokenizerError": "tokenizer",
     "Checkpoint": "checkpoint",
     "CheckpointError": "checkpoint",
     "load": "checkpoint",
@@ -18,6 +19,11 @@ _FROM = {  # imported when first asked for: some need torch, which takes a secon
     "open_all": "shelf",
     "ModelNotFound": "shelf",
     "TorchModel": "torch_model",
+    "TorchPagedModel": "torch_pages",
+    "OpenVINOModel": "openvino_model",
+    "PagedModel": "pages",
+    "Feed": "pages",
+    "Logits": "pages",
     "continue_ids": "generate",
     "search_beams": "beams",
 }

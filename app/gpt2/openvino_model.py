@@ -81,10 +81,11 @@ class OpenVINOModel:
         for name, array in self._flatten([*feeds, *self._silent_row(feeds)]).items():
             self._request.set_tensor(name, ov.Tensor(array))
         self._request.infer()
-        return Logits(
-            self._request.get_tensor("logits").data,  # [W, V]
-            self._request.get_tensor("top_ids").data,  # [W, K]
-        )
+        logits = self._request.get_tensor("logits").data  # [W, V]
+        top_ids = self._request.get_tensor("top_ids").data  # [W, K]
+        # The graph's own stable order would be a full sort of the vocabulary: 8 ms a row.
+        falling = np.lexsort((top_ids, -np.take_along_axis(logits, top_ids, axis=1)))
+        return Logits(logits, np.take_along_axis(top_ids, falling, axis=1))
 
     def _silent_row(self, feeds: Sequence[Feed]) -> list[Feed]:
         """Two tokens that nobody reads, where otherwise the plugin would sum in another order.
@@ -151,7 +152,7 @@ class _Graph:
         x = op.gather(x, self.inputs["sample_rows"], _constant(0, np.int64))  # [W, E]
         logits = op.matmul(self._norm(x, "ln_f"), head, False, True)  # [W, V]
         k = min(CANDIDATES, self.config.vocab_size)
-        top = op.topk(logits, _constant(k, np.int64), -1, "max", "value", "i32", stable=True)
+        top = op.topk(logits, _constant(k, np.int64), -1, "max", "none", "i32")
         logits.output(0).set_names({"logits"})
         top.output(1).set_names({"top_ids"})
         results = [op.result(logits), op.result(top.output(1))]

@@ -39,16 +39,16 @@ class TorchModel:
         x = self.w["wte.weight"][ids] + self.w["wpe.weight"][past:end]  # [B, T, E]
         longer = []
         for i in range(self.config.n_layer):
-            attended, keys_values = self._attend(i, self._norm(x, f"h.{i}.ln_1"), cache)
+            attended, keys_values = self._attend(i, self.norm(x, f"h.{i}.ln_1"), cache)
             x = x + attended
-            x = x + self._mlp(i, self._norm(x, f"h.{i}.ln_2"))
+            x = x + self.mlp(i, self.norm(x, f"h.{i}.ln_2"))
             longer.append(keys_values)
-        return self._norm(x, "ln_f") @ self.w["wte.weight"].T, longer  # [B, T, V]: the head is tied
+        return self.norm(x, "ln_f") @ self.w["wte.weight"].T, longer  # [B, T, V]: the head is tied
 
     def _attend(self, i: int, x: Tensor, cache: Cache | None) -> tuple[Tensor, tuple]:
         B, T, E = x.shape
         H, D = self.config.n_head, self.config.head_size
-        qkv = self._linear(x, f"h.{i}.attn.c_attn").view(B, T, 3, H, D)  # [B, T, 3E] before
+        qkv = self.linear(x, f"h.{i}.attn.c_attn").view(B, T, 3, H, D)  # [B, T, 3E] before
         q, k, v = qkv.permute(2, 0, 3, 1, 4)  # each [B, H, T, D]
         if cache:
             k = torch.cat([cache[i][0], k], dim=2)  # [B, H, P + T, D]
@@ -61,16 +61,16 @@ class TorchModel:
         scores = scores.masked_fill(later.triu(k.shape[2] - T + 1), float("-inf"))
         out = scores.softmax(-1) @ v  # [B, H, T, D]
         out = out.transpose(1, 2).reshape(B, T, E)
-        return self._linear(out, f"h.{i}.attn.c_proj"), (k, v)
+        return self.linear(out, f"h.{i}.attn.c_proj"), (k, v)
 
-    def _mlp(self, i: int, x: Tensor) -> Tensor:
-        hidden = self._linear(x, f"h.{i}.mlp.c_fc")
+    def mlp(self, i: int, x: Tensor) -> Tensor:
+        hidden = self.linear(x, f"h.{i}.mlp.c_fc")
         # OpenAI's GELU is the tanh approximation; the exact one gives slightly other logits.
-        return self._linear(F.gelu(hidden, approximate="tanh"), f"h.{i}.mlp.c_proj")
+        return self.linear(F.gelu(hidden, approximate="tanh"), f"h.{i}.mlp.c_proj")
 
-    def _linear(self, x: Tensor, name: str) -> Tensor:
+    def linear(self, x: Tensor, name: str) -> Tensor:
         return x @ self.w[f"{name}.weight"] + self.w[f"{name}.bias"]  # stored [in, out]
 
-    def _norm(self, x: Tensor, name: str) -> Tensor:
+    def norm(self, x: Tensor, name: str) -> Tensor:
         weight, bias = self.w[f"{name}.weight"], self.w[f"{name}.bias"]
         return F.layer_norm(x, x.shape[-1:], weight, bias, self.config.layer_norm_epsilon)

@@ -1,0 +1,102 @@
+"""Which pages of the cache hold whose tokens. Plain Python; touches no tensor.
+
+A page is 32 tokens of keys and values, named by a number. It is free, or held by one or more rows,
+or idle: held by nobody, but its tokens are known, so that a prompt that begins alike can use it
+again. Idle pages are given away when free ones run out, the least recently used first.
+
+A page is known by a digest of its tokens and of all tokens before them, since keys and values
+depend on those too:
+
+    >>> cache = PageCache(4)
+    >>> pages = cache.take(2)
+    >>> keys = page_keys(list(range(70)))  # two whole pages; the last six tokens fill none
+    >>> cache.publish(pages[0], keys[0])
+    >>> cache.release(pages)
+    >>> cache.find(page_keys(list(range(40)))) == pages[:1]
+    True
+"""
+
+import hashlib
+from array import array
+from collections import Counter, OrderedDict
+from collections.abc import Sequence
+
+PAGE = 32  # tokens
+
+
+def page_keys(ids: Sequence[int]) -> list[bytes]:
+    """A key for each whole page of `ids`."""
+    keys, digest = [], hashlib.blake2b(digest_size=16)
+    for end in range(PAGE, len(ids) + 1, PAGE):
+        digest.update(array("q", ids[end - PAGE : end]).tobytes())
+        keys.append(digest.digest())
+    return keys
+
+
+def pages_for(n_tokens: int) -> int:
+    return -(-n_tokens // PAGE)
+
+
+class PageCache:
+    def __init__(self, n_pages: int) -> None:
+        self.n_pages = n_pages
+        self._free = list(range(n_pages))
+        self._holders: Counter[int] = Counter()  # page -> how many rows hold it
+        self._idle: OrderedDict[int, None] = OrderedDict()  # the least recently used first
+        self._page_of: dict[bytes, int] = {}
+        self._key_of: dict[int, bytes] = {}
+
+    @property
+    def n_available(self) -> int:
+        """Pages that take() could give."""
+        return len(self._free) + len(self._idle)
+
+    @property
+    def n_held(self) -> int:
+        return self.n_pages - self.n_available
+
+    def find(self, keys: Sequence[bytes]) -> list[int]:
+        """The pages that hold the beginning of these tokens, as far as they are known."""
+        pages = []
+        for key in keys:
+            if key not in self._page_of:
+                break
+            pages.append(self._page_of[key])
+        return pages
+
+    def hold(self, pages: Sequence[int]) -> None:
+        """One row more uses these."""
+        for page in pages:
+            self._holders[page] += 1
+            self._idle.pop(page, None)
+
+    def take(self, n: int) -> list[int]:
+        """Pages of one's own, held. The caller has looked at n_available."""
+        assert n <= self.n_available, f"{n} pages asked for, {self.n_available} available"
+        pages = []
+        for _ in range(n):
+            if not self._free:
+                page, _nothing = self._idle.popitem(last=False)
+                del self._page_of[self._key_of.pop(page)]
+                self._free.append(page)
+            pages.append(self._free.pop())
+        self.hold(pages)
+        return pages
+
+    def publish(self, page: int, key: bytes) -> None:
+        """The page now holds a whole page of prefilled tokens; it will not change while held."""
+        if key not in self._page_of and page not in self._key_of:
+            self._page_of[key] = page
+            self._key_of[page] = key
+
+    def release(self, pages: Sequence[int]) -> None:
+        """One row less uses these. The last ones of a text are forgotten first."""
+        for page in reversed(pages):
+            self._holders[page] -= 1
+            if self._holders[page]:
+                continue
+            del self._holders[page]
+            if page in self._key_of:
+                self._idle[page] = None
+            else:
+                self._free.append(page)

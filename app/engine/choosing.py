@@ -1,0 +1,111 @@
+"""From the logits of a turn to an id for each row that draws.
+
+Applies what a request asked for (penalties, biases, bans, healing) and leaves the drawing itself to
+gpt2.sampling. What goes wrong for one row is that row's alone.
+"""
+
+import logging
+from typing import NamedTuple
+
+import numpy as np
+
+from app.gpt2 import Logits, sampling
+
+from .request import Row
+from .vocabulary import Vocabulary
+
+log = logging.getLogger(__name__)
+
+
+class Drawing(NamedTuple):
+    """A row that draws a token from the logits in place `at`. Rows that fork share a place."""
+
+    row: Row
+    at: int
+
+
+class Choice(NamedTuple):
+    row: Row
+    id: int | None
+    error: Exception | None
+    odds: np.ndarray | None  # natural logarithms [V], where the row wants to tell them
+
+
+def choose(drawing: list[Drawing], logits: Logits, vocabulary: Vocabulary) -> list[Choice]:
+    if not drawing:
+        return []
+    odds = [
+        sampling.logprobs(logits.logits[at]) if row.request.params.logprobs is not None else None
+        for row, at in drawing
+    ]
+    try:
+        ids = _choose_together(drawing, logits, vocabulary)
+    except Exception:
+        log.exception("The batch could not be sampled; its rows are tried one by one.")
+        return [_choose_one(d, o, logits, vocabulary) for d, o in zip(drawing, odds, strict=True)]
+    return [
+        Choice(d.row, id, None, o) for d, id, o in zip(drawing, ids.tolist(), odds, strict=True)
+    ]
+
+
+def _choose_one(
+    drawing: Drawing, odds: np.ndarray | None, logits: Logits, vocabulary: Vocabulary
+) -> Choice:
+    try:
+        [id] = _choose_together([drawing], logits, vocabulary)
+        return Choice(drawing.row, int(id), None, odds)
+    except Exception as error:
+        return Choice(drawing.row, None, error, odds)
+
+
+def _choose_together(drawing: list[Drawing], logits: Logits, vocabulary: Vocabulary) -> np.ndarray:
+    scores, top_ids = logits
+    places = [at for _, at in drawing]
+    if places != list(range(len(scores))):
+        scores, top_ids = scores[places], top_ids[places]
+    changed = [i for i, (row, _) in enumerate(drawing) if _is_adjusted(row)]
+    if changed:
+        scores, top_ids = scores.copy(), top_ids.copy()
+    for i in changed:
+        _adjust(scores[i], drawing[i].row, vocabulary)
+        top_ids[i] = sampling.candidates(scores[i], top_ids.shape[1])
+    return sampling.choose(scores, top_ids, [_draw(row) for row, _ in drawing])
+
+
+def _draw(row: Row) -> sampling.Draw:
+    p = row.request.params
+    # Draws that only rebuild the prompt come before the continuation's first position.
+    position = -1 - row.n_healed if row.heal else len(row.written)
+    return sampling.Draw(row.seed, position, p.temperature, p.top_k, p.top_p, p.min_p, p.typical_p)
+
+
+def _is_adjusted(row: Row) -> bool:
+    p = row.request.params
+    return bool(
+        row.heal
+        or row.request.banned
+        or p.logit_bias
+        or p.repetition_penalty != 1
+        or p.presence_penalty
+        or p.frequency_penalty
+        or len(row.written) < p.min_tokens
+    )
+
+
+def _adjust(scores: np.ndarray, row: Row, vocabulary: Vocabulary) -> None:
+    """Change the scores [V] of one row, in place."""
+    request, p = row.request, row.request.params
+    latest = slice(-p.penalty_range if p.penalty_range else None, None)
+    penalties = sampling.Penalties(p.repetition_penalty, p.presence_penalty, p.frequency_penalty)
+    sampling.penalize(scores, row.ids[latest], row.written[latest], penalties)
+    for id, bias in p.logit_bias.items():
+        scores[id] += bias
+    scores[request.banned] = -np.inf
+    if len(row.written) < p.min_tokens:
+        scores[list(request.ends)] = -np.inf
+    if row.heal:
+        agreeing = vocabulary.agreeing(row.heal)
+        kept = scores[agreeing]
+        if np.isfinite(kept).any():  # where every one is banned, the ban counts for more
+            scores[:] = -np.inf
+            scores[agreeing] = kept

@@ -1,0 +1,291 @@
+"""Engine: many readers on one or more models, in this process.
+
+One thread owns models and caches. Callers leave requests in an inbox and read events; the thread
+takes turns: inbox in, a step of each model that has work, events out. Knows no socket, no HTTP.
+"""
+
+import logging
+import math
+import os
+import secrets
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+
+from app import gpt2
+
+from .answers import EngineInfo, EngineState, EngineStats, ModelInfo, Scored, Tokenized
+from .backends import open_model
+from .completion import (
+    Completion,
+    EngineBusy,
+    EngineStopped,
+    Event,
+    Failed,
+    PromptToken,
+    Started,
+    UnknownModel,
+    is_last,
+)
+from .lane import Lane
+from .options import EngineOptions
+from .parameters import InvalidParams, Params
+from .prepare import prepare
+from .request import Request
+
+log = logging.getLogger(__name__)
+
+Arrival = tuple[Lane, Request]
+
+
+class Engine:
+    """The interface is AnyEngine's, and explained there. Making one loads its models."""
+
+    def __init__(
+        self, options: EngineOptions, after_turn: Callable[[], None] = lambda: None
+    ) -> None:
+        self.options = options
+        self._after_turn = after_turn
+        self._lanes = {name: self._open(path) for name, path in options.models.items()}
+        self._changed = threading.Condition()  # guards the four below
+        self._inbox: list[Arrival] = []
+        self._alive: dict[str, Request] = {}  # by id, until the last event
+        self._n_refused = 0
+        self._stop_at: float | None = None  # when closing: how long what runs may go on
+        self._began = time.monotonic()
+        self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
+        self._thread.start()
+
+    def _open(self, path: str) -> Lane:
+        checkpoint = gpt2.load(path)
+        model = open_model(checkpoint, self.options)
+        share = self.options.cache_bytes // len(self.options.models)
+        return Lane(checkpoint, model, share, self.options.max_running)
+
+    # ---- requests ----
+
+    def submit(
+        self,
+        prompt: str | Sequence[int],
+        params: Params,
+        model: str | None = None,
+        id: str | None = None,
+        put: Callable[[Event], None] | None = None,
+    ) -> Completion:
+        lane = self._lane(model)
+        id = secrets.token_urlsafe(12) if id is None else id
+        completion = Completion(id, cancel=lambda: self.cancel(id))
+        deliver = completion.put if put is None else put
+
+        def put_and_forget(event: Event) -> None:
+            if is_last(event):
+                self._forget(id)
+            deliver(event)
+
+        request = prepare(
+            prompt,
+            params,
+            lane.config,
+            lane.vocabulary,
+            id=id,
+            put=put_and_forget,
+            now=time.monotonic(),
+            max_time=self.options.max_time,
+        )
+        if not lane.scheduler.fits(request):
+            raise InvalidParams(
+                "n", f"n {params.n} of this length needs more than the server has; ask for fewer."
+            )
+        with self._changed:
+            self._check_open(lane, id)
+            self._alive[id] = request
+            self._inbox.append((lane, request))
+            self._changed.notify()
+        return completion
+
+    def _lane(self, model: str | None) -> Lane:
+        if model is None:
+            return next(iter(self._lanes.values()))
+        if model not in self._lanes:
+            raise UnknownModel(f"No model {model!r} is served; there is {', '.join(self._lanes)}.")
+        return self._lanes[model]
+
+    def _check_open(self, lane: Lane, id: str) -> None:
+        if self._stop_at is not None:
+            raise EngineStopped("The engine is stopping; try again in a moment.")
+        if id in self._alive:
+            raise InvalidParams("id", f"id {id!r} is in use by a running completion.")
+        ahead = len(lane.scheduler.waiting) + sum(other is lane for other, _ in self._inbox)
+        wait_s = lane.wait_s(ahead) if ahead else 0.0
+        if ahead >= self.options.max_queue or wait_s > self.options.max_wait:
+            self._n_refused += 1
+            raise EngineBusy(
+                f"{ahead} requests are waiting already; try again in {math.ceil(wait_s)} s.",
+                retry_after=wait_s,
+                ahead=ahead,
+            )
+
+    def _forget(self, id: str) -> None:
+        with self._changed:
+            self._alive.pop(id, None)
+
+    def cancel(self, id: str) -> bool:
+        with self._changed:
+            request = self._alive.get(id)
+        if request is None:
+            return False
+        request.is_cancelled = True
+        return True
+
+    # ---- questions ----
+
+    def tokenize(self, text: str, model: str | None = None) -> Tokenized:
+        try:
+            ids, offsets = self._lane(model).vocabulary.tokenizer.encode_with_offsets(text)
+        except gpt2.TokenizerError as error:
+            raise InvalidParams("text", str(error)) from None
+        return Tokenized(ids, offsets)
+
+    def detokenize(self, ids: Sequence[int], model: str | None = None) -> str:
+        return self._lane(model).vocabulary.tokenizer.decode(ids)
+
+    def score(
+        self, prompt: str, continuations: Sequence[str], top: int = 0, model: str | None = None
+    ) -> list[Scored]:
+        params = Params(max_tokens=0, prompt_logprobs=top)
+        window, running = self._lane(model).config.n_positions, []
+        for continuation in continuations:
+            ids, n_scored = self._ids_to_score(prompt, continuation, model)
+            if n_scored >= window:
+                raise InvalidParams(
+                    "continuations",
+                    f"A continuation has {n_scored} tokens; the window is {window}.",
+                )
+            running.append((self.submit(ids[-window:], params, model), n_scored))
+        return [_scored(_prompt_of(completion), n) for completion, n in running]
+
+    def _ids_to_score(
+        self, prompt: str, continuation: str, model: str | None
+    ) -> tuple[list[int], int]:
+        """Prompt and continuation as one text, and how many of its tokens reach past the prompt."""
+        coded = self.tokenize(prompt + continuation, model)
+        n_scored = sum(end > len(prompt) for _, end in coded.offsets)
+        ids = coded.ids
+        if n_scored == len(ids):  # even the first token is asked about: something must precede it
+            ids = [self._lane(model).config.bos_token_id, *ids]
+        return ids, n_scored
+
+    def models(self) -> list[str]:
+        return list(self._lanes)
+
+    def state(self) -> EngineState:
+        if self._stop_at is None:
+            return EngineState("ready", "")
+        return EngineState("failed", "The engine is closed.")
+
+    def info(self) -> EngineInfo:
+        o = self.options
+        return EngineInfo(
+            models=[_model_info(name, o.models[name], lane) for name, lane in self._lanes.items()],
+            threads=o.threads or os.cpu_count() or 1,
+            max_running=o.max_running,
+            max_queue=o.max_queue,
+            max_wait=o.max_wait,
+            max_time=o.max_time,
+        )
+
+    def stats(self) -> EngineStats:
+        lanes = self._lanes.values()
+        tallies = [lane.tally for lane in lanes]
+        outcomes: Counter[str] = sum((tally.outcomes for tally in tallies), Counter())
+        outcomes["busy"] = self._n_refused
+        return EngineStats(
+            waiting=len(self._inbox) + sum(len(lane.scheduler.waiting) for lane in lanes),
+            running=sum(lane.scheduler.n_rows for lane in lanes),
+            pages=sum(lane.scheduler.cache.n_pages for lane in lanes),
+            pages_used=sum(lane.scheduler.cache.n_held for lane in lanes),
+            requests=sum(tally.requests for tally in tallies),
+            outcomes=dict(outcomes),
+            prompt_tokens=sum(tally.prompt_tokens for tally in tallies),
+            cached_tokens=sum(tally.cached_tokens for tally in tallies),
+            completion_tokens=sum(tally.completion_tokens for tally in tallies),
+            turns=sum(tally.turns for tally in tallies),
+            busy_s=sum(tally.busy_s for tally in tallies),
+            uptime_s=time.monotonic() - self._began,
+        )
+
+    # ---- the thread ----
+
+    def _run(self) -> None:
+        while self._take_inbox():
+            for lane in self._lanes.values():
+                if lane.has_work:
+                    lane.step()
+            self._after_turn()
+        for lane in self._lanes.values():
+            for request in [*lane.scheduler.running, *lane.scheduler.waiting]:
+                lane.fail(request, "engine_stopped", "The engine was stopped.")
+        self._after_turn()
+
+    def _take_inbox(self) -> bool:
+        """Wait for work; False when it is time to stop."""
+        with self._changed:
+            while not (self._inbox or self._has_work() or self._stop_at is not None):
+                self._changed.wait()
+            arrivals, self._inbox = self._inbox, []
+        for lane, request in arrivals:
+            lane.add(request)
+        if self._stop_at is None:
+            return True
+        return self._has_work() and time.monotonic() < self._stop_at
+
+    def _has_work(self) -> bool:
+        return any(lane.has_work for lane in self._lanes.values())
+
+    def close(self, grace: float = 0.0) -> None:
+        with self._changed:
+            if self._stop_at is None:
+                self._stop_at = time.monotonic() + grace
+            self._changed.notify()
+        self._thread.join()
+
+
+def _prompt_of(completion: Completion) -> list[PromptToken]:
+    found: list[PromptToken] = []
+    for event in completion:
+        if isinstance(event, Started):
+            found = event.prompt or []
+        elif isinstance(event, Failed):
+            raise EngineStopped(event.message)
+    return found
+
+
+def _scored(prompt: list[PromptToken], n: int) -> Scored:
+    tokens = prompt[len(prompt) - n :]
+    logprob = sum(token.logprob or 0.0 for token in tokens)
+    return Scored(tokens, logprob, bits=-logprob / math.log(2))
+
+
+def _model_info(name: str, path: str, lane: Lane) -> ModelInfo:
+    config, model = lane.config, lane.model
+    return ModelInfo(
+        name=name,
+        path=path,
+        backend=model.backend,
+        device=model.device,
+        precision=model.precision,
+        cache_precision=model.cache_precision,
+        notes=[],
+        perplexity_loss=None,
+        same_bits=model.same_bits,
+        n_positions=config.n_positions,
+        vocab_size=config.vocab_size,
+        n_layer=config.n_layer,
+        n_embd=config.n_embd,
+        n_head=config.n_head,
+        n_parameters=config.n_parameters,
+        bos_token_id=config.bos_token_id,
+        eos_token_ids=list(config.eos_token_ids),
+        cache_bytes=lane.scheduler.cache.n_pages * model.page_bytes,
+    )

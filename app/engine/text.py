@@ -1,0 +1,63 @@
+"""Token bytes -> text as it becomes certain.
+
+Two things make text uncertain: a character whose bytes are not all there, and what may be the
+beginning of a stop text. Both are held back, no longer than needed.
+
+    >>> stream = TextStream(stop=["END"])
+    >>> stream.push("né".encode()[:2]), stream.push("né".encode()[2:])
+    ('n', 'é')
+    >>> stream.push(b"th E"), stream.push(b"N"), stream.push(b"GINE")
+    ('th ', '', 'ENGIN')
+    >>> stream.push(b"S ENDED"), stream.stopped_by
+    ('ES ', 'END')
+"""
+
+import codecs
+from collections.abc import Sequence
+
+
+class TextStream:
+    def __init__(self, stop: Sequence[str] = (), include_stop: bool = False) -> None:
+        self._stop = stop
+        self._include_stop = include_stop
+        self._decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
+        self._held = ""
+        self.may_stop = True
+        self.stopped_by: str | None = None
+
+    def push(self, data: bytes) -> str:
+        """The text that these bytes make certain; look at stopped_by afterwards."""
+        return self._settle(self._decoder.decode(data))
+
+    def flush(self) -> str:
+        """What was held back and now will not be continued."""
+        text = self._settle(self._decoder.decode(b"", final=True))
+        held, self._held = self._held, ""
+        return text + held
+
+    def _settle(self, new: str) -> str:
+        if self.stopped_by is not None:
+            return ""
+        text = self._held + new
+        if not self.may_stop:
+            return text
+        if (found := self._first_stop(text)) is not None:
+            start, self.stopped_by = found
+            self._held = ""
+            return text[: start + len(self.stopped_by) * self._include_stop]
+        certain = len(text) - self._n_uncertain(text)
+        self._held = text[certain:]
+        return text[:certain]
+
+    def _first_stop(self, text: str) -> tuple[int, str] | None:
+        """Where a stop text begins: of several the one that ends first, so edges do not matter."""
+        found = [(text.find(stop), stop) for stop in self._stop if stop in text]
+        return min(found, key=lambda at: (at[0] + len(at[1]), at[0]), default=None)
+
+    def _n_uncertain(self, text: str) -> int:
+        """How many of the last characters may be the beginning of a stop text."""
+        longest = max(map(len, self._stop), default=1) - 1
+        for n in range(min(longest, len(text)), 0, -1):
+            if any(stop.startswith(text[-n:]) for stop in self._stop):
+                return n
+        return 0

@@ -1,0 +1,77 @@
+"""The vocabulary as requests need it: words for ids, and tokens that continue given bytes.
+
+healing: a prompt that ends within a word ends with a token that the model has rarely seen
+there. The last token is taken back, and the first draws are limited to tokens that agree with
+its bytes: those that begin with them, and those that they begin with.
+"""
+
+from bisect import bisect_left
+from functools import cached_property
+
+import numpy as np
+
+from app.gpt2 import Tokenizer, sampling
+
+from .completion import TopToken
+
+
+class Vocabulary:
+    def __init__(self, tokenizer: Tokenizer, n_tokens: int) -> None:
+        self.tokenizer = tokenizer
+        self.n_tokens = n_tokens  # that the model has; the tokenizer may know fewer
+
+    def bytes_of(self, id: int) -> bytes:
+        return self.tokenizer.token_bytes(id)
+
+    def text_of(self, id: int) -> str:
+        return self.bytes_of(id).decode("utf-8", errors="replace")
+
+    def top(self, logprobs: np.ndarray, n: int) -> list[TopToken]:
+        ids = sampling.candidates(logprobs, n).tolist() if n else []
+        return [TopToken(id, self.text_of(id), float(logprobs[id])) for id in ids]
+
+    def heal(self, id: int) -> bytes:
+        """The bytes to take back at a prompt's end; b"" where no longer token begins with them."""
+        rest = self.bytes_of(id)
+        if not rest or id in self.tokenizer.specials.values():
+            return b""
+        first, last = self._range(rest)
+        return rest if last - first > 1 else b""
+
+    def agreeing(self, rest: bytes) -> np.ndarray:
+        """Ids of tokens that begin with `rest`, or that `rest` begins with."""
+        first, last = self._range(rest)
+        shorter = [
+            self._ids[at] for at in map(self._find, self._beginnings(rest)) if at is not None
+        ]
+        return np.concatenate([self._ids[first:last], np.array(shorter, self._ids.dtype)])
+
+    def _beginnings(self, rest: bytes) -> list[bytes]:
+        return [rest[:n] for n in range(1, len(rest))]
+
+    def _range(self, prefix: bytes) -> tuple[int, int]:
+        """Where in the sorted table the tokens stand that begin with `prefix`."""
+        first = bisect_left(self._sorted, prefix)
+        following = prefix.rstrip(b"\xff")  # the least bytes beyond all that begin with prefix
+        if not following:
+            return first, len(self._sorted)
+        return first, bisect_left(self._sorted, following[:-1] + bytes([following[-1] + 1]))
+
+    def _find(self, token: bytes) -> int | None:
+        at = bisect_left(self._sorted, token)
+        return at if at < len(self._sorted) and self._sorted[at] == token else None
+
+    @cached_property
+    def _table(self) -> list[tuple[bytes, int]]:
+        special = set(self.tokenizer.specials.values())
+        n = min(self.n_tokens, self.tokenizer.n_tokens)
+        pairs = [(self.bytes_of(id), id) for id in range(n) if id not in special]
+        return sorted(pair for pair in pairs if pair[0])
+
+    @cached_property
+    def _sorted(self) -> list[bytes]:
+        return [token for token, _ in self._table]
+
+    @cached_property
+    def _ids(self) -> np.ndarray:
+        return np.array([id for _, id in self._table], np.int64)
