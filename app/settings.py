@@ -132,6 +132,11 @@ def _with_keys_from_file(settings: Settings) -> Settings:
     return msgspec.structs.replace(settings, api_keys=settings.api_keys + keys)
 
 
+def wants_no_color(environ: Mapping[str, str] | None = None) -> bool:
+    """NO_COLOR, as no-color.org has it: set to anything but nothing."""
+    return bool((os.environ if environ is None else environ).get("NO_COLOR"))
+
+
 def as_environment(given: Mapping[str, Any]) -> dict[str, str]:
     """The environment of a process that reads these settings, as the command line gave them."""
     said = {
