@@ -29,7 +29,7 @@ class Settings(WebOptions, frozen=True, kw_only=True):
         Meta(description="Names in models/ or paths, the default first; none: what is there."),
     ] = ()
     host: Annotated[str, Meta(description="Address to listen on.")] = "127.0.0.1"
-    port: Annotated[int, Meta(ge=0, le=65535, description="Port; 0 takes a free one.")] = 8000
+    port: Annotated[int, Meta(ge=0, le=65535, description="Port; 0 takes a free one.")] = 5000
     workers: Annotated[Count, Meta(description="Web processes; one model is shared by all.")] = 1
     # ---- the engine
     backend: Annotated[
