@@ -14,13 +14,14 @@ from pathlib import Path
 import requests
 
 ROOT = Path(__file__).resolve().parent.parent
+BASE = {"CONTINUO_PORT": "0", "PYTHONPATH": str(ROOT)}
 FAKE = [sys.executable, "-m", "gunicorn", "-c", "deployment/gunicorn.conf.py"]
 
 
 class Server:
     """A command that says where it listens; `lines` is what it said."""
 
-    def __init__(self, command, **settings):
+    def __init__(self, command, environment=None, **settings):
         variables = {f"CONTINUO_{name.upper()}": str(value) for name, value in settings.items()}
         self.lines = []
         self._at = None
@@ -29,7 +30,7 @@ class Server:
         self.process = subprocess.Popen(
             command,
             cwd=ROOT,
-            env={"CONTINUO_PORT": "0", **os.environ, **variables, "PYTHONPATH": str(ROOT)},
+            env={**BASE, **os.environ, **variables, **(environment or {})},
             stderr=subprocess.PIPE,
             text=True,
             encoding="utf-8",
@@ -70,6 +71,9 @@ class Server:
     def post(self, path, **more):
         return requests.post(self.url + path, timeout=30, **more)
 
+    def delete(self, path, **more):
+        return requests.delete(self.url + path, timeout=30, **more)
+
     def connect(self, asked=None, path="/generate", headers=()):
         """A raw connection, a POST already sent; closed with the server if not before."""
         body = json.dumps(asked).encode()
@@ -103,8 +107,8 @@ class Server:
 
 
 @contextlib.contextmanager
-def serve(command, **settings):
-    server = Server(command, **settings)
+def serve(command, environment=None, **settings):
+    server = Server(command, environment, **settings)
     try:
         yield server
     finally:
