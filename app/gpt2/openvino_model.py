@@ -12,13 +12,12 @@ rows there are.) One more thing depended on that number, the order of sums in at
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-import openvino as ov
-from openvino import Type
-from openvino import opset13 as op
-from openvino.op import _PagedAttentionExtension as PagedAttention
 
 from app.gpt2.config import Config
+from app.gpt2.openvino_runtime import PagedAttention, op, ov
 from app.gpt2.pages import CANDIDATES, PAGE, Feed, Logits
+
+Type = ov.Type
 
 PER_TURN = (  # name, type, rank
     ("input_ids", Type.i64, 1),  # [T]
