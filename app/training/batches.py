@@ -8,7 +8,8 @@ from functools import lru_cache
 
 import numpy as np
 
-from app.training.config import TrainConfig
+from app.training.corpus import Corpus
+from app.training.plan import Plan
 from app.training.tokens import TokenFile
 
 IGNORED = -100  # the label of a token that is not learned: padding
@@ -72,16 +73,16 @@ class Batches:
     Two processes with half the batch take together the very rows that one process takes alone.
     """
 
-    def __init__(
-        self, tokens: TokenFile, config: TrainConfig, block: int, pad: int, rank: int, world: int
-    ) -> None:
+    def __init__(self, corpus: Corpus, plan: Plan, rank: int, world: int) -> None:
+        config, tokens = plan.config, corpus.train
         if config.line_by_line:
-            self.short: Stream | Lines = Lines(tokens, block, config.seed, pad)
+            self.short: Stream | Lines = Lines(tokens, plan.block, config.seed, corpus.pad)
         else:
-            self.short = Stream(tokens, block, config.seed)
-        self.long = Stream(tokens, config.window, config.seed + 1) if config.long_every else None
-        self.batch, self.accumulate, self.every = config.batch, config.accumulate, config.long_every
+            self.short = Stream(tokens, plan.block, config.seed)
+        self.long = Stream(tokens, plan.window, config.seed + 1) if config.long_every else None
+        self.batch, self.accumulate, self.every = plan.batch, config.accumulate, config.long_every
         self.rank, self.world = rank, world
+        self.n_vocabulary = corpus.tokenizer.n_tokens
 
     def at(self, step: int) -> list[tuple[np.ndarray, np.ndarray]]:
         """(inputs, labels) of each micro-batch of `step`, counted from 0."""

@@ -5,6 +5,7 @@ Knows no tensor. What is left None is chosen by `plan` from the corpus and the m
 
 import dataclasses
 from dataclasses import dataclass
+from typing import Any
 
 # Layers, width, heads. The last four are OpenAI's; the first three are for machines without a GPU.
 SIZES = {
@@ -31,50 +32,59 @@ class TrainingError(Exception):
     """Why a training cannot be begun or gone on with, in one sentence that says what to do."""
 
 
+def option(default: Any, help: str) -> Any:
+    """A field with the sentence that `continuo train --help` shows."""
+    return dataclasses.field(default=default, metadata={"help": help})
+
+
 @dataclass(frozen=True)
 class TrainConfig:
     # -- what is trained --
     base: str | None = None  # a checkpoint to begin from; None: from nothing, in the shape below
-    layers: int = 12
-    width: int = 768
-    heads: int = 12
-    window: int = 1024  # how many tokens the model can see
+    layers: int = option(12, "Layers of a model from nothing.")
+    width: int = option(768, "Numbers per token in it.")
+    heads: int = option(12, "Heads of attention in each layer.")
+    window: int = option(1024, "Tokens the model can see; a base has its own.")
     # -- how much --
-    steps: int | None = None  # optimizer steps; None: `epochs` times the corpus
-    epochs: float = 3.0
-    max_minutes: float | None = None  # stop (and save) after so long, whatever the steps say
-    patience: int | None = None  # stop after so many validations without a new best; None: never
+    steps: int | None = option(None, "Optimizer steps, instead of epochs.")
+    epochs: float = option(3.0, "How often the corpus is read.")
+    max_minutes: float | None = option(None, "Stop, saved, after so long.")
+    patience: int | None = option(5, "Stop after so many validations without a new best; 0: never.")
     # -- one step: batch x accumulate rows of `block` tokens, on each process --
-    block: int | None = None  # None: the window, but never more than the corpus has
-    batch: int = 8
-    accumulate: int = 1
-    long_every: int = 0  # every n-th step takes rows of the whole window instead; 0: none does
+    block: int | None = option(None, "Tokens in a row; by default the window.")
+    batch: int | None = option(None, "Rows at a time; by default 2,048 tokens, 8,192 from nothing.")
+    accumulate: int = option(1, "Batches in a step: as learning goes, one large batch.")
+    long_every: int = option(0, "Every n-th step takes rows of the whole window; 0: none does.")
     line_by_line: bool = False  # a row is a document, padded, instead of a piece of the stream
     # -- how it learns --
-    optimizer: str = "adamw"
-    learning_rate: float | None = None  # None: by the corpus when tuning, by the width from nothing
-    schedule: str = "cosine"  # after the warm-up
-    warmup: float = 0.02  # share of the steps
-    decay: float = 0.25  # share of the steps in which wsd goes down to 0
-    weight_decay: float = 0.1
-    clip: float = 1.0  # longest gradient; 0: any
-    dropout: float = 0.0
-    noise: float = 0.0  # share of the input tokens replaced by others drawn at random
-    freeze: bool = False  # train the transformer blocks only, not the embeddings
-    lora: int = 0  # rank of LoRA's small matrices, trained instead of the weights; 0: off
+    optimizer: str = option("adamw", "adamw, muon (from nothing), or sgd.")
+    learning_rate: float | None = option(
+        None, "At its highest; by default 5e-5, 1e-5 under 1 MB of text, from nothing by the width."
+    )
+    schedule: str = option("cosine", "cosine, linear, constant, or wsd: level, then down at last.")
+    warmup: float = option(0.02, "Share of the steps in which the rate rises.")
+    decay: float = option(0.25, "Share of the steps in which wsd goes down to 0.")
+    weight_decay: float = option(0.1, "Pull of the matrices towards 0.")
+    clip: float = option(1.0, "Longest gradient; 0: any.")
+    dropout: float = option(0.0, "Share of activations left out while learning.")
+    noise: float = option(0.0, "Share of the input tokens replaced by random ones.")
+    freeze: bool = option(False, "Learn in the transformer blocks only, not in the embeddings.")
+    lora: int = option(0, "Rank of LoRA's small matrices, learned instead of the weights; 0: off.")
     # -- the machine --
-    precision: str = "auto"  # bfloat16 where the machine multiplies in it
-    checkpointing: bool = False  # compute activations twice to keep fewer
-    threads: int | None = None  # None: torch's choice
-    seed: int = 1
+    precision: str = option(
+        "auto", "bfloat16, float32, or auto: bfloat16 where the machine has it."
+    )
+    checkpointing: bool = option(False, "Compute activations twice, to keep fewer.")
+    threads: int | None = option(None, "Threads of arithmetic; by default torch's choice.")
+    seed: int = option(1, "Of everything random.")
     # -- what is kept and shown --
-    evaluate_every: int | None = None  # steps; None: ten times in the run, at most every 1000
-    save_every: int | None = None  # steps; None: with every validation
-    sample_every: int | None = None  # steps; None: with every validation
-    sample_tokens: int = 100
-    keep: int = 3  # how many of the newest checkpoints stay
-    tensorboard: bool = False
-    wandb: bool = False
+    evaluate_every: int | None = option(None, "Steps between validations; by default a tenth.")
+    save_every: int | None = option(None, "Steps between checkpoints; by default as validations.")
+    sample_every: int | None = option(None, "Steps between samples; by default as validations.")
+    sample_tokens: int = option(100, "Tokens in a sample.")
+    keep: int = option(3, "How many of the newest checkpoints stay.")
+    tensorboard: bool = option(False, "Log to TensorBoard too.")
+    wandb: bool = option(False, "Log to Weights & Biases too.")
 
     def __post_init__(self) -> None:
         self._among("schedule", SCHEDULES)
@@ -82,17 +92,29 @@ class TrainConfig:
         self._among("precision", PRECISIONS)
         for name in ("layers", "width", "heads", "window", "batch", "accumulate", "keep"):
             self._at_least(name, 1)
-        for name in ("steps", "block", "patience", "evaluate_every", "save_every", "sample_every"):
+        for name in ("steps", "block", "evaluate_every", "save_every", "sample_every"):
             self._at_least(name, 1)
-        for name in ("long_every", "lora", "noise", "clip", "weight_decay", "learning_rate"):
+        for name in (
+            "patience",
+            "long_every",
+            "lora",
+            "noise",
+            "clip",
+            "weight_decay",
+            "learning_rate",
+        ):
             self._at_least(name, 0)
         for name in ("noise", "dropout", "warmup", "decay"):
             if not 0 <= getattr(self, name) <= 1:
                 raise TrainingError(f"{name} is {getattr(self, name)}; it is a share, 0 to 1.")
+        if self.long_every and self.line_by_line:
+            raise TrainingError(
+                "long_every is for streams of text; line_by_line has rows of lines."
+            )
         if self.width % self.heads:
             raise TrainingError(f"width {self.width} cannot be divided among {self.heads} heads.")
-        if self.freeze and self.base is None:
-            raise TrainingError("freeze keeps a base's embeddings, and there is no base.")
+        if (self.freeze or self.lora) and self.base is None:
+            raise TrainingError("freeze and lora keep what a base has learned, and there is none.")
 
     def _among(self, name: str, words: tuple[str, ...]) -> None:
         if getattr(self, name) not in words:

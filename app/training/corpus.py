@@ -12,6 +12,7 @@ import contextlib
 import dataclasses
 import hashlib
 import json
+import shutil
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -69,8 +70,34 @@ class Corpus:
         report = json.loads((folder / "corpus.json").read_text(encoding="utf-8"))
         return cls(folder, *parts, tokenizer, report)
 
+    def copy(self, folder: Path) -> Path:
+        with whole_folder(folder) as temporary:
+            shutil.copytree(self.folder, temporary, dirs_exist_ok=True)
+        return folder
+
+    @property
+    def begin(self) -> int:
+        """The token before the first of a text."""
+        return self._mark("bos")
+
+    @property
+    def end(self) -> int:
+        return self._mark("eos")
+
+    @property
+    def pad(self) -> int:
+        return self._mark("pad")
+
+    def _mark(self, name: str) -> int:
+        rules = self.report["rules"]
+        return self.tokenizer.specials[rules[name] if rules["line_by_line"] else text.SEPARATOR]
+
 
 Tell = Callable[[str], None]
+
+
+def is_prepared(folder: Path) -> bool:
+    return (folder / "corpus.json").is_file() and (folder / "train.tokens").is_file()
 
 
 def prepare(
@@ -78,7 +105,7 @@ def prepare(
 ) -> Corpus:
     """The corpus in its folder below `cache`, made if it is not there yet."""
     folder = cache / _key(sources, tokenizer, rules)
-    if not (folder / "corpus.json").is_file():
+    if not is_prepared(folder):
         with whole_folder(folder) as temporary:
             _make(sources, tokenizer, rules, temporary, tell)
     return Corpus.open(folder)

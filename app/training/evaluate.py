@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from app.training.batches import IGNORED, Lines
-from app.training.tokens import TokenFile
+from app.training.corpus import Corpus
+from app.training.plan import Plan
 
 
 @dataclass(frozen=True)
@@ -31,13 +32,15 @@ class Score:
         """Independent of the vocabulary, so models of any kind can be compared by it."""
         return self.nats / math.log(2) / max(1, self.bytes)
 
+    def __add__(self, other: "Score") -> "Score":
+        nats, tokens = self.nats + other.nats, self.tokens + other.tokens
+        return Score(nats, tokens, self.bytes + other.bytes)
+
     def numbers(self) -> dict[str, float]:
-        return {
-            "loss": self.loss,
-            "perplexity": self.perplexity,
-            "bits_per_byte": self.bits_per_byte,
-            "tokens": self.tokens,
-        }
+        return {"tokens": self.tokens, "bytes": self.bytes, "loss": self.loss} | self.measures()
+
+    def measures(self) -> dict[str, float]:
+        return {"perplexity": self.perplexity, "bits_per_byte": self.bits_per_byte}
 
 
 Rows = Iterator[tuple[np.ndarray, np.ndarray]]
@@ -78,8 +81,15 @@ def score(
     return Score(nats, tokens, n_bytes)
 
 
-def validate(loss: nn.Module, tokens: TokenFile, rows: Rows, device: torch.device) -> Score:
-    """The score of a whole split in the middle of training."""
+def validate(loss: nn.Module, corpus: Corpus, plan: Plan, device: torch.device) -> Score | None:
+    """The score of the whole validation part in the middle of training; None where it is empty."""
+    tokens = corpus.validation
+    if len(tokens) < 2:
+        return None
+    if plan.config.line_by_line:
+        rows = line_rows(Lines(tokens, plan.block, plan.config.seed, corpus.pad), plan.batch)
+    else:
+        rows = stream_rows(tokens.ids, plan.block, plan.block, plan.batch)
     was = loss.training
     loss.eval()
     try:

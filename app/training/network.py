@@ -1,6 +1,6 @@
 """The model that is trained: transformers' GPT2LMHeadModel, new or from any checkpoint."""
 
-from collections.abc import Mapping
+import copy
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +11,7 @@ from transformers.utils import logging
 
 from app.gpt2 import Checkpoint, Config
 from app.training.config import TrainConfig
+from app.training.corpus import Corpus
 
 GELU = "gelu_pytorch_tanh"  # OpenAI's formula as one kernel; "gelu_new" is eight, and 1.5 x slower
 
@@ -26,7 +27,7 @@ def hugging_face(config: Config, dropout: float = 0.0) -> GPT2Config:
         layer_norm_epsilon=config.layer_norm_epsilon,
         scale_attn_by_inverse_layer_idx=config.scale_attn_by_inverse_layer_idx,
         bos_token_id=config.bos_token_id,
-        eos_token_id=list(config.eos_token_ids)[0] if config.eos_token_ids else None,
+        eos_token_id=next(iter(config.eos_token_ids), None),
         resid_pdrop=dropout,
         embd_pdrop=dropout,
         attn_pdrop=dropout,
@@ -35,30 +36,42 @@ def hugging_face(config: Config, dropout: float = 0.0) -> GPT2Config:
     )
 
 
-def new_model(config: TrainConfig, n_vocabulary: int, end: int) -> GPT2LMHeadModel:
+def new_model(config: TrainConfig, corpus: Corpus) -> GPT2LMHeadModel:
     """Weights as GPT-2 was begun: normal with 0.02, smaller where the residual stream is fed."""
     shape = Config(
-        vocab_size=n_vocabulary,
+        vocab_size=corpus.tokenizer.n_tokens,
         n_positions=config.window,
         n_embd=config.width,
         n_layer=config.layers,
         n_head=config.heads,
         n_inner=4 * config.width,
-        bos_token_id=end,
-        eos_token_ids=(end,),
+        bos_token_id=corpus.begin,
+        eos_token_ids=(corpus.end,),
     )
     torch.manual_seed(config.seed)
-    return GPT2LMHeadModel(hugging_face(shape, config.dropout))
+    model = GPT2LMHeadModel(hugging_face(shape, config.dropout))
+    fit_out(model, config)
+    return model
 
 
-def from_checkpoint(checkpoint: Checkpoint, config: TrainConfig, n_vocabulary: int):
-    """The checkpoint's weights; new tokens, such as <BOS>, get the mean of the others."""
-    model = GPT2LMHeadModel(hugging_face(checkpoint.config, config.dropout))
+def from_checkpoint(checkpoint: Checkpoint, dropout: float = 0.0) -> GPT2LMHeadModel:
+    model = GPT2LMHeadModel(hugging_face(checkpoint.config, dropout))
     state = {f"transformer.{name}": tensor(w) for name, w in checkpoint.weights.items()}
     model.load_state_dict(state | {"lm_head.weight": state["transformer.wte.weight"]})
-    if n_vocabulary > checkpoint.config.vocab_size:
-        torch.manual_seed(config.seed)
-        model.resize_token_embeddings(n_vocabulary)
+    return model
+
+
+def tuned_model(checkpoint: Checkpoint, config: TrainConfig, corpus: Corpus) -> GPT2LMHeadModel:
+    """The checkpoint's weights; new tokens, such as <BOS>, begin as the mean of the others."""
+    model = from_checkpoint(checkpoint, config.dropout)
+    n_tokens = corpus.tokenizer.n_tokens
+    n_new = n_tokens - checkpoint.config.vocab_size
+    if n_new > 0:
+        model.resize_token_embeddings(n_tokens, mean_resizing=False)
+        embeddings = model.transformer.wte.weight.data
+        embeddings[-n_new:] = embeddings[:-n_new].mean(dim=0)
+    model.config.bos_token_id, model.config.eos_token_id = corpus.begin, corpus.end
+    fit_out(model, config)
     return model
 
 
@@ -66,10 +79,50 @@ def tensor(weights: np.ndarray) -> torch.Tensor:
     return torch.from_numpy(np.array(weights, np.float32))  # a copy: files are mapped read-only
 
 
-def weights_of(model: nn.Module) -> Mapping[str, torch.Tensor]:
+def fit_out(model: GPT2LMHeadModel, config: TrainConfig) -> None:
+    """What is learned and what is kept for the way back, as the config has it."""
+    if config.checkpointing:
+        model.gradient_checkpointing_enable({"use_reentrant": False})
+    if config.freeze:
+        for name, parameter in model.named_parameters():
+            parameter.requires_grad = ".h." in name
+    if config.lora:
+        add_lora(model, config.lora)
+
+
+def add_lora(model: GPT2LMHeadModel, rank: int) -> None:
+    """Small matrices beside the blocks' own, in place; only they are learned."""
+    from peft import LoraConfig, inject_adapter_in_model
+
+    inject_adapter_in_model(
+        LoraConfig(
+            r=rank,
+            lora_alpha=2 * rank,
+            target_modules=["c_attn", "c_proj", "c_fc"],
+            fan_in_fan_out=True,  # GPT-2's matrices are [in, out]
+        ),
+        model,
+    )
+
+
+def merged(model: GPT2LMHeadModel) -> GPT2LMHeadModel:
+    """The model as it is written: a copy with LoRA's matrices added in, or the model itself."""
+    if not any("lora_" in name for name, _ in model.named_parameters()):
+        return model
+    from peft.tuners.lora import LoraLayer
+
+    whole = copy.deepcopy(model)
+    for name, layer in list(whole.named_modules()):
+        if isinstance(layer, LoraLayer):
+            layer.merge()
+            whole.set_submodule(name, layer.get_base_layer())
+    return whole
+
+
+def weights_of(model: nn.Module) -> dict[str, torch.Tensor]:
     """Every tensor once: the head is the embedding."""
     return {
-        name: value.detach().contiguous().cpu()
+        name: value.detach().cpu().contiguous()
         for name, value in model.state_dict().items()
         if name != "lm_head.weight"
     }
@@ -77,6 +130,7 @@ def weights_of(model: nn.Module) -> Mapping[str, torch.Tensor]:
 
 def write(model: GPT2LMHeadModel, folder: Path) -> None:
     """config.json and model.safetensors, as everybody reads them."""
+    model = merged(model)
     model.config.activation_function = "gelu_new"
     model.config.use_cache = True
     logging.disable_progress_bar()  # of one file; it would fall into the middle of ours

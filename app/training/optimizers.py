@@ -14,7 +14,7 @@ ADAM = {"betas": (0.9, 0.95), "eps": 1e-8}
 class Optimizers:
     """One or two of torch's optimizers behind the three calls that a loop makes."""
 
-    def __init__(self, model: nn.Module, config: TrainConfig, device: str) -> None:
+    def __init__(self, model: nn.Module, config: TrainConfig) -> None:
         named = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
         matrices = [p for name, p in named if p.ndim == 2 and ".h." in name]
         decayed = [p for name, p in named if p.ndim == 2 and ".h." not in name]

@@ -10,6 +10,7 @@ from app.training.train import Run, train
 
 WORDS = "the cat sat on a mat and saw one dog run over old hills".split()
 SMALL = {"layers": 2, "width": 32, "heads": 2, "window": 32, "block": 16, "batch": 4, "threads": 1}
+SMALL |= {"steps": 12, "evaluate_every": 4, "sample_tokens": 8}
 
 
 def story(n: int) -> str:
@@ -34,10 +35,9 @@ def begin(corpus, tmp_path):
     """Train a small model from nothing (or go on with it) under a name."""
 
     def begin(name="run", on=corpus, tell=lambda line: None, **told):
-        config = TrainConfig(**(SMALL | {"steps": 12, "evaluate_every": 4} | told))
-        end = on.tokenizer.specials["<|endoftext|>"]
-        model = new_model(config, on.tokenizer.n_tokens, end)
-        run = Run(config, on, tmp_path / "runs" / name, tmp_path / "models" / name, tell)
-        return train(run, model), run
+        config = TrainConfig(**(SMALL | told))
+        folders = tmp_path / "runs" / name, tmp_path / "models" / name
+        run = Run(config, on, *folders, tell=tell)
+        return train(run, new_model(config, on)), run
 
     return begin

@@ -1,0 +1,45 @@
+"""TensorBoard and Weights & Biases, on request. Knows no model."""
+
+from pathlib import Path
+
+from app.training.config import TrainConfig, TrainingError
+
+
+class Loggers:
+    """Passes numbers on to those that were asked for."""
+
+    def __init__(self, config: TrainConfig, run: Path) -> None:
+        self.tensorboard = self.wandb = None
+        if config.tensorboard:
+            self.tensorboard = _tensorboard(run)
+        if config.wandb:
+            self.wandb = _wandb(run)
+
+    def add(self, step: int, numbers: dict[str, float]) -> None:
+        if self.tensorboard is not None:
+            for name, value in numbers.items():
+                self.tensorboard.add_scalar(name, value, step)
+        if self.wandb is not None:
+            self.wandb.log(numbers, step=step)
+
+    def close(self) -> None:
+        if self.tensorboard is not None:
+            self.tensorboard.close()
+        if self.wandb is not None:
+            self.wandb.finish()
+
+
+def _tensorboard(run: Path):
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError:
+        raise TrainingError("--tensorboard needs its package: pip install tensorboard.") from None
+    return SummaryWriter(str(run / "tensorboard"))
+
+
+def _wandb(run: Path):
+    try:
+        import wandb
+    except ImportError:
+        raise TrainingError("--wandb needs its package: pip install wandb.") from None
+    return wandb.init(project="continuo", name=run.name, dir=run, resume="allow", id=run.name)

@@ -1,0 +1,68 @@
+"""What the model writes as it learns: the same prompts and seeds each time."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from transformers import GPT2LMHeadModel
+
+from app.gpt2 import Tokenizer
+
+PROMPTS = ("", "Once upon a time", "The door opened and")
+TEMPERATURE, TOP_K = 0.8, 40
+
+
+def write_samples(
+    model: GPT2LMHeadModel, tokenizer: Tokenizer, prompts: Sequence[str], n_tokens: int
+) -> list[dict]:
+    """A continuation of each prompt: {"prompt", "text", "ids"}; sample n has the seed n."""
+    was = model.training
+    model.eval()
+    samples = []
+    for seed, prompt in enumerate(prompts, 1):
+        ids = tokenizer.encode(prompt) or [model.config.bos_token_id]
+        new = continued(model, ids, n_tokens, seed)
+        samples.append({"prompt": prompt, "text": tokenizer.decode(new), "ids": new})
+    model.train(was)
+    return samples
+
+
+@torch.no_grad()
+def continued(model: GPT2LMHeadModel, ids: list[int], n_tokens: int, seed: int) -> list[int]:
+    """Up to `n_tokens` more, inside the window, ended by the end of a text."""
+    generator = torch.Generator().manual_seed(seed)
+    device, room = model.device, model.config.n_positions
+    past, feed, new = None, ids[-room + 1 :], []
+    used = len(feed)
+    while len(new) < n_tokens and used < room:
+        out = model(torch.tensor([feed], device=device), past_key_values=past, use_cache=True)
+        logits = out.logits[0, -1].float().cpu() / TEMPERATURE  # [V]
+        best = logits.topk(min(TOP_K, len(logits)))
+        choice = torch.multinomial(best.values.softmax(0), 1, generator=generator)
+        past, feed = out.past_key_values, [int(best.indices[choice])]
+        if feed[0] == model.config.eos_token_id:
+            break
+        new += feed
+        used += 1
+    return new
+
+
+def keep_samples(run: Path, step: int, samples: list[dict]) -> None:
+    """One more line in samples.jsonl, and a page to read."""
+    with (run / "samples.jsonl").open("a", encoding="utf-8") as file:
+        row = {"step": step, "samples": [{k: s[k] for k in ("prompt", "text")} for s in samples]}
+        file.write(json.dumps(row, ensure_ascii=False) + "\n")
+    folder = run / "samples"
+    folder.mkdir(exist_ok=True)
+    pages = [f"{'=' * 20} {i}\n{s['prompt']}{s['text']}\n" for i, s in enumerate(samples, 1)]
+    (folder / f"step-{step:08d}.txt").write_text("\n".join(pages), encoding="utf-8")
+
+
+def read_samples(run: Path) -> list[dict]:
+    """Every round so far, a step that was repeated after a crash once."""
+    path = run / "samples.jsonl"
+    if not path.is_file():
+        return []
+    rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    return list({row["step"]: row for row in rows}.values())
