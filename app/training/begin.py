@@ -1,0 +1,119 @@
+"""From the words of the command line to a corpus, a model and a run."""
+
+import dataclasses
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from app.gpt2 import Checkpoint, ModelNotFound, Tokenizer, find, load
+from app.training import network, sources
+from app.training.config import SIZES, TrainConfig, TrainingError
+from app.training.corpus import Corpus, Rules, is_prepared, prepare
+from app.training.samples import PROMPTS
+from app.training.train import Run, show_plan, train
+
+Words = dict[str, Any]
+Tell = Callable[[str], None]
+SHAPE = ("layers", "width", "heads")
+
+
+def begin(words: Words, again: str, tell: Tell) -> None:
+    """Train as the words say, or go on with what they began."""
+    base = opened_base(words)
+    config = config_of(words)
+    corpus = prepared_for(words, base, tell)
+    if base is None:
+        model = network.new_model(config, corpus)
+    else:
+        model = network.tuned_model(base, config, corpus)
+    into = words["into"]
+    run = Run(
+        config=config,
+        corpus=corpus,
+        folder=into / "runs" / words["name"],
+        result=into / "models" / words["name"],
+        again=again,
+        prompts=words.get("prompts") or PROMPTS,
+        about=words.get("about"),
+        tell=tell,
+    )
+    if words["dry_run"]:
+        return show_plan(run, model)
+    if words["fresh"]:
+        shutil.rmtree(run.folder, ignore_errors=True)
+    train(run, model)
+
+
+def prepared(words: Words, tell: Tell) -> Corpus:
+    """The corpus alone: with the vocabulary of --from, a new one, or GPT-2's own."""
+    base = None
+    if "base" in words:
+        base = load(find(words["base"], words["into"] / "models"))
+    return prepared_for(words, base, tell)
+
+
+def config_of(words: Words) -> TrainConfig:
+    fields = {field.name for field in dataclasses.fields(TrainConfig)}
+    told = {name: value for name, value in words.items() if name in fields}
+    if "size" in words:
+        told = dict(zip(SHAPE, SIZES[words["size"]], strict=True)) | told
+    elif "base" not in words and not is_from_nothing(words):
+        told["base"] = "gpt2"
+    return TrainConfig(**told)
+
+
+def is_from_nothing(words: Words) -> bool:
+    return "size" in words or any(name in words for name in SHAPE)
+
+
+def opened_base(words: Words) -> Checkpoint | None:
+    """What --from names; gpt2 where neither it nor a shape was given; None: from nothing."""
+    models = words["into"] / "models"
+    if "base" in words:
+        if is_from_nothing(words) or "new_vocabulary" in words:
+            raise TrainingError("--from brings its own shape and vocabulary; leave out the others.")
+        return load(find(words["base"], models))
+    if is_from_nothing(words):
+        return None
+    try:
+        return load(find("gpt2", models))
+    except ModelNotFound:
+        raise TrainingError(
+            "There is no model gpt2 to begin from: run `continuo download gpt2`, or name another "
+            "with --from (such as --from starter), or say --size small to begin from nothing."
+        ) from None
+
+
+def prepared_for(words: Words, base: Checkpoint | None, tell: Tell) -> Corpus:
+    """The texts as token files in the base's vocabulary; a prepared folder as it is."""
+    texts, cache = words["texts"], words["into"] / "runs" / ".tokens"
+    if len(texts) == 1 and is_prepared(Path(texts[0])):
+        corpus = Corpus.open(Path(texts[0]))
+        if base is not None and base.tokenizer.n_tokens > corpus.tokenizer.n_tokens:
+            raise TrainingError(f"{texts[0]} was prepared for another vocabulary than the base's.")
+        return corpus
+    rules = Rules(
+        shares=shares_of(words["split"]),
+        line_by_line=words["line_by_line"],
+        bos=words["bos"],
+        eos=words["eos"],
+        pad=words["pad"],
+        column=words.get("column"),
+        prose=words["prose"],
+        new_vocabulary=words.get("new_vocabulary"),
+    )
+    found = sources.find(texts, words["exclude"], cache / "fetched")
+    tokenizer = base.tokenizer if base is not None else Tokenizer.gpt2()
+    return prepare(found, tokenizer, rules, cache, tell)
+
+
+def shares_of(split: str) -> tuple[float, float, float]:
+    """ "70-20-10" -> (70.0, 20.0, 10.0)."""
+    try:
+        train_share, validation, test = (float(share) for share in split.split("-"))
+        if train_share <= 0 or validation < 0 or test < 0:
+            raise ValueError
+    except ValueError:
+        raise TrainingError(f"split is {split!r}; it is three shares, such as 70-20-10.") from None
+    return train_share, validation, test
