@@ -1,7 +1,7 @@
 # Continuo in a container: the steps of the README, a user who is not root, the starter inside.
 #   docker build -t continuo .                                     for a CPU
 #   docker build -t continuo --build-arg TORCH_INDEX= .            with CUDA, for docker run --gpus all
-#   docker run -p 8000:8000 -e CONTINUO_API_KEYS=secret -v continuo-models:/continuo/models continuo
+#   docker run -p 5000:5000 -e CONTINUO_API_KEYS=secret -v continuo-models:/continuo/models continuo
 FROM python:3.11-slim
 
 # Where torch comes from; empty: PyPI, whose Linux wheels bring CUDA along.
@@ -22,12 +22,12 @@ COPY models models
 RUN pip install --no-cache-dir --no-deps -e .
 
 USER continuo
-ENV CONTINUO_HOST=0.0.0.0 CONTINUO_PORT=8000
-EXPOSE 8000
+ENV CONTINUO_HOST=0.0.0.0 CONTINUO_PORT=5000
+EXPOSE 5000
 # Mount models of your own beside the starter: a volume over models/ gets the starter's copy first.
 VOLUME /continuo/models
 HEALTHCHECK --interval=10s --timeout=3s --start-period=60s CMD \
-    ["python", "-c", "import urllib.request; urllib.request.urlopen('http://127.0.0.1:8000/readyz', timeout=2)"]
+    ["python", "-c", "import urllib.request; urllib.request.urlopen('http://127.0.0.1:5000/readyz', timeout=2)"]
 # gunicorn takes this process's place, so SIGTERM reaches it and drains; docker stop -t 40 waits.
 STOPSIGNAL SIGTERM
 CMD ["continuo", "serve"]

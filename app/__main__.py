@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from app.serve import serve
+from app.settings import wants_no_color
 from app.training import commands as training
 
 if TYPE_CHECKING:
@@ -48,8 +49,10 @@ class Sentences(click.Group):
 
 @click.group(cls=Sentences, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="continuo")
-def main() -> None:
+@click.pass_context
+def main(ctx: click.Context) -> None:
     """Continuo continues text: serve a GPT-2, write with it, train your own."""
+    ctx.color = False if wants_no_color() else None  # None: where stdout is a terminal
 
 
 # ---- checkpoints: look, list, convert ----

@@ -29,7 +29,7 @@ class Settings(WebOptions, frozen=True, kw_only=True):
         Meta(description="Names in models/ or paths, the default first; none: what is there."),
     ] = ()
     host: Annotated[str, Meta(description="Address to listen on.")] = "127.0.0.1"
-    port: Annotated[int, Meta(ge=0, le=65535, description="Port; 0 takes a free one.")] = 8000
+    port: Annotated[int, Meta(ge=0, le=65535, description="Port; 0 takes a free one.")] = 5000
     workers: Annotated[Count, Meta(description="Web processes; one model is shared by all.")] = 1
     # ---- the engine
     backend: Annotated[
@@ -130,6 +130,11 @@ def _with_keys_from_file(settings: Settings) -> Settings:
     if not keys:
         raise SettingsError(f"{PREFIX}API_KEY_FILE: {settings.api_key_file} holds no key.")
     return msgspec.structs.replace(settings, api_keys=settings.api_keys + keys)
+
+
+def wants_no_color(environ: Mapping[str, str] | None = None) -> bool:
+    """NO_COLOR, as no-color.org has it: set to anything but nothing."""
+    return bool((os.environ if environ is None else environ).get("NO_COLOR"))
 
 
 def as_environment(given: Mapping[str, Any]) -> dict[str, str]:

@@ -113,8 +113,8 @@ def write_json(prompt: str, completion: Completion) -> None:
 
 
 def say(text: str, colour: str | None = None) -> None:
-    """Click drops colours where stdout is no terminal; NO_COLOR is for us to see to."""
-    click.secho(text, fg=colour, nl=False)
+    """Write at once; click drops the colour where stdout is no terminal."""
+    click.echo(click.style(text, fg=colour) if colour else text, nl=False)
     sys.stdout.flush()
 
 

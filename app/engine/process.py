@@ -11,20 +11,21 @@ import signal
 import sys
 import threading
 import time
-from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import zmq
 
 from . import wire
-from .completion import Completion, EngineError, EngineStopped, is_last
+from .completion import EngineError, EngineStopped
 from .interface import AnyEngine
 from .launch import RESTARTS, Home
 from .options import EngineOptions
 from .parameters import InvalidParams
+from .worker import Worker
 
 CALM_S = 60.0  # who has served this long is well: earlier stops are forgotten
 MAX_UNSENT = 1000  # frames waiting for a worker that takes none; further events stay with us
@@ -39,36 +40,6 @@ MakeEngine = Callable[[EngineOptions, Callable[[], None]], AnyEngine]
 log = logging.getLogger(__name__)
 
 
-class Worker:
-    """A web worker's process, as the engine sees it."""
-
-    def __init__(self, address: bytes, pid: int) -> None:
-        self.address = address
-        self.pidfd = os.pidfd_open(pid)
-        self.completions: dict[int, Completion] = {}
-        self.replies: deque[wire.Message] = deque()
-        self.frame: bytes | None = None  # packed, and not taken by the socket yet
-
-    def pack(self) -> bytes | None:
-        """All that is new in one frame; but first the last one, if it still waits."""
-        if self.frame is None:
-            messages = [self.replies.popleft() for _ in range(len(self.replies))]
-            messages += [
-                self._take_events(n) for n, c in list(self.completions.items()) if c.unread
-            ]
-            self.frame = wire.encode(messages) if messages else None
-        return self.frame
-
-    def _take_events(self, number: int) -> wire.Events:
-        completion = self.completions[number]
-        events: list[Any] = []
-        while (event := completion.next(0)) is not None:
-            events.append(event)
-        if is_last(events[-1]):
-            del self.completions[number]
-        return wire.Events(number, events)
-
-
 class Service:
     """What the process does all its life."""
 
@@ -78,10 +49,8 @@ class Service:
         self._make_engine = make_engine
         self._engine: AnyEngine | None = None
         self._delay = (0, *RESTARTS)[home.count_starts() - 1]
-        self._status = wire.Status(os.getpid(), "loading")
-        if self._delay > 0:
-            due = time.monotonic() + self._delay
-            self._status = wire.Status(os.getpid(), "restarting", due)
+        due = time.monotonic() + self._delay
+        self._status = wire.Status(os.getpid(), "restarting" if self._delay else "loading", due)
         self._workers: dict[bytes, Worker] = {}
         self._slow_requests = ThreadPoolExecutor(16)
         self._is_over = threading.Event()
@@ -180,7 +149,12 @@ class Service:
                 address, frame = self._socket.recv_multipart(zmq.NOBLOCK)
             except zmq.Again:
                 return
-            for message in wire.decode_requests(frame):
+            try:
+                messages = wire.decode_requests(frame)
+            except msgspec.DecodeError:
+                log.exception("A worker sent what cannot be read; was the code changed under it?")
+                continue
+            for message in messages:
                 self._handle(address, message)
 
     def _handle(self, address: bytes, message: wire.Request) -> None:
@@ -203,7 +177,10 @@ class Service:
 
     def _welcome(self, address: bytes, pid: int) -> None:
         if address not in self._workers:
-            worker = Worker(address, pid)
+            try:
+                worker = Worker(address, pid)
+            except ProcessLookupError:
+                return  # it came and went
             self._workers[address] = worker
             self._poller.register(worker.pidfd, zmq.POLLIN)
         self._workers[address].replies.append(self._status)
