@@ -13,7 +13,8 @@ import subprocess
 import threading
 import time
 from collections import deque
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import msgspec
 import zmq
@@ -38,6 +39,12 @@ LOST = EngineState("restarting", "The engine stopped; it is being started again.
 BROKEN = EngineState("failed", "The line to the engine broke: see the log, restart the server.")
 CLOSED = EngineState("failed", "The engine is closed.")
 
+T = TypeVar("T")
+
+
+class LostEngine(EngineStopped):
+    """The engine died before it answered."""
+
 
 class Link:
     def __init__(self, home: Home, launch: Launch) -> None:
@@ -48,7 +55,7 @@ class Link:
         self._state = UNHEARD
         self._due = 0.0  # when a restarting engine starts, on the monotonic clock
         self._engine: int | None = None  # its process, watched, once it has answered
-        self._answers: dict[int, queue.SimpleQueue[wire.Answer | wire.Refused]] = {}
+        self._answers: dict[int, queue.SimpleQueue[wire.Answer | wire.Refused | None]] = {}
         self._completions: dict[int, Completion] = {}
         self._outbox: deque[bytes] = deque()
         self._leave: wire.Leave | None = None  # our last word, once we close
@@ -66,12 +73,17 @@ class Link:
     def submit(
         self, prompt: str | list[int], params: Params, model: str | None, id: str
     ) -> Completion:
-        completion = Completion(id, lambda: self.cancel(id))
-        self._ask(wire.Submit(next(self._numbers), prompt, params, model, id), completion)
-        return completion
+        def ask() -> Completion:
+            completion = Completion(id, lambda: self.cancel(id))
+            self._ask(wire.Submit(next(self._numbers), prompt, params, model, id), completion)
+            return completion
+
+        return _again_if_lost(ask)
 
     def call(self, method: wire.Method, *arguments: Any) -> msgspec.Raw:
-        return self._ask(wire.Call(next(self._numbers), method, list(arguments)))
+        return _again_if_lost(
+            lambda: self._ask(wire.Call(next(self._numbers), method, list(arguments)))
+        )
 
     def cancel(self, id: str) -> bool:
         call = wire.Call(next(self._numbers), "cancel", [id])
@@ -111,7 +123,7 @@ class Link:
         patience: float = PATIENCE_S,
     ) -> msgspec.Raw:
         frame = wire.encode([request])  # what cannot be encoded fails before anything is noted
-        answer: queue.SimpleQueue[wire.Answer | wire.Refused] = queue.SimpleQueue()
+        answer: queue.SimpleQueue[wire.Answer | wire.Refused | None] = queue.SimpleQueue()
         with self._changed:
             self._changed.wait_for(lambda: self._state.name in ("ready", "failed"), patience)
             if self._state is not READY:
@@ -126,6 +138,8 @@ class Link:
         except queue.Empty:
             reply = wire.refuse(request.number, EngineStopped("The engine does not answer."))
         self._answers.pop(request.number, None)
+        if reply is None:
+            raise LostEngine("The engine stopped; please try again.")
         if isinstance(reply, wire.Refused):
             self._completions.pop(request.number, None)
             raise wire.to_error(reply)
@@ -250,5 +264,13 @@ class Link:
         failed = Failed("engine_stopped", "The engine stopped before the end.", RETRY_S)
         for completion in completions.values():
             completion.put(failed)
-        for number, answer in answers.items():
-            answer.put(wire.refuse(number, EngineStopped("The engine stopped; please try again.")))
+        for answer in answers.values():
+            answer.put(None)
+
+
+def _again_if_lost(ask: Callable[[], T]) -> T:
+    """It had promised nothing yet, so the next engine may be asked; but it may have died of it."""
+    try:
+        return ask()
+    except LostEngine:
+        return ask()

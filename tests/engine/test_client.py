@@ -144,6 +144,18 @@ def test_an_engine_whose_thread_dies_is_started_again(client):
     assert tokens(client.submit("count 3", PARAMS)) == [0, 1, 2]
 
 
+def test_a_request_that_was_not_taken_on_yet_asks_the_next_engine(client, tmp_path):
+    client.stats()
+    (engine,) = find_engines(tmp_path)
+    os.kill(engine, signal.SIGSTOP)
+    answers = []
+    thread = threading.Thread(target=lambda: answers.append(client.submit("count 3", PARAMS)))
+    thread.start()
+    os.kill(engine, signal.SIGKILL)
+    thread.join()
+    assert tokens(answers[0]) == [0, 1, 2]
+
+
 def test_an_engine_that_dies_again_and_again_is_given_up_with_a_sentence(connect_fake, tmp_path):
     client = connect_fake("crash")
     with pytest.raises(EngineStopped, match="again and again"):
