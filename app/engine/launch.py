@@ -8,6 +8,7 @@ no engine runs and may start one. Knows no socket and no message.
 import contextlib
 import fcntl
 import hashlib
+import logging
 import os
 import re
 import shutil
@@ -33,6 +34,8 @@ ENGINE = (sys.executable, "-m", "app.engine.process")
 # Between the two, for 10 ms: the engine becomes nobody's child, so that nobody has to bury it, and
 # gets a session of its own, so that a Ctrl-C meant for the server does not reach it.
 ORPHAN = "import os, sys; os.fork() or (os.setsid(), os.execv(sys.argv[1], sys.argv[1:]))"
+
+log = logging.getLogger(__name__)
 
 
 class Launch(msgspec.Struct, frozen=True):
@@ -61,13 +64,19 @@ class Home:
         with self._take_lock() as lock:
             if lock is None:
                 return None
-            if self.failure is None and self.count_starts() > len(RESTARTS):
-                self.fail("The engine stopped again and again; its last words are in the log.")
             if self.failure is None:
-                self._starts.write_text(str(self.count_starts() + 1))
-                self._launch.write_bytes(msgspec.json.encode(launch))
-                self._spawn(lock)
+                self._start(launch, lock)
             return self.failure
+
+    def _start(self, launch: Launch, lock: int) -> None:
+        n_starts = self.count_starts()
+        if n_starts > len(RESTARTS):
+            return self.fail("The engine stopped again and again; its last words are in the log.")
+        if self._launch.exists():
+            log.warning("The engine stopped; it is started again.")
+        self._starts.write_text(str(n_starts + 1))
+        self._launch.write_bytes(msgspec.json.encode(launch))
+        self._spawn(lock)
 
     def is_running(self) -> bool:
         """Whether there is an engine, be it loading or only waiting for its next try."""
