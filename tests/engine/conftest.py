@@ -1,4 +1,4 @@
-"""Engines in processes of their own, for the tests of those processes."""
+"""Engines in this process on the tiny model, and engines in processes of their own."""
 
 import contextlib
 import os
@@ -8,8 +8,18 @@ from pathlib import Path
 
 import pytest
 
-from app.engine import EngineOptions, launch
+from app.engine import Engine, EngineOptions, launch
 from app.engine.client import connect
+
+
+@pytest.fixture(scope="session")
+def engine(tiny):
+    """Exact arithmetic on the tiny model: two layers, a window of 128."""
+    engine = Engine(EngineOptions(models={"tiny": str(tiny)}, precision="float32", threads=1))
+    yield engine
+    engine.close()
+    assert engine.stats().pages_used == 0
+
 
 ROOT = Path(__file__).parents[2]
 FAKE = (sys.executable, "-m", "tests.engine.fake")
