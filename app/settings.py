@@ -105,7 +105,10 @@ def read_settings(
 def _of_this_user(environ: Mapping[str, str]) -> dict[str, Any]:
     """Defaults that differ between users, where desktops and systemd say them."""
     cache = environ.get("XDG_CACHE_HOME") or str(Path("~/.cache").expanduser())
-    return {"cache": f"{cache}/continuo", "runtime": environ.get("XDG_RUNTIME_DIR")}
+    runtime = environ.get("XDG_RUNTIME_DIR")
+    if runtime is not None and not os.access(runtime, os.W_OK):
+        runtime = None  # another user's, as after `su`, or gone with the login
+    return {"cache": f"{cache}/continuo", "runtime": runtime}
 
 
 def _convert(row: Setting, name: str, said: Any) -> Any:

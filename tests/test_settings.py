@@ -8,6 +8,11 @@ def test_nothing_said_is_the_defaults():
     assert settings == Settings(cache="/c/continuo")
 
 
+def test_a_runtime_folder_is_used_where_there_is_one(tmp_path):
+    assert read_settings(environ={"XDG_RUNTIME_DIR": str(tmp_path)}).runtime == str(tmp_path)
+    assert read_settings(environ={"XDG_RUNTIME_DIR": str(tmp_path / "gone")}).runtime is None
+
+
 def test_the_environment_is_read_and_the_command_line_goes_over_it():
     environ = {"CONTINUO_PORT": "9000", "CONTINUO_WORKERS": "3", "CONTINUO_HOSTS": "a, b"}
     settings = read_settings({"port": 0}, environ)

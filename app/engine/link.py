@@ -113,8 +113,9 @@ class Link:
             self._changed.wait_for(lambda: not self._completions, grace)
             self._leave = wire.Leave(stop)
             os.eventfd_write(self._bell, 1)
-        self._thread.join()
-        os.close(self._bell)
+        self._thread.join(2 * LEAVE_MS / 1000)
+        if not self._thread.is_alive():  # else it waits for an engine that does not even answer
+            os.close(self._bell)
 
     def _ask(
         self,
