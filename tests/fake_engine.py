@@ -52,6 +52,7 @@ class FakeEngine:
         self.lasts = None  # tokens until the end of the text
         self.fails_after = None  # tokens
         self.is_closed = False
+        self.path = "/models"  # where its models would lie
         self.condition = EngineState(name="ready", message="")
         self._running = set()
 
@@ -163,7 +164,7 @@ class FakeEngine:
     def info(self):
         self._check(None)
         return EngineInfo(
-            models=[_model(name) for name in self.models()],
+            models=[_model(name, self.path) for name in self.models()],
             threads=1,
             max_running=4,
             max_queue=4,
@@ -189,6 +190,7 @@ class FakeEngine:
             turns=0,
             busy_s=0.0,
             uptime_s=1.0,
+            memory_bytes=2**20,
         )
 
     def close(self, grace=0.0):
@@ -235,10 +237,10 @@ def _scored(prompt, alternatives):
             for i, t in enumerate(tokens)]  # fmt: skip
 
 
-def _model(name):
+def _model(name, path):
     return ModelInfo(
         name=name,
-        path=f"/models/{name}",
+        path=f"{path}/{name}",
         backend="openvino",
         device="cpu",
         precision="int8",

@@ -73,3 +73,4 @@ class EngineStats(msgspec.Struct, frozen=True):
     turns: int
     busy_s: float  # seconds spent in turns
     uptime_s: float
+    memory_bytes: int  # resident, of the process that holds the engine

@@ -7,11 +7,13 @@ takes turns: inbox in, a step of each model that has work, events out. Knows no 
 import logging
 import math
 import os
+import resource
 import secrets
 import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from app import gpt2
 
@@ -213,6 +215,7 @@ class Engine:
             turns=sum(tally.turns for tally in tallies),
             busy_s=sum(tally.busy_s for tally in tallies),
             uptime_s=time.monotonic() - self._began,
+            memory_bytes=_count_resident_bytes(),
         )
 
     # ---- the thread ----
@@ -289,3 +292,8 @@ def _model_info(name: str, path: str, lane: Lane) -> ModelInfo:
         eos_token_ids=list(config.eos_token_ids),
         cache_bytes=lane.scheduler.cache.n_pages * model.page_bytes,
     )
+
+
+def _count_resident_bytes() -> int:
+    pages = Path("/proc/self/statm").read_text(encoding="ascii").split()[1]
+    return int(pages) * resource.getpagesize()

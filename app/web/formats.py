@@ -182,7 +182,7 @@ def _named(run: Run) -> Iterator[tuple[str | None, dict[str, Any]]]:
             case Slid():
                 slid[event.choice] = slid.get(event.choice, 0) + event.dropped_tokens
             case Token():
-                said = _token(event, run, spans.setdefault(event.choice, Spans()))
+                said = _token(event, run, spans)
                 if event.choice in slid:
                     said["dropped_tokens"] = slid.pop(event.choice)
                 yield "token", said
@@ -199,11 +199,12 @@ _NAMES: dict[type[Event], str] = {
 }
 
 
-def _token(event: Token, run: Run, spans: Spans) -> dict[str, Any]:
+def _token(event: Token, run: Run, spans: dict[int, Spans]) -> dict[str, Any]:
     said = {"index": event.choice, "id": event.id, "text": event.text}
     if run.params.logprobs is None:
         return said
-    return said | {k: v for k, v in token_entry(event, spans).items() if k not in said}
+    entry = token_entry(event, spans.setdefault(event.choice, Spans()))
+    return entry | said  # the text that is certain, rather than the token's own
 
 
 def _event(event: Event, run: Run) -> dict[str, Any]:

@@ -71,8 +71,6 @@ class _EngineCollector(Collector):
         yield _gauge("ready", "1 when the engine answers.", 1)
         yield _gauge("num_requests_waiting", "Requests in the queue.", stats.waiting)
         yield _gauge("num_requests_running", "Continuations being written.", stats.running)
-        yield _gauge("cache_pages", "Pages of cache there are.", stats.pages)
-        yield _gauge("cache_pages_used", "Pages held by what runs.", stats.pages_used)
         outcomes = CounterMetricFamily(
             "continuo_requests", "Requests by how they ended.", labels=["outcome"]
         )
@@ -82,6 +80,11 @@ class _EngineCollector(Collector):
         yield _counter("prompt_tokens", "Tokens of prompts read.", stats.prompt_tokens)
         yield _counter("prompt_tokens_cached", "Of these, not computed.", stats.cached_tokens)
         yield _counter("generation_tokens", "Tokens written.", stats.completion_tokens)
+        yield _gauge("process_rss_bytes", "Memory of the engine's process.", stats.memory_bytes)
+        cache = sum(model.cache_bytes for model in self._engine.info().models)
+        yield _gauge("kv_bytes_limit", "Bytes of cache there are.", cache)
+        used = cache * stats.pages_used / max(1, stats.pages)
+        yield _gauge("kv_bytes", "Bytes of it in use.", used)
         yield _counter("turns", "Turns of the engine.", stats.turns)
         yield _counter("busy_seconds", "Seconds spent in turns.", stats.busy_s)
 

@@ -67,7 +67,7 @@ class FakeEngine:
         return ["fake"]
 
     def stats(self):
-        return EngineStats(0, len(self._rows), 0, 0, 0, {}, 0, 0, 0, 0, 0.0, 0.0)
+        return EngineStats(0, len(self._rows), 0, 0, 0, {}, 0, 0, 0, 0, 0.0, 0.0, 0)
 
     def state(self):
         return EngineState("ready", "")
