@@ -9,6 +9,7 @@ on, for as long as CONTINUO_GRACE. A second SIGTERM, or that time's end, closes 
 
 import importlib
 import logging
+import os
 import shutil
 import signal
 import sys
@@ -44,6 +45,7 @@ _counters = tempfile.mkdtemp(prefix="continuo-metrics-")
 raw_env = [f"PROMETHEUS_MULTIPROC_DIR={_counters}"]
 
 log = logging.getLogger("gunicorn.error")
+WORKER_BOOT_ERROR = 3  # tells gunicorn to give up, not to try again
 
 
 def on_starting(server):
@@ -103,7 +105,8 @@ def _announce(worker, service):
     """One line for whoever started this, once there is something to see."""
     while (state := service.engine.state()).name != "ready":
         if state.name == "failed":
-            return log.error("%s", state.message)
+            log.error("%s", state.message)
+            os._exit(WORKER_BOOT_ERROR)  # a thread cannot leave for its process otherwise
         time.sleep(0.1)
     for listener in worker.sockets:
         print(f"Continuo writes at {listener}", file=sys.stderr, flush=True)

@@ -126,6 +126,36 @@ def test_every_way_to_start_serves_with_one_engine(command, tiny, runtime):
         engine.wait(10)  # it ends with its server
 
 
+def test_a_model_that_does_not_open_stops_the_start_and_says_why(runtime, tmp_path):
+    (tmp_path / "config.json").write_text("{", encoding="utf-8")
+    with serve([PYTHON, "-m", "app", "serve", str(tmp_path)], **runtime) as server:
+        assert server.process.wait(30) == 3
+        server.wait_for("config.json")
+        assert not any("Traceback" in line for line in server.lines)
+
+
+def test_under_another_configuration_the_engine_outlasts_the_streams(tiny, runtime, tmp_path):
+    (tmp_path / "other.py").write_text("worker_class = 'gthread'\nthreads = 8\n", encoding="utf-8")
+    command = ["-m", "gunicorn", "-c", str(tmp_path / "other.py"), "-b", "127.0.0.1:0"]
+    with serve([PYTHON, *command, "app:create_app()"], models=tiny, **runtime) as server:
+        while server.get("/readyz").status_code != 200:
+            pass
+        connection = server.connect({"prompt": "x", "max_tokens": 500, "stream": True})
+        read_until(connection, b"event: token")
+        server.terminate()
+        assert b"event: done" in read_until(connection, b"0\r\n\r\n")
+        assert server.process.wait(30) == 0
+
+
+def test_a_prompt_of_a_megabyte_is_read_from_its_end(server):
+    said = server.post("/generate", json={"prompt": "once more, " * 90_000, "max_tokens": 2}).json()
+    assert said["truncated"] and said["context_start"] > 900_000
+
+
+def test_loopback_is_judged_by_the_socket(server):
+    assert server.get("/livez", headers={"Host": "evil.example"}).status_code == 403
+
+
 def test_a_running_server_calls_nobody(tiny, runtime, tmp_path):
     """Python tells of every connection its code opens; those of web and engine are written down."""
     (tmp_path / "sitecustomize.py").write_text(WATCH, encoding="utf-8")
