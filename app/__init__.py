@@ -70,3 +70,12 @@ def find_models(words: Sequence[str]) -> dict[str, str]:
             raise SettingsError(f"CONTINUO_MODELS: two models are called {name!r}; rename one.")
         found[name] = str(path.resolve())
     return found
+
+
+def __getattr__(name: str) -> object:
+    """continue_texts is looked up when asked for: a web worker never does."""
+    if name == "continue_texts":
+        from app.samples import continue_texts
+
+        return continue_texts
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

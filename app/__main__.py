@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from app.samples import DELIMITER
 from app.serve import serve
 from app.settings import wants_no_color
 from app.training import commands as training
@@ -185,14 +186,24 @@ def parameter_options(command: Callable) -> Callable:
 )
 @click.option("--beams", type=click.IntRange(2, 64), help="Beam search of this width instead.")
 @click.option("--json", "as_json", is_flag=True, help="A JSON object a line for each continuation.")
+@click.option(
+    "--out", type=click.Path(path_type=Path), help="Write -n samples of each prompt here."
+)
+@click.option(
+    "--delimiter", default=DELIMITER, help="Between the samples in --out; \\n is a newline."
+)
 @parameter_options
-def generate(prompts, model, file, interactive, include_prompt, stop, beams, as_json, **given):
-    """Continue each of PROMPTS, or nothing at all, and stream it here."""
+def generate(
+    prompts, model, file, interactive, include_prompt, stop, beams, as_json, out, delimiter, **given
+):
+    """Continue each of PROMPTS, or nothing at all, and stream it here, or write it to --out."""
     from app import terminal
     from app.engine import make_params
     from app.gpt2 import find
+    from app.samples import open_engine
 
     given = {name: value for name, value in given.items() if value is not None}
+    n_samples = given.pop("n", 1) if out is not None else 1  # a file may have thousands
     params = make_params(given | {"stop": list(stop)})
     texts = [*prompts, *([file.read()] if file else [])] or [""]
     path = find(model, MODELS)
@@ -206,8 +217,11 @@ def generate(prompts, model, file, interactive, include_prompt, stop, beams, as_
             terminal.say(text if include_prompt else "")
             terminal.say(checkpoint.tokenizer.decode(found) + "\n", terminal.MACHINE)
         return
-    with terminal.open_engine(path) as engine:
-        if interactive:
+    with open_engine(path) as engine:
+        if out is not None:
+            delimiter = delimiter.replace("\\n", "\n")
+            terminal.fill(engine, out, texts, params, n_samples, delimiter, include_prompt)
+        elif interactive:
             terminal.interact(engine, params, terminal.read_lines())
         else:
             terminal.write_all(engine, texts, params, include_prompt, as_json)

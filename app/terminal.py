@@ -4,7 +4,6 @@ Knows an engine's events and nothing of how they are made. Notes go to stderr, s
 on is the text alone.
 """
 
-import contextlib
 import json
 import sys
 from collections.abc import Iterator, Sequence
@@ -17,7 +16,6 @@ from app.engine import (
     Completion,
     Ended,
     EngineError,
-    EngineOptions,
     Failed,
     Finished,
     InvalidParams,
@@ -26,24 +24,13 @@ from app.engine import (
     Started,
     Token,
 )
+from app.samples import DELIMITER, write_samples
 
 MACHINE = "red"  # as on the page
 
 
 class GenerationFailed(EngineError):
     """The engine gave up in the middle of a text; the sentence says why."""
-
-
-@contextlib.contextmanager
-def open_engine(path: Path) -> Iterator[AnyEngine]:
-    from app.engine import Engine
-    from app.gpt2 import name_of
-
-    engine = Engine(EngineOptions(models={name_of(path): str(path)}))
-    try:
-        yield engine
-    finally:
-        engine.close()
 
 
 # ---- prompts given on the command line ----
@@ -65,7 +52,7 @@ def write_all(
             click.echo("" if ends.endswith("\n") else "\n", nl=False)
 
 
-RULE = "=" * 20 + "\n"  # between several texts, as the old tools put it
+RULE = DELIMITER  # between several texts
 
 
 def stream(completion: Completion, prompt: str, rule: str) -> str:
@@ -130,6 +117,24 @@ def note(event: object) -> None:
         )
     if isinstance(event, Slid):
         click.echo(f"(the window moved on by {event.dropped_tokens} tokens)", err=True)
+
+
+def fill(
+    engine: AnyEngine,
+    path: Path,
+    texts: Sequence[str],
+    params: Params,
+    n: int,
+    delimiter: str,
+    include_prompt: bool,
+) -> None:
+    """Write n samples of each text to a file, with a bar that shows how far it is."""
+    n_done = 0
+    with click.progressbar(length=n * len(texts), label="Samples", file=sys.stderr) as bar:
+        for done in write_samples(engine, path, texts, params, n, delimiter, include_prompt):
+            bar.update(done - n_done)
+            n_done = done
+    click.echo(f"Wrote {n_done} samples to {path}.", err=True)
 
 
 # ---- the interactive prompt ----

@@ -1,0 +1,179 @@
+"""Prompts -> texts on an engine in this process: for notebooks, and for files of many samples.
+
+>>> from app import continue_texts
+>>> continue_texts("starter", ["How are you today?", "Hi i am here"], seed=1)
+{'How are you today?': 'How are you today? ...', 'Hi i am here': 'Hi i am here ...'}
+"""
+
+import contextlib
+import hashlib
+import json
+import os
+import secrets
+from collections import deque
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from app.engine import (
+    MAX_SEED,
+    AnyEngine,
+    Completion,
+    Ended,
+    EngineError,
+    EngineOptions,
+    Failed,
+    Params,
+    Token,
+    make_params,
+)
+
+DELIMITER = "=" * 20 + "\n"  # as the tools of 2019 had it
+
+
+class SamplesError(ValueError):
+    """Why samples cannot be written to a file, in one sentence."""
+
+
+def continue_texts(
+    model: str | Path, prompts: str | Sequence[str], seed: int | None = None, **params: Any
+) -> dict[str, str]:
+    """Each prompt with its continuation behind it, by prompt. `params` are those of a request."""
+    params = make_params(params | {"seed": seed})
+    with open_engine(model) as engine:
+        prompts = [prompts] if isinstance(prompts, str) else list(prompts)
+        texts = _in_order(engine, ((prompt, params) for prompt in prompts))
+        return {prompt: prompt + text for prompt, text in zip(prompts, texts, strict=True)}
+
+
+@contextlib.contextmanager
+def open_engine(model: str | Path) -> Iterator[AnyEngine]:
+    """An engine for one model, by its name in models/ or its path; closed at the end."""
+    from app import MODELS
+    from app.engine import Engine
+    from app.gpt2 import find, name_of
+
+    path = find(str(model), MODELS)
+    engine = Engine(EngineOptions(models={name_of(path): str(path)}))
+    try:
+        yield engine
+    finally:
+        engine.close()
+
+
+def _in_order(engine: AnyEngine, asked: Iterator[tuple[str, Params]]) -> Iterator[str]:
+    """The continuation of each, in the order asked; as many run at once as the engine takes."""
+    running: deque[Completion] = deque()
+    at_once = engine.info().max_running
+    for prompt, params in asked:
+        if len(running) >= at_once:
+            yield _text_of(running.popleft())
+        running.append(engine.submit(prompt, params))
+    while running:
+        yield _text_of(running.popleft())
+
+
+def _text_of(completion: Completion) -> str:
+    text = ""
+    for event in completion:
+        if isinstance(event, Failed):
+            raise EngineError(event.message)
+        if isinstance(event, Token | Ended):
+            text += event.text
+    return text
+
+
+# ---- files of many samples ----
+
+
+class Progress(msgspec.Struct):
+    """How far a file has come, kept beside it until it is whole."""
+
+    asked: str  # a digest of everything that decides what the file will hold
+    seed: int
+    n_done: int = 0
+    n_bytes: int = 0
+
+
+def write_samples(
+    engine: AnyEngine,
+    path: Path,
+    prompts: Sequence[str],
+    params: Params,
+    n: int,
+    delimiter: str = DELIMITER,
+    include_prompt: bool = True,
+) -> Iterator[int]:
+    """Write n samples of each prompt, the delimiter after each; yields how many are done.
+
+    Broken off, the same call goes on where it stopped. Sample k of a prompt has the seed that row k
+    of one request would have.
+    """
+    if n < 1:
+        raise SamplesError(f"n is {n}; it must be at least 1.")
+    shown = [prompt if include_prompt else "" for prompt in prompts]
+    digest = _digest(prompts, params, n, delimiter, include_prompt, engine.info().models[0].path)
+    progress = _begin(path, digest, params)
+    yield progress.n_done
+    texts = _in_order(engine, _asked(prompts, params, n, progress))
+    with open(path, "r+b") as file:
+        file.truncate(progress.n_bytes)  # what came after the last note was not finished
+        file.seek(progress.n_bytes)
+        for text in texts:
+            before = shown[progress.n_done // n]
+            end = "" if text.endswith("\n") else "\n"
+            progress.n_bytes += file.write(f"{before}{text}{end}{delimiter}".encode())
+            progress.n_done += 1
+            file.flush()
+            _note(path, progress)
+            yield progress.n_done
+        os.fsync(file.fileno())
+    _note_path(path).unlink()
+
+
+def _asked(
+    prompts: Sequence[str], params: Params, n: int, progress: Progress
+) -> Iterator[tuple[str, Params]]:
+    from app.gpt2 import sampling
+
+    for at in range(progress.n_done, n * len(prompts)):
+        seed = sampling.row_seed(progress.seed, at % n)
+        yield prompts[at // n], msgspec.structs.replace(params, seed=seed, n=1)
+
+
+def _begin(path: Path, digest: str, params: Params) -> Progress:
+    """What was noted of an earlier beginning, or a new one."""
+    note = _note_path(path)
+    if note.exists():
+        progress = msgspec.json.decode(note.read_bytes(), type=Progress)
+        if progress.asked != digest:
+            raise SamplesError(
+                f"{path} was begun with other prompts or options; repeat those to finish it, "
+                f"or remove it and {note.name}."
+            )
+        return progress
+    seed = secrets.randbelow(MAX_SEED + 1) if params.seed is None else params.seed
+    progress = Progress(digest, seed)
+    try:
+        path.open("xb").close()
+    except FileExistsError:
+        raise SamplesError(f"{path} is there already; name another file.") from None
+    _note(path, progress)
+    return progress
+
+
+def _digest(*asked: Any) -> str:
+    return hashlib.sha256(json.dumps(msgspec.to_builtins(asked)).encode()).hexdigest()
+
+
+def _note_path(path: Path) -> Path:
+    return path.with_name(path.name + ".progress")
+
+
+def _note(path: Path, progress: Progress) -> None:
+    """Replaced in one step: whoever breaks off leaves the old note or the new one."""
+    new = _note_path(path).with_suffix(".new")
+    new.write_bytes(msgspec.json.encode(progress))
+    new.replace(_note_path(path))
