@@ -40,9 +40,11 @@ pythonpath = str(ROOT)
 loglevel = "warning"
 control_socket_disable = True
 
-# Where the workers' counters meet, so that /metrics is right whichever answers.
-_counters = tempfile.mkdtemp(prefix="continuo-metrics-")
+# Where the workers' counters meet, so that /metrics and limits are right whichever answers.
+_counters = tempfile.mkdtemp(prefix="continuo-counters-")
 raw_env = [f"PROMETHEUS_MULTIPROC_DIR={_counters}"]
+if settings.limit_storage == "memory://":
+    raw_env.append(f"CONTINUO_LIMIT_STORAGE=sqlite://{_counters}/limits")
 
 log = logging.getLogger("gunicorn.error")
 WORKER_BOOT_ERROR = 3  # tells gunicorn to give up, not to try again

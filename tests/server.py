@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 from pathlib import Path
 
@@ -26,11 +27,13 @@ class Server:
         self.lines = []
         self._at = None
         self._connections = []
+        # What a killed server leaves behind is here, and goes with it.
+        self._folder = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
         self._heard = threading.Condition()
         self.process = subprocess.Popen(
             command,
             cwd=ROOT,
-            env={**BASE, **os.environ, **variables, **(environment or {})},
+            env=BASE | os.environ | {"TMPDIR": self._folder.name} | variables | (environment or {}),
             stderr=subprocess.PIPE,
             text=True,
             encoding="utf-8",
@@ -104,6 +107,7 @@ class Server:
         self.process.wait()
         self._reader.join()
         self.process.stderr.close()
+        self._folder.cleanup()
 
 
 @contextlib.contextmanager

@@ -4,6 +4,7 @@ safe. Nothing here knows what a request is for; a request that passes is the vie
 
 import hashlib
 import hmac
+import importlib
 import logging
 import time
 from collections.abc import Callable
@@ -109,6 +110,7 @@ def _limit(app: Flask) -> None:
         if limit is not None
     ]
     if limits:
+        importlib.import_module(".tally", __package__)  # makes sqlite:// known
         app.extensions["continuo.limiter"] = limiter = Limiter(
             _address, app=app, default_limits=limits, storage_uri=options.limit_storage
         )

@@ -25,7 +25,10 @@ class WebOptions(msgspec.Struct, frozen=True, kw_only=True):
         str | None, Meta(description="Requests from one address, such as 60/minute.")
     ] = None
     limit_storage: Annotated[
-        str, Meta(description="Where limits are counted; memory:// counts in each worker.")
+        str,
+        Meta(
+            description="Where limits are counted, as the limits library has it, or sqlite:///path."
+        ),
     ] = "memory://"
     hosts: Annotated[
         tuple[str, ...], Meta(description="Host names to answer to on loopback, besides its own.")

@@ -56,6 +56,12 @@ def test_counters_add_up_over_workers(server):
     assert {server.metric(name) for _ in range(10)} == {before + 20}
 
 
+def test_limits_hold_over_workers():
+    with serve(fake(0.0, "-w", "3"), limit_per_address="5/hour") as server:
+        replies = [server.post("/generate", json={"prompt": "x"}) for _ in range(12)]
+        assert [reply.status_code for reply in replies] == [200] * 5 + [429] * 7
+
+
 @pytest.mark.parametrize(
     "body, status",
     [

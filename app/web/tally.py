@@ -1,0 +1,59 @@
+"""Where limits are counted when several workers share them: one small SQLite file.
+
+Importing it makes the limits library know sqlite:///path. Knows no request.
+"""
+
+import contextlib
+import sqlite3
+import time
+from typing import Any
+
+from limits.storage import Storage
+
+_TABLE = "CREATE TABLE IF NOT EXISTS tally (key TEXT PRIMARY KEY, count INTEGER, until REAL)"
+# A count whose time is over begins anew, in the same statement: workers race for it.
+_COUNT = """
+INSERT INTO tally VALUES (:key, :amount, :now + :expiry)
+ON CONFLICT (key) DO UPDATE SET
+    count = CASE WHEN until > :now THEN count + :amount ELSE :amount END,
+    until = CASE WHEN until > :now THEN until ELSE :now + :expiry END
+RETURNING count
+"""
+
+
+class SQLiteStorage(Storage):
+    STORAGE_SCHEME = ["sqlite"]
+
+    def __init__(self, uri: str, wrap_exceptions: bool = False, **options: Any) -> None:
+        super().__init__(uri, wrap_exceptions, **options)
+        self._path = uri.removeprefix("sqlite://")
+        self._ask(_TABLE)
+
+    @property
+    def base_exceptions(self) -> type[Exception]:
+        return sqlite3.Error
+
+    def incr(self, key: str, expiry: int, amount: int = 1) -> int:
+        values = {"key": key, "amount": amount, "expiry": expiry, "now": time.time()}
+        return (self._ask(_COUNT, values) or (0,))[0]
+
+    def get(self, key: str) -> int:
+        query = "SELECT count FROM tally WHERE key = ? AND until > ?"
+        return (self._ask(query, (key, time.time())) or (0,))[0]
+
+    def get_expiry(self, key: str) -> float:
+        return (self._ask("SELECT until FROM tally WHERE key = ?", (key,)) or (time.time(),))[0]
+
+    def check(self) -> bool:
+        return self._ask("SELECT 1") == (1,)
+
+    def reset(self) -> None:
+        self._ask("DELETE FROM tally")
+
+    def clear(self, key: str) -> None:
+        self._ask("DELETE FROM tally WHERE key = ?", (key,))
+
+    def _ask(self, query: str, values: Any = ()) -> tuple[Any, ...] | None:
+        """One statement, one connection: they are cheap, and threads and forks share none."""
+        with contextlib.closing(sqlite3.connect(self._path, timeout=5)) as connection, connection:
+            return connection.execute(query, values).fetchone()
