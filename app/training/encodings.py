@@ -18,7 +18,7 @@ def encoding_of(sample: bytes) -> str | None:
             return encoding
     if b"\0" in sample:
         return _utf16_without_mark(sample)
-    if len(sample.translate(None, CONTROLS)) < 0.99 * len(sample):
+    if _has_controls(sample):
         return None
     if _share_lost(sample, "utf-8") < 0.01:
         return "utf-8"
@@ -27,12 +27,18 @@ def encoding_of(sample: bytes) -> str | None:
     return "cp1252" if _share_lost(sample, "cp1252") == 0 else "latin-1"
 
 
+def _has_controls(letters: bytes) -> bool:
+    return len(letters.translate(None, CONTROLS)) < 0.99 * len(letters)
+
+
 def _utf16_without_mark(sample: bytes) -> str | None:
     """Plain letters in UTF-16 have a zero in every second byte, all on one side."""
     even, odd = sample[::2].count(0), sample[1::2].count(0)
     if max(even, odd) < 0.2 * len(sample) / 2 or min(even, odd) > 0.02 * len(sample) / 2:
         return None
-    return "utf-16-le" if odd > even else "utf-16-be"
+    encoding = "utf-16-le" if odd > even else "utf-16-be"
+    letters = sample.decode(encoding, "replace").encode("utf-8", "replace")
+    return None if _has_controls(letters) else encoding
 
 
 def _share_lost(sample: bytes, encoding: str) -> float:

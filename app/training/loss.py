@@ -57,21 +57,17 @@ class HeadAndCrossEntropy(torch.autograd.Function):
 class SummedLoss(nn.Module):
     """A language model wrapped so that calling it gives the summed loss; what DDP wraps in turn."""
 
-    def __init__(self, model: nn.Module) -> None:
+    def __init__(self, model: nn.Module, dtype: torch.dtype = torch.float32) -> None:
         super().__init__()
-        self.model = model
+        self.model, self.dtype = model, dtype  # what it multiplies in; weights stay in float32
 
     def forward(self, ids: Tensor, labels: Tensor) -> Tensor:
-        hidden = self.model.transformer(ids, use_cache=False).last_hidden_state  # [B, T, E]
-        kind = ids.device.type
-        mixed = torch.is_autocast_enabled(kind)
-        dtype = torch.get_autocast_dtype(kind) if mixed else hidden.dtype
-        weight = self.model.lm_head.weight
-        with torch.autocast(kind, enabled=False):
-            return HeadAndCrossEntropy.apply(
-                hidden.reshape(-1, hidden.shape[-1]),
-                weight,
-                labels.reshape(-1),
-                dtype,
-                torch.is_grad_enabled(),
-            )
+        with torch.autocast(ids.device.type, self.dtype, enabled=self.dtype != torch.float32):
+            hidden = self.model.transformer(ids, use_cache=False).last_hidden_state  # [B, T, E]
+        return HeadAndCrossEntropy.apply(
+            hidden.reshape(-1, hidden.shape[-1]),
+            self.model.lm_head.weight,
+            labels.reshape(-1),
+            self.dtype,
+            torch.is_grad_enabled(),
+        )

@@ -24,10 +24,10 @@ def keep_memory() -> None:
 
 
 def precision(wish: str) -> str:
-    """accelerate's word for what to multiply in."""
+    """What to multiply in, where it was left to the machine."""
     if wish == "auto":
-        wish = "bfloat16" if has_bfloat16() else "float32"
-    return {"bfloat16": "bf16", "float32": "no"}[wish]
+        return "bfloat16" if has_bfloat16() else "float32"
+    return wish
 
 
 def has_bfloat16() -> bool:

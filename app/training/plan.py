@@ -55,6 +55,7 @@ def make_plan(config: TrainConfig, corpus: Corpus, model: nn.Module, world: int 
     epoch = n_rows / (batch * config.accumulate * world)
     steps = config.steps or max(1, math.ceil(config.epochs * epoch))
     every = config.evaluate_every or min(1000, max(1, steps // 10))
+    rate = config.learning_rate
     learned = sum(p.numel() for p in model.parameters() if p.requires_grad)
     return Plan(
         config=config,
@@ -62,7 +63,7 @@ def make_plan(config: TrainConfig, corpus: Corpus, model: nn.Module, world: int 
         window=window,
         block=block,
         batch=batch,
-        learning_rate=config.learning_rate or usual_rate(config, corpus.train.bytes),
+        learning_rate=usual_rate(config, corpus.train.bytes) if rate is None else rate,
         evaluate_every=every,
         save_every=config.save_every or every,
         sample_every=config.sample_every or every,

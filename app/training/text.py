@@ -23,15 +23,16 @@ def documents(chunks: Iterable[str]) -> Pieces:
         rest += chunk
         if len(rest) < PIECE:
             continue
-        # A separator may be cut by the chunk's end: its line is left for the next round.
-        end = rest.rfind("\n") + 1
-        *whole, head = SEPARATOR_LINE.split(rest[:end]) if end else [rest]
+        # The last line is left for the next round, as it may become a separator, unless it is
+        # all there is.
+        end = rest.rfind("\n") + 1 or len(rest)
+        *whole, head = SEPARATOR_LINE.split(rest[:end])
         for document in whole:
             yield document
             yield None
         cut = _last_break(head)
         yield head[:cut]
-        rest = head[cut:] + rest[end:] if end else head[cut:]
+        rest = head[cut:] + rest[end:]
     for document in SEPARATOR_LINE.split(rest):
         yield document
         yield None

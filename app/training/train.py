@@ -63,18 +63,16 @@ def train(run: Run, model: GPT2LMHeadModel) -> State:
     if run.config.threads is not None:
         torch.set_num_threads(run.config.threads)
     machine.keep_memory()
-    mixed = machine.precision(run.config.precision)
-    accelerator = Accelerator(mixed_precision=mixed, cpu=not torch.cuda.is_available())
+    accelerator = Accelerator(cpu=not torch.cuda.is_available())
     device, world = accelerator.device, accelerator.num_processes
 
     # 1. The plan: everything that was left open is settled here.
-    precision = "float32" if mixed == "no" else "bfloat16"
-    plan = make_plan(replace(run.config, precision=precision), run.corpus, model, world)
+    plan = make_plan(settled(run.config), run.corpus, model, world)
     check_memory(plan, model, memory_here(device))
 
     # 2. The model, what moves it, what it reads, and where it was left if it was begun before.
     folder = RunFolder(run.folder, run.config, run.corpus, accelerator.is_main_process, run.tell)
-    loss = accelerator.prepare(SummedLoss(model.train()))
+    loss = accelerator.prepare(loss_of(model, plan).train())
     optimizers = Optimizers(model, plan.config)
     batches = Batches(run.corpus, plan, accelerator.process_index, world)
     state = folder.resume(model, optimizers)
@@ -101,11 +99,19 @@ def train(run: Run, model: GPT2LMHeadModel) -> State:
     return state
 
 
+def settled(config: TrainConfig) -> TrainConfig:
+    return replace(config, precision=machine.precision(config.precision))
+
+
+def loss_of(model: GPT2LMHeadModel, plan: Plan) -> SummedLoss:
+    return SummedLoss(model, getattr(torch, plan.config.precision))
+
+
 def show_plan(run: Run, model: GPT2LMHeadModel) -> None:
     """What `train` would begin with, and nothing else: no file is written."""
-    plan = make_plan(run.config, run.corpus, model)
+    plan = make_plan(settled(run.config), run.corpus, model)
     check_memory(plan, model, memory_here(torch.device("cpu")))
-    seconds = measure(SummedLoss(model), Batches(run.corpus, plan, 0, 1).at(0), model.device)
+    seconds = measure(loss_of(model, plan), Batches(run.corpus, plan, 0, 1).at(0), model.device)
     tell_plan(plan, seconds, run.corpus, run.result, run.tell)
 
 

@@ -1,10 +1,12 @@
 """A small corpus and runs short enough to be told many times."""
 
+import random
+
 import pytest
 
 from app.training.config import TrainConfig
 from app.training.corpus import Rules, prepare
-from app.training.network import new_model
+from app.training.network import new_model, tuned_model
 from app.training.sources import find
 from app.training.train import Run, train
 
@@ -15,8 +17,8 @@ SMALL |= {"steps": 12, "evaluate_every": 4, "sample_tokens": 8}
 
 def story(n: int) -> str:
     """Sentences that differ from each other and from those of another story."""
-    numbers = [(n * 7919 + i * i * 31 + i * 17) % len(WORDS) for i in range(160)]
-    return " ".join(WORDS[k] for k in numbers).capitalize() + "."
+    draw = random.Random(n)
+    return " ".join(draw.choices(WORDS, k=draw.randint(120, 200))).capitalize() + "."
 
 
 @pytest.fixture(scope="session")
@@ -34,10 +36,11 @@ def corpus(tmp_path_factory):
 def begin(corpus, tmp_path):
     """Train a small model from nothing (or go on with it) under a name."""
 
-    def begin(name="run", on=corpus, tell=lambda line: None, **told):
-        config = TrainConfig(**(SMALL | told))
+    def begin(name="run", on=corpus, base=None, tell=lambda line: None, **told):
+        config = TrainConfig(**(SMALL | told), base=None if base is None else "base")
         folders = tmp_path / "runs" / name, tmp_path / "models" / name
         run = Run(config, on, *folders, tell=tell)
-        return train(run, new_model(config, on)), run
+        model = new_model(config, on) if base is None else tuned_model(base, config, on)
+        return train(run, model), run
 
     return begin

@@ -1,32 +1,158 @@
-"""The loop: what it leaves behind, and that an interruption leaves no trace."""
+"""The loop: what it learns, what it leaves behind, and that an interruption leaves no trace."""
 
+import dataclasses
+import json
+import math
+
+import numpy as np
 import pytest
-from safetensors.numpy import load_file
+import torch
+from safetensors.torch import load_file
 
+from app import gpt2
+from app.gpt2 import Config
+from app.training import metrics
+from app.training.config import TrainConfig, TrainingError
+from app.training.network import merged, tuned_model
+from app.training.optimizers import learning_rate
 from app.training.whole import sha256
+from tests.tiny import random_weights
+from tests.training.conftest import SMALL
 
 
 def weights(run):
-    return sha256(run.folder / "last" / "weights.safetensors")
+    return load_file(run.folder / "last" / "weights.safetensors")
+
+
+def losses(run):
+    return [row["loss"] for row in metrics.read(run.folder) if "loss" in row]
 
 
 @pytest.mark.parametrize("optimizer", ["adamw", "muon", "sgd"])
 def test_five_interruptions_leave_the_same_weights(begin, optimizer):
-    told = {"optimizer": optimizer, "dropout": 0.2, "accumulate": 2, "schedule": "wsd"}
+    told = {"optimizer": optimizer, "dropout": 0.2, "noise": 0.1, "accumulate": 2}
+    told |= {"schedule": "wsd", "long_every": 3}
     _, straight = begin("straight", **told)
     for _ in range(5):
         begin("cut", max_minutes=0, **told)  # stops after one step, saved
     state, cut = begin("cut", **told)
     assert state.step == 12
-    assert weights(straight) == weights(cut)
+    ends = (sha256(run.folder / "last" / "weights.safetensors") for run in (straight, cut))
+    assert len(set(ends)) == 1
+    rows = [[row["step"] for row in metrics.read(run.folder)] for run in (straight, cut)]
+    assert sorted(set(rows[1])) >= sorted(set(rows[0]))
+
+
+def test_it_learns(begin):
+    _, run = begin(steps=60, learning_rate=3e-3, evaluate_every=60)
+    assert losses(run)[-1] < losses(run)[0] - 1
+
+
+def test_accumulated_batches_are_one_large_batch(begin):
+    _, large = begin("large", batch=8, precision="float32")
+    _, small = begin("small", batch=2, accumulate=4, precision="float32")
+    torch.testing.assert_close(weights(large), weights(small), rtol=1e-4, atol=1e-6)
+
+
+def test_recomputing_activations_changes_nothing(begin):
+    _, kept = begin("kept", precision="float32")
+    _, again = begin("again", precision="float32", checkpointing=True)
+    torch.testing.assert_close(weights(kept), weights(again))
 
 
 def test_the_best_weights_are_an_ordinary_checkpoint(begin):
-    from app import gpt2
-
-    _, run = begin()
+    state, run = begin()
     opened = gpt2.load(run.result)
     assert opened.config.n_layer == 2
     assert opened.tokenizer.decode(opened.tokenizer.encode("the cat")) == "the cat"
     best = load_file(run.folder / "best" / "weights.safetensors")
-    assert (opened.weights["wte.weight"] == best["transformer.wte.weight"]).all()
+    assert (opened.weights["wte.weight"] == best["transformer.wte.weight"].numpy()).all()
+    said = json.loads((run.result / "training.json").read_text(encoding="utf-8"))
+    assert said["about"] and said["bits_per_byte"] > 0 and said["steps"] == state.best_step
+
+
+def test_it_stops_when_the_validation_gets_no_better(begin):
+    told = []
+    state, run = begin(learning_rate=0.0, evaluate_every=1, patience=3, tell=told.append)
+    assert (state.step, state.best_step) == (4, 1)
+    assert any(line.startswith("No better validation 3 times in a row") for line in told)
+
+
+def test_going_on_with_other_words_is_refused(begin, corpus):
+    begin(steps=4)
+    with pytest.raises(TrainingError, match="begun with batch 4, not 8"):
+        begin(steps=4, batch=8)
+
+
+def test_a_run_of_few_steps_can_be_made_longer(begin):
+    begin(steps=4)
+    state, _ = begin(steps=6)
+    assert state.step == 6
+
+
+SHAPE = Config(
+    vocab_size=300, n_positions=32, n_embd=32, n_layer=2, n_head=2, n_inner=128,
+    bos_token_id=0, eos_token_ids=(0,),
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory, corpus):
+    """A tiny checkpoint in the corpus's vocabulary."""
+    folder = tmp_path_factory.mktemp("base") / "base"
+    gpt2.save(folder, SHAPE, random_weights(SHAPE), corpus.tokenizer)
+    return gpt2.load(folder)
+
+
+def tuned(base, corpus, **told):
+    return tuned_model(base, TrainConfig(**(SMALL | {"base": "base"} | told)), corpus)
+
+
+def test_freezing_moves_the_blocks_only(begin, base, corpus):
+    _, run = begin(base=base, freeze=True)
+    before = {name: torch.from_numpy(np.array(w)) for name, w in base.weights.items()}
+    after = weights(run)
+    for name in before:
+        moved = not torch.equal(before[name], after[f"transformer.{name}"])
+        assert moved == name.startswith("h."), name
+
+
+def test_lora_learns_little_and_is_merged_into_what_is_written(begin, base, corpus):
+    _, run = begin(base=base, lora=2, learning_rate=1e-2)
+    kept = weights(run)
+    assert any("lora_B" in name for name in kept)
+    written = gpt2.load(run.result).weights
+    same = {name: np.array_equal(w, base.weights[name]) for name, w in written.items()}
+    assert same["wte.weight"] and not same["h.0.attn.c_attn.weight"]
+    assert list(written) == list(base.weights)
+
+
+def test_merging_lora_computes_the_same(base, corpus):
+    model = tuned(base, corpus, lora=2)
+    for name, parameter in model.named_parameters():
+        if "lora_B" in name:
+            torch.nn.init.normal_(parameter)
+    ids = torch.arange(10)[None]
+    torch.testing.assert_close(merged(model.eval())(ids).logits, model(ids).logits)
+
+
+def test_new_tokens_begin_as_the_mean_of_the_others(base, corpus):
+    checkpoint = base._replace(
+        config=dataclasses.replace(SHAPE, vocab_size=297),
+        weights=dict(base.weights) | {"wte.weight": base.weights["wte.weight"][:297]},
+    )
+    model = tuned(checkpoint, corpus)
+    embeddings = model.transformer.wte.weight
+    assert embeddings.shape[0] == 300
+    torch.testing.assert_close(embeddings[298], embeddings[:297].mean(dim=0))
+
+
+@pytest.mark.parametrize(
+    "schedule, middle, end", [("cosine", 0.55, 0.1), ("linear", 0.5, 0.0), ("wsd", 1.0, 0.0)]
+)
+def test_the_rate_rises_then_follows_its_schedule(schedule, middle, end):
+    config = TrainConfig(schedule=schedule, warmup=0.1)
+    rates = [learning_rate(config, 1.0, step, 1000) for step in range(1001)]
+    assert rates[0] == 0.01 and math.isclose(rates[99], 1.0)
+    assert math.isclose(rates[550], middle, abs_tol=2e-3)
+    assert math.isclose(rates[1000], end, abs_tol=2e-3)

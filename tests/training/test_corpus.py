@@ -1,0 +1,101 @@
+"""From files to token files: all documents, once, with real separators."""
+
+import numpy as np
+import pytest
+
+from app.gpt2 import Tokenizer
+from app.training.config import TrainingError
+from app.training.corpus import Corpus, Rules, prepare
+from app.training.sources import find
+from tests.training.conftest import story
+
+PARTS = ("train", "validation", "test")
+
+
+@pytest.fixture
+def make(tmp_path):
+    """Files by name -> a corpus of them in GPT-2's vocabulary, and what was told."""
+
+    def make(files, rules=None, tokenizer=None):
+        folder = tmp_path / "texts"
+        folder.mkdir(exist_ok=True)
+        for name, content in files.items():
+            raw = content if isinstance(content, bytes) else content.encode()
+            (folder / name).write_bytes(raw)
+        told = []
+        found = find([str(folder)], (), tmp_path / "spool")
+        tokenizer = tokenizer or Tokenizer.gpt2()
+        made = prepare(found, tokenizer, rules or Rules(), tmp_path / "cache", told.append)
+        return made, told
+
+    return make
+
+
+def documents(corpus, part):
+    tokens = getattr(corpus, part)
+    bounds = np.append(tokens.starts, len(tokens)).astype(int)
+    pieces = (tokens.ids[a:b].tolist() for a, b in zip(bounds, bounds[1:], strict=False))
+    return [corpus.tokenizer.decode([i for i in ids if i != corpus.end]) for ids in pieces]
+
+
+def test_every_document_is_in_one_part(make):
+    files = {f"{n}.txt": story(n) for n in range(40)}
+    corpus, _ = make(files)
+    found = [text for part in PARTS for text in documents(corpus, part)]
+    assert sorted(found) == sorted(files.values())
+    assert all(len(getattr(corpus, part)) for part in PARTS)
+
+
+def test_separators_are_tokens_and_look_alikes_are_text(make):
+    corpus, _ = make({"a.txt": "one\n<|endoftext|>\ntwo <|endoftext|> x"}, Rules((100, 0, 0)))
+    assert documents(corpus, "train") == ["one", "two <|endoftext|> x"]
+    assert corpus.train.ids.tolist().count(50256) == 3  # before each, and at the end
+    assert corpus.train.bytes == len("one" + "two <|endoftext|> x")
+
+
+def test_one_small_file_trains_validates_and_tests(make):
+    corpus, _ = make({"a.txt": story(1)[:1000]})
+    text = "".join("".join(documents(corpus, part)) for part in PARTS)
+    assert text == story(1)[:1000]
+    assert all(len(getattr(corpus, part)) > 2 for part in PARTS)
+
+
+def test_a_bad_file_is_reported_and_skipped(make):
+    bad = b'{"text": "good"}\n{bad'
+    corpus, told = make({"a.txt": "kept", "b.jsonl": bad, "c.txt": "too"}, Rules((100, 0, 0)))
+    assert documents(corpus, "train") == ["kept", "too"]
+    assert any("b.jsonl" in line and "line 2" in line for line in told)
+    assert [bool(file.get("skipped")) for file in corpus.report["files"]] == [False, True, False]
+
+
+def test_nothing_but_bad_files_is_an_error(make):
+    with pytest.raises(TrainingError, match="no text"):
+        make({"a.txt": b"\0\1\2\3" * 99})
+
+
+def test_the_same_content_is_found_again_and_other_content_is_not(make):
+    first, _ = make({"a.txt": story(1)})
+    stamp = first.train.path.stat().st_mtime_ns
+    again, _ = make({"a.txt": story(1)})
+    assert again.folder == first.folder and again.train.path.stat().st_mtime_ns == stamp
+    other, _ = make({"a.txt": story(2)})
+    assert other.folder != first.folder
+    stripped, _ = make({"a.txt": story(1)}, Rules(prose=True))
+    assert stripped.folder != first.folder
+
+
+def test_line_by_line_with_marks_of_its_own(make):
+    lines = "\n".join(f"{n} {story(n)[:40]}" for n in range(30))
+    corpus, _ = make({"a.txt": lines}, Rules(line_by_line=True))
+    assert corpus.tokenizer.encode("<BOS> x<EOS>")[::2] == [50257, 50258]
+    text = [corpus.tokenizer.decode(corpus.train.ids.tolist())]
+    assert text[0].count("<BOS>") == text[0].count("<EOS>") == len(corpus.train.starts)
+    assert sum(len(getattr(corpus, part).starts) for part in PARTS) == 30
+
+
+def test_a_token_file_that_is_cut_short_is_noticed(make):
+    corpus, _ = make({"a.txt": story(1)})
+    path = corpus.train.path
+    path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(TrainingError, match="cut short"):
+        Corpus.open(corpus.folder)
