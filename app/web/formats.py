@@ -54,8 +54,7 @@ def reply(run: Run, include_prompt: bool = False) -> dict[str, Any]:
 
 
 def _summary(run: Run, front: str, with_text: bool) -> dict[str, Any]:
-    assert run.started is not None
-    first, started = run.choices[0], run.started
+    first, started = run.choices[0], run.started  # None: cancelled while it was queued
     said: dict[str, Any] = {"id": run.id, "model": run.model}
     if with_text:
         said |= {"prompt": run.prompt, "text": front + first.text}
@@ -66,8 +65,8 @@ def _summary(run: Run, front: str, with_text: bool) -> dict[str, Any]:
         "usage": run.usage,
         "timings": run.timings,
         "prompt_logprobs": prompt_logprobs(run),
-        "truncated": started.truncated,
-        "dropped_tokens": started.dropped_tokens + max(c.dropped_tokens for c in run.choices),
+        "truncated": started is not None and started.truncated,
+        "dropped_tokens": _dropped(run),
         "context_start": _context_start(run),
         "warnings": _warnings(run),
     }
@@ -101,10 +100,14 @@ def _warnings(run: Run) -> list[str]:
     return said
 
 
+def _dropped(run: Run) -> int:
+    at_start = 0 if run.started is None else run.started.dropped_tokens
+    return at_start + max(choice.dropped_tokens for choice in run.choices)
+
+
 def _context_start(run: Run) -> int:
     """From the engine's characters to UTF-16 units."""
-    assert run.started is not None
-    start = run.started.context_start
+    start = 0 if run.started is None else run.started.context_start
     return utf16_length(run.prompt[:start]) if isinstance(run.prompt, str) else start
 
 

@@ -49,7 +49,7 @@ class Choice(msgspec.Struct):
     """One continuation, gathered."""
 
     index: int
-    seed: int
+    seed: int | None = None  # known from the start on; one that never started has none
     text: str = ""
     tokens: list[Token] = []
     reason: str | None = None  # None while it is being written
@@ -65,7 +65,7 @@ class Run:
         self.id = completion.id
         self.prompt, self.params, self.model = prompt, params, model
         self.started: Started | None = None
-        self.choices: list[Choice] = []
+        self.choices = [Choice(index) for index in range(params.n)]
         self.usage: Usage | None = None
         self.timings: Timings | None = None
         self.failure: Failed | None = None
@@ -119,18 +119,19 @@ class Run:
         if self.failure is not None:
             return self.failure.kind
         reasons = sorted({choice.reason or f"left in {self.phase}" for choice in self.choices})
-        return ", ".join(reasons) or f"left in {self.phase}"
+        return ", ".join(reasons)
 
     @property
     def text(self) -> str:
         """Of the first continuation, as far as it is written."""
-        return self.choices[0].text if self.choices else ""
+        return self.choices[0].text
 
     def _note(self, event: Event) -> None:
         match event:
             case Started():
                 self.started = event
-                self.choices = [Choice(i, seed) for i, seed in enumerate(event.seeds)]
+                for choice, seed in zip(self.choices, event.seeds, strict=True):
+                    choice.seed = seed
                 self._metrics.queued.observe(time.monotonic() - self._begun)
             case Token():
                 self._time_token()

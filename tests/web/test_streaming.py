@@ -1,3 +1,4 @@
+import json
 import threading
 
 from app.engine import Params
@@ -84,6 +85,19 @@ def test_dialects_need_no_more_than_start_and_collect(client, engine):
     assert run.usage.prompt_tokens == 3
 
 
+def test_one_cancelled_in_the_queue_never_started_and_says_so(client, engine):
+    engine.begin.clear()
+    reply = ask(client)
+    pieces = iter(reply.response)
+    first(pieces, b"event: queue")
+    (id,) = list(engine.completions)
+    assert client.delete(f"/generate/{id}").status_code == 200
+    done = json.loads(first(pieces, b"event: done").split(b"data: ")[-1])
+    assert done["finish_reason"] == "cancelled" and done["seed"] is None
+    assert done["usage"]["completion_tokens"] == 0
+    reply.close()
+
+
 def test_a_generation_is_cancelled_by_its_id_from_another_request(client, engine):
     engine.step.clear()
     said = []
@@ -93,7 +107,7 @@ def test_a_generation_is_cancelled_by_its_id_from_another_request(client, engine
     asking.start()
     while not engine.completions:
         pass
-    (id,) = engine.completions
+    (id,) = list(engine.completions)
     assert client.delete(f"/generate/{id}").status_code == 200
     asking.join()
     assert said[0]["finish_reason"] == "cancelled"
