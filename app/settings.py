@@ -72,7 +72,9 @@ class Setting(NamedTuple):
 def _read_table() -> tuple[Setting, ...]:
     rows = []
     hints, plain = get_type_hints(Settings, include_extras=True), get_type_hints(Settings)
-    for field in msgspec.structs.fields(Settings):
+    fields = msgspec.structs.fields(Settings)
+    # our own first: where to listen and what to serve is what people look for
+    for field in sorted(fields, key=lambda field: field.name in WebOptions.__struct_fields__):
         help = next(m.description for m in get_args(hints[field.name]) if _describes(m))
         variable = PREFIX + field.name.upper()
         rows.append(Setting(field.name, variable, plain[field.name], field.default, help))

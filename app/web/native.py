@@ -44,7 +44,20 @@ GENERATE = {
 @openapi.takes(GENERATE, required=("prompt",), forms=True)
 @openapi.gives(JSON, SSE, NDJSON, TEXT, HTML)
 def generate() -> Response:
-    """Continue a text."""
+    """Continue a text.
+
+    By Accept, or "stream": true, the answer comes whole as JSON, or as it is written: as events
+    (queue, start, token, done, error), as a JSON object a line with the same in "event", as plain
+    text, or as a page. A list of prompts gives {"results": [...]}, one for each, in order.
+
+    {"id", "model", "prompt", "text", "seed", "finish_reason", "usage", "timings", "warnings",
+     "continuations": [{"index", "text", "finish_reason", "stop", "tokens", "seed", "logprobs"}],
+     "truncated", "dropped_tokens", "context_start", "prompt_logprobs"}
+
+    logprobs are [{"id", "text", "bytes", "logprob", "start", "end", "top"}], where start and end
+    count UTF-16 units. finish_reason is length, stop, end_of_text, deadline or cancelled. The last
+    token event of a continuation has id null, what was held back, and its finish_reason.
+    """
     format = _format()
     g.wants_html = format == HTML
     asked = schema.asked(read_fields(), service().options)
@@ -104,7 +117,10 @@ def cancel(id: str) -> Response:
     }
 )
 def score() -> Response:
-    """How likely the model finds one text, or several, after a prompt."""
+    """How likely the model finds one text, or several, after a prompt.
+
+    {"results": [{"logprob", "bits", "bits_per_char", "tokens"}]}, tokens as logprobs of /generate.
+    """
     fields = schema.read_json(request, service().options.patience)
     schema.refuse_unknown(fields, ("prompt", "text", "continuations", "top", "model"))
     texts = _texts_to_score(fields)
@@ -141,7 +157,10 @@ def _bounded(name: str, text: str) -> str:
 @native.post("/tokenize")
 @openapi.takes({"text": openapi.TEXT, "model": openapi.TEXT}, required=("text",), forms=True)
 def tokenize() -> Response:
-    """A text's tokens, and where each lies."""
+    """A text's tokens, and where each lies.
+
+    {"count", "tokens", "offsets"}: ids, and the start and end of each in UTF-16 units.
+    """
     fields = read_fields()
     if "prompt" in fields and request.mimetype == TEXT:
         fields["text"] = fields.pop("prompt")

@@ -176,4 +176,9 @@ def openapi() -> Response:
 @gives("text/html")
 def readable() -> str:
     """This interface as a page to read."""
-    return render_template("docs.html", document=document(current_app), parameters=PARAMETERS)
+    groups: dict[str, list[tuple[str, str, Schema]]] = {}
+    for path, methods in document(current_app)["paths"].items():
+        for method, operation in methods.items():
+            groups.setdefault(operation["tags"][0], []).append((method, path, operation))
+    groups = {tag: groups[tag] for tag in sorted(groups, key=lambda tag: (tag != "native", tag))}
+    return render_template("docs.html", groups=groups, parameters=PARAMETERS)
