@@ -83,27 +83,27 @@ import sys
 from pathlib import Path
 from tests.test_samples import open_engine, PARAMS, PROMPTS, write_samples
 with open_engine(sys.argv[1]) as engine:
-    for done in write_samples(engine, Path(sys.argv[2]), PROMPTS, PARAMS, 50):
+    for done in write_samples(engine, Path(sys.argv[2]), PROMPTS, PARAMS, 30):
         print(done, flush=True)
 """
 
 
 def test_a_writer_killed_at_work_is_gone_on_from(engine, tiny, tmp_path):
     whole, killed = tmp_path / "whole.txt", tmp_path / "killed.txt"
-    write(engine, whole, n=50)
+    write(engine, whole, n=30)
     words = [sys.executable, "-c", WRITER, str(tiny), str(killed)]
     with subprocess.Popen(words, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
-        while process.stdout.readline() != "20\n":
+        while process.stdout.readline() != "9\n":
             assert process.poll() is None
         process.kill()
-    assert 20 <= write(engine, killed, n=50)[0] < 100
+    assert 9 <= write(engine, killed, n=30)[0] < 60
     assert killed.read_bytes() == whole.read_bytes()
 
 
 def test_the_command_writes_a_file(tiny, tmp_path):
     path = tmp_path / "samples.txt"
-    words = ["--out", path, "-n", 100, "--max-tokens", 3, "--delimiter", "~\\n"]
+    words = ["--out", path, "-n", 100, "--max-tokens", 3, "--delimiter", "|~|\\n"]
     done = continuo("generate", "Once", "-m", tiny, *words)
     assert done.returncode == 0, done.stderr
     assert "Wrote 100 samples" in done.stderr
-    assert path.read_text(encoding="utf-8").count("~\n") == 100
+    assert path.read_text(encoding="utf-8").count("|~|\n") == 100

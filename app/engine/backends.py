@@ -11,10 +11,13 @@ from .options import EngineOptions
 def open_model(checkpoint: Checkpoint, options: EngineOptions) -> PagedModel:
     if _backend(options) == "torch":
         return _open_torch(checkpoint, options)
-    from app.gpt2 import OpenVINOModel
+    from app.gpt2 import OpenVINOModel, open_int8
 
-    precision = "int8" if options.precision == "auto" else options.precision
-    return OpenVINOModel(checkpoint.config, checkpoint.weights, precision, options.threads)
+    config, weights, *_ = checkpoint
+    if options.precision in ("auto", "int8"):
+        folder = Path(options.compiled) if options.compiled is not None else None
+        return open_int8(config, weights, folder, options.threads)
+    return OpenVINOModel(config, weights, options.precision, options.threads)
 
 
 def _backend(options: EngineOptions) -> str:

@@ -21,6 +21,7 @@ _FROM = {  # imported when first asked for: some need torch, which takes a secon
     "TorchModel": "torch_model",
     "TorchPagedModel": "torch_pages",
     "OpenVINOModel": "openvino_model",
+    "open_int8": "quantize",
     "PagedModel": "pages",
     "Feed": "pages",
     "Logits": "pages",

@@ -9,7 +9,8 @@ rows there are.) One more thing depended on that number, the order of sums in at
 `_silent_row`.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
@@ -31,20 +32,36 @@ PER_TURN = (  # name, type, rank
 )
 
 
+class Quantized(NamedTuple):
+    """A matrix as whole numbers and what to multiply them by."""
+
+    whole: np.ndarray  # [out, in] int8, -127 to 127
+    scales: np.ndarray  # [out, 1] float16
+
+
+Weights = Mapping[str, np.ndarray | Quantized]
+
+
 class OpenVINOModel:
     backend = "openvino"
     device = "cpu"
     same_bits = "always"
+    perplexity_loss: float | None = None  # where it has been measured
+    notes: Sequence[str] = ()  # what that found
 
     def __init__(
         self,
         config: Config,
-        weights: Mapping[str, np.ndarray],
+        weights: Weights,
         precision: str = "float32",
         threads: int | None = None,
+        probed: Collection[str] = (),
     ) -> None:
+        """Matrices in `weights` that are quantized are int8, the others bfloat16 or float32."""
         self.config = config
         self.precision = precision
+        self.probed = probed  # matrices whose inputs `forward` keeps, in `inputs`
+        self.inputs: dict[str, np.ndarray] = {}
         self.cache_precision = "float32" if precision == "float32" else "int8"
         settings = {
             "NUM_STREAMS": 1,
@@ -53,9 +70,8 @@ class OpenVINOModel:
         }
         if threads is not None:
             settings["INFERENCE_NUM_THREADS"] = threads
-        compiled = ov.Core().compile_model(
-            _Graph(config, weights, precision).build(), "CPU", settings
-        )
+        graph = _Graph(config, weights, precision, probed).build()
+        compiled = ov.Core().compile_model(graph, "CPU", settings)
         self._threads = compiled.get_property("INFERENCE_NUM_THREADS")
         self._request = compiled.create_infer_request()
         self._caches = [port for port in compiled.inputs if "_cache." in port.any_name]
@@ -80,6 +96,7 @@ class OpenVINOModel:
         for name, array in self._flatten([*feeds, *self._silent_row(feeds)]).items():
             self._request.set_tensor(name, ov.Tensor(array))
         self._request.infer()
+        self.inputs = {n: self._request.get_tensor(f"input.{n}").data for n in self.probed}
         logits = self._request.get_tensor("logits").data  # [W, V]
         top_ids = self._request.get_tensor("top_ids").data  # [W, K]
         # The graph's own stable order would be a full sort of the vocabulary: 8 ms a row.
@@ -135,26 +152,31 @@ def _bytes(port: ov.ConstOutput, n_pages: int) -> int:
 class _Graph:
     """The network, with parameters for the turn's rows and each layer's pages."""
 
-    def __init__(self, config: Config, weights: Mapping[str, np.ndarray], precision: str) -> None:
+    def __init__(
+        self, config: Config, weights: Weights, precision: str, probed: Collection[str]
+    ) -> None:
         self.config = config
         self.weights = weights
-        self.matrix = {"float32": _float32, "bfloat16": _bfloat16, "int8": _int8}[precision]
+        self.floats = _float32 if precision == "float32" else _bfloat16
+        self.probed = probed
+        self.probes: list[ov.Node] = []
         self.inputs = {name: _parameter(name, type, [-1] * r) for name, type, r in PER_TURN}
         self.caches: list[ov.Node] = []
 
     def build(self) -> ov.Model:
-        head = self.matrix(self.weights["wte.weight"].T)  # [V, E], one table for both ends
+        head = self._matrix("wte.weight")  # [V, E], one table for both ends
         x = self._embed(head)  # [T, E]
         for i in range(self.config.n_layer):
             x = op.add(x, self._attend(i, self._norm(x, f"h.{i}.ln_1")))
             x = op.add(x, self._mlp(i, self._norm(x, f"h.{i}.ln_2")))
         x = op.gather(x, self.inputs["sample_rows"], _constant(0, np.int64))  # [W, E]
-        logits = op.matmul(self._norm(x, "ln_f"), head, False, True)  # [W, V]
+        x = self._probe(self._norm(x, "ln_f"), "wte.weight")
+        logits = op.matmul(x, head, False, True)  # [W, V]
         k = min(CANDIDATES, self.config.vocab_size)
         top = op.topk(logits, _constant(k, np.int64), -1, "max", "none", "i32")
         logits.output(0).set_names({"logits"})
         top.output(1).set_names({"top_ids"})
-        results = [op.result(logits), op.result(top.output(1))]
+        results = [op.result(logits), op.result(top.output(1)), *map(op.result, self.probes)]
         return ov.Model(results, [*self.inputs.values(), *self.caches], "gpt2")
 
     def _embed(self, head: ov.Node) -> ov.Node:
@@ -196,8 +218,21 @@ class _Graph:
         return self._linear(hidden, f"h.{i}.mlp.c_proj")
 
     def _linear(self, x: ov.Node | ov.Output, name: str) -> ov.Node:
-        y = op.matmul(x, self.matrix(self.weights[f"{name}.weight"]), False, True)
+        x = self._probe(x, f"{name}.weight")
+        y = op.matmul(x, self._matrix(f"{name}.weight"), False, True)
         return op.add(y, _constant(self.weights[f"{name}.bias"], np.float32))
+
+    def _matrix(self, name: str) -> ov.Node:
+        """A node [out, in], which is how the kernels want it."""
+        weight = self.weights[name]
+        return _int8(weight) if isinstance(weight, Quantized) else self.floats(rows(name, weight))
+
+    def _probe(self, x: ov.Node, name: str) -> ov.Node:
+        if name in self.probed:
+            probe = op.convert(x, Type.f32)  # a node of its own, to have a name of its own
+            probe.output(0).set_names({f"input.{name}"})
+            self.probes.append(probe)
+        return x
 
     def _norm(self, x: ov.Node, name: str) -> ov.Node:
         axes = _constant([-1], np.int64)
@@ -206,29 +241,36 @@ class _Graph:
         return op.add(y, _constant(self.weights[f"{name}.bias"], np.float32))
 
 
-# ---- matrices: [in, out] as stored -> a node [out, in], which is how the kernels want them ----
+# ---- matrices ----
+
+
+def matrices(config: Config) -> frozenset[str]:
+    """All that is multiplied with: four in each layer, and the token table as the head."""
+    shapes = config.shapes()
+    return frozenset(n for n, shape in shapes.items() if len(shape) == 2) - {"wpe.weight"}
+
+
+def rows(name: str, matrix: np.ndarray) -> np.ndarray:
+    """[out, in] of a matrix as stored: [in, out], but the token table has its outputs as rows."""
+    return np.ascontiguousarray(matrix if name == "wte.weight" else matrix.T, np.float32)
 
 
 def _float32(matrix: np.ndarray) -> ov.Node:
-    return _constant(matrix.T, np.float32)
+    return _constant(matrix, np.float32)
 
 
 def _bfloat16(matrix: np.ndarray) -> ov.Node:
-    bits = np.ascontiguousarray(matrix.T, np.float32).view(np.uint32)
+    bits = matrix.view(np.uint32)
     rounded = (bits + 0x7FFF + ((bits >> 16) & 1)) >> 16  # to the nearest, halves to even
     tensor = ov.Tensor(Type.bf16, ov.Shape(bits.shape))
     tensor.data[:] = rounded.astype(np.uint16).view(np.float16)  # NumPy's name for any 16 bits
     return op.convert(op.constant(tensor), Type.f32)
 
 
-def _int8(matrix: np.ndarray) -> ov.Node:
-    """-127 to 127 times a float16 scale per output: the pattern that the plugin has kernels for."""
-    rows = np.ascontiguousarray(matrix.T, np.float32)  # [out, in]
-    scales = (np.abs(rows).max(axis=1, keepdims=True) / 127).astype(np.float16)
-    scales = np.maximum(scales, np.finfo(np.float16).tiny)
-    whole = np.clip(np.round(rows / scales.astype(np.float32)), -127, 127).astype(np.int8)
-    weight = op.multiply(op.convert(op.constant(whole), Type.f16), op.constant(scales))
-    return op.convert(weight, Type.f32)
+def _int8(matrix: Quantized) -> ov.Node:
+    """The pattern of nodes that the plugin has kernels for."""
+    whole = op.convert(op.constant(matrix.whole), Type.f16)
+    return op.convert(op.multiply(whole, op.constant(matrix.scales)), Type.f32)
 
 
 def _constant(value: object, dtype: type) -> ov.Node:

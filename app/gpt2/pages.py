@@ -39,6 +39,8 @@ class PagedModel(Protocol):
     precision: str  # of the weights: float32 | bfloat16 | int8
     cache_precision: str
     same_bits: str  # "always": a row's logits do not depend on its neighbours; or "same batch"
+    perplexity_loss: float | None  # growth over float32, where it has been measured; 0.001 = 0.1%
+    notes: Sequence[str]  # what that found, in sentences
     page_bytes: int  # keys and values of one page, all layers
 
     def allocate(self, n_pages: int) -> None:

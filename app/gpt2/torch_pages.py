@@ -37,6 +37,8 @@ class Turn(NamedTuple):
 
 class TorchPagedModel:
     backend = "torch"
+    perplexity_loss: float | None = None
+    notes: Sequence[str] = ()
     same_bits = "same batch"  # torch picks other kernels for batches of other sizes
 
     def __init__(

@@ -7,6 +7,7 @@ import torch
 from app.gpt2 import Config, TorchModel
 from app.gpt2.openvino_model import OpenVINOModel
 from app.gpt2.pages import Feed
+from app.gpt2.quantize import quantize
 from tests.tiny import TINY, random_weights
 
 SMALL = dataclasses.replace(TINY, vocab_size=2000)
@@ -18,7 +19,8 @@ IDS = np.random.default_rng(3).integers(0, SMALL.vocab_size, 128).tolist()
 def models():
     made = {}
     for precision in ("float32", "bfloat16", "int8"):
-        made[precision] = OpenVINOModel(SMALL, WEIGHTS, precision, threads=2)
+        weights = quantize(SMALL, WEIGHTS) if precision == "int8" else WEIGHTS
+        made[precision] = OpenVINOModel(SMALL, weights, precision, threads=2)
         made[precision].allocate(40)
     return made
 

@@ -1,0 +1,207 @@
+"""int8 weights for the OpenVINO graph: made once, checked against float32, kept on disk.
+
+Each matrix becomes whole numbers from -127 to 127 and a scale per output. What that costs is
+measured on text that the float32 model itself samples: there the mean divergence of the two models'
+odds is what quantizing adds to the loss, so exp of it is the growth in perplexity. Matrices that
+cost too much stay in bfloat16; if that does not help, all do.
+"""
+
+import contextlib
+import hashlib
+import json
+import logging
+import os
+import uuid
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import openvino as ov
+from safetensors import safe_open
+from safetensors.numpy import save
+
+from app.gpt2 import sampling
+from app.gpt2.config import Config
+from app.gpt2.openvino_model import OpenVINOModel, Quantized, matrices, rows
+from app.gpt2.pages import PAGE, Feed
+
+Floats = Mapping[str, np.ndarray]
+Weights = dict[str, np.ndarray | Quantized]
+
+log = logging.getLogger(__name__)
+
+VERSION = 1  # of what is kept on disk
+ENOUGH = 0.002  # growth in perplexity below which no matrix is raised: 0.2%
+TOO_MUCH = 0.01  # and above which int8 is not served
+ROUNDS = 4  # of raising the worst
+N_ROWS, N_TOKENS = 8, 48  # of sampled text
+
+
+class Verdict(NamedTuple):
+    """What is served in the end, and what was found on the way."""
+
+    precision: str  # int8, or bfloat16 where int8 cost too much
+    loss: float  # growth in perplexity; 0.001 = 0.1%
+    notes: list[str]
+
+
+def open_int8(
+    config: Config,
+    weights: Floats,
+    folder: Path | None = None,
+    threads: int | None = None,
+) -> OpenVINOModel:
+    """The model with int8 weights from `folder`, or made, checked and left there."""
+    path = folder / f"int8-{_key(config, weights)}.safetensors" if folder else None
+    if path is not None and path.exists():
+        kept, verdict = _read(path, config)
+    else:
+        kept, verdict = _make(config, weights, threads)
+        for note in verdict.notes:
+            log.info(note)
+        if path is not None:
+            _write(path, kept, verdict)
+    model = OpenVINOModel(config, kept, verdict.precision, threads)
+    model.perplexity_loss, model.notes = verdict.loss, verdict.notes
+    return model
+
+
+def quantize(config: Config, weights: Floats, raised: frozenset[str] = frozenset()) -> Weights:
+    """All weights, with the matrices quantized except those to be raised."""
+    names = matrices(config) - raised
+    return {n: _quantize(rows(n, weights[n])) if n in names else weights[n] for n in weights}
+
+
+def _quantize(matrix: np.ndarray) -> Quantized:
+    scales = (np.abs(matrix).max(axis=1, keepdims=True) / 127).astype(np.float16)  # [out, 1]
+    scales = np.maximum(scales, np.finfo(np.float16).tiny)
+    whole = np.clip(np.rint(matrix / scales.astype(np.float32)), -127, 127)
+    return Quantized(whole.astype(np.int8), scales)
+
+
+# ---- made and checked ----
+
+
+def _make(config: Config, weights: Floats, threads: int | None) -> tuple[Weights, Verdict]:
+    sample = _Sample(config, weights, threads)
+    raised: frozenset[str] = frozenset()
+    losses: list[float] = []
+    for _ in range(1 + ROUNDS):
+        kept = quantize(config, weights, raised)
+        losses.append(sample.loss(OpenVINOModel(config, kept, "int8", threads)))
+        if losses[-1] <= ENOUGH:
+            break
+        raised |= sample.worst(config, weights, raised)
+    notes = []
+    if raised:
+        notes.append(
+            f"int8 weights cost {losses[0]:.2%} of perplexity; with {len(raised)} of "
+            f"{len(matrices(config))} matrices in bfloat16 they cost {losses[-1]:.2%}: "
+            f"{', '.join(sorted(raised))}."
+        )
+    if losses[-1] > TOO_MUCH:
+        notes.append(f"int8 weights cost {losses[-1]:.2%} of perplexity: bfloat16 is served.")
+        kept = dict(weights)
+        loss = sample.loss(OpenVINOModel(config, kept, "bfloat16", threads))
+        return kept, Verdict("bfloat16", loss, notes)
+    return kept, Verdict("int8", losses[-1], notes)
+
+
+class _Sample:
+    """Text that the float32 model wrote, its logits there, and what went into each matrix."""
+
+    def __init__(self, config: Config, weights: Floats, threads: int | None) -> None:
+        exact = OpenVINOModel(config, weights, "float32", threads, probed=matrices(config))
+        self.pages = -(-config.n_positions // PAGE)
+        exact.allocate(N_ROWS * self.pages)
+        length = min(N_TOKENS, config.n_positions)
+        self.ids = self._write(exact, [config.bos_token_id], length)
+        self.logits = self._read(exact)  # [N_ROWS * length, V]
+        self.inputs = {name: array.copy() for name, array in exact.inputs.items()}
+
+    def _write(self, model: OpenVINOModel, begin: list[int], length: int) -> list[list[int]]:
+        texts = [list(begin) for _ in range(N_ROWS)]
+        for at in range(length - 1):
+            turn = [Feed(text[at:], at, self._pages(row), 1) for row, text in enumerate(texts)]
+            logits = model.forward(turn)
+            draws = [sampling.Draw(seed=row, position=at) for row in range(N_ROWS)]
+            for text, id in zip(texts, sampling.choose(*logits, draws).tolist(), strict=True):
+                text.append(id)
+        return texts
+
+    def _pages(self, row: int) -> range:
+        return range(row * self.pages, (row + 1) * self.pages)
+
+    def _read(self, model: OpenVINOModel) -> np.ndarray:
+        model.allocate(N_ROWS * self.pages)
+        feeds = [Feed(text, 0, self._pages(row), len(text)) for row, text in enumerate(self.ids)]
+        return model.forward(feeds).logits.copy()
+
+    def loss(self, model: OpenVINOModel) -> float:
+        """exp of the mean divergence of that model's odds from the exact ones, less 1."""
+        total = 0.0
+        theirs = self._read(model)
+        for exact, other in zip(self.logits, theirs, strict=True):
+            p, q = sampling.logprobs(exact), sampling.logprobs(other)
+            total += float(np.exp(p) @ (p - q))
+        return float(np.expm1(total / len(theirs)))
+
+    def worst(self, config: Config, weights: Floats, raised: frozenset[str]) -> frozenset[str]:
+        """Of those not raised yet, whichever err at least half as much as the worst."""
+        errors = {name: self._error(name, weights[name]) for name in matrices(config) - raised}
+        bar = max(errors.values(), default=0.0) / 2
+        return frozenset(name for name, error in errors.items() if error >= bar)
+
+    def _error(self, name: str, weight: np.ndarray) -> float:
+        """How far the outputs of a quantized matrix are off, relative to what they are."""
+        matrix = rows(name, weight)  # [out, in]
+        whole, scales = _quantize(matrix)
+        inputs = self.inputs[name][:: N_ROWS * 2]  # some tokens will do
+        off = inputs @ (whole * scales.astype(np.float32) - matrix).T
+        return float(np.linalg.norm(off) / np.linalg.norm(inputs @ matrix.T))
+
+
+# ---- kept on disk ----
+
+
+def _key(config: Config, weights: Floats) -> str:
+    """By content: another checkpoint in the same place is another key."""
+    digest = hashlib.sha256(f"{VERSION} {config} {ov.__version__}".encode())
+    for name in config.shapes():
+        digest.update(np.ascontiguousarray(weights[name]))
+    return digest.hexdigest()[:32]
+
+
+def _write(path: Path, kept: Weights, verdict: Verdict) -> None:
+    tensors = {}
+    for name, weight in kept.items():
+        if isinstance(weight, Quantized):
+            tensors |= {f"{name}.whole": weight.whole, f"{name}.scales": weight.scales}
+        else:
+            tensors[name] = np.ascontiguousarray(weight)
+    new = path.with_name(f"{uuid.uuid4().hex}.new")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with open(new, "wb") as file:
+            file.write(save(tensors, {"verdict": json.dumps(verdict)}))
+            os.fsync(file.fileno())
+        new.replace(path)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            new.unlink()
+        log.warning("int8 weights cannot be kept in %s: %s.", path.parent, error.strerror)
+
+
+def _read(path: Path, config: Config) -> tuple[Weights, Verdict]:
+    with safe_open(path, framework="numpy") as file:
+        names = set(file.keys())
+        verdict = Verdict(*json.loads(file.metadata()["verdict"]))
+        kept: Weights = {}
+        for name in config.shapes():
+            if name in names:
+                kept[name] = file.get_tensor(name)
+            else:
+                whole, scales = (file.get_tensor(f"{name}.{part}") for part in Quantized._fields)
+                kept[name] = Quantized(whole, scales)
+    return kept, verdict
