@@ -139,11 +139,18 @@ def _check_host() -> None:
     """A page elsewhere may rebind its name to 127.0.0.1; the Host it sends still tells."""
     if not is_loopback(request.environ):
         return
-    host = urlsplit(f"//{request.host}").hostname or ""
+    host = _name(f"//{request.host}")
     if not is_loopback_name(host) and host not in service().options.hosts:
         raise Problem(
             403, "wrong_host", f"This server does not answer to {host!r}; add it to CONTINUO_HOSTS."
         )
+
+
+def _name(address: str) -> str:
+    try:
+        return urlsplit(address).hostname or ""
+    except ValueError:  # brackets that do not close
+        return ""
 
 
 def _check_origin() -> None:
@@ -152,7 +159,7 @@ def _check_origin() -> None:
         return
     origin = request.headers.get("Origin")
     site = request.headers.get("Sec-Fetch-Site")
-    is_ours = origin is None or urlsplit(origin).netloc == request.host
+    is_ours = origin is None or origin.partition("://")[2] == request.host
     if site is not None:
         is_ours = site in ("same-origin", "none")
     if not is_ours and not _is_listed(origin):

@@ -50,11 +50,15 @@ class Choice(msgspec.Struct):
 
     index: int
     seed: int | None = None  # known from the start on; one that never started has none
-    text: str = ""
+    pieces: list[str] = []
     tokens: list[Token] = []
     reason: str | None = None  # None while it is being written
     stop: str | int | None = None
     dropped_tokens: int = 0  # gone from the window since the start
+
+    @property
+    def text(self) -> str:
+        return "".join(self.pieces)
 
 
 class Run:
@@ -135,13 +139,13 @@ class Run:
                 self._metrics.queued.observe(time.monotonic() - self._begun)
             case Token():
                 self._time_token()
-                self.choices[event.choice].text += event.text
+                self.choices[event.choice].pieces.append(event.text)
                 self.choices[event.choice].tokens.append(event)
             case Slid():
                 self.choices[event.choice].dropped_tokens += event.dropped_tokens
             case Ended():
                 choice = self.choices[event.choice]
-                choice.text += event.text
+                choice.pieces.append(event.text)
                 choice.reason, choice.stop = event.reason, event.stop
                 if by := _ENDED_BY.get(event.reason):
                     self._metrics.cancelled.labels(self.phase, by).inc()

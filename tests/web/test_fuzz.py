@@ -77,6 +77,18 @@ def test_every_field_of_the_others(client, path, fields):
 
 
 @QUICK
+@given(
+    name=st.sampled_from(["Host", "Origin", "Accept", "Content-Type", "Authorization", "Range"]),
+    value=st.text(st.characters(min_codepoint=32, max_codepoint=126)) | st.just("[::1"),
+)
+def test_any_header(client, name, value):
+    data = b'{"prompt": "x", "max_tokens": 2}'
+    headers = {"Content-Type": "application/json", name: value}
+    reply = client.post("/generate", data=data, headers=headers)
+    assert reply.status_code == 200 or 400 <= reply.status_code < 500, reply.text
+
+
+@QUICK
 @given(name=st.text(st.characters(exclude_categories=("Cs",))), id=st.text("a/%.?#é\x00"))
 def test_any_address(client, name, id):
     query = {"max_tokens": "2", name: name}
