@@ -18,8 +18,8 @@ Tell = Callable[[str], None]
 SHAPE = ("layers", "width", "heads")
 
 
-def begin(words: Words, again: str, tell: Tell) -> None:
-    """Train as the words say, or go on with what they began."""
+def begin(words: Words, again: str, tell: Tell) -> int:
+    """Train as the words say, or go on with what they began; the exit status."""
     base = opened_base(words)
     config = config_of(words)
     corpus = prepared_for(words, base, tell)
@@ -39,10 +39,12 @@ def begin(words: Words, again: str, tell: Tell) -> None:
         tell=tell,
     )
     if words["dry_run"]:
-        return show_plan(run, model)
+        show_plan(run, model)
+        return 0
     if words["fresh"]:
         shutil.rmtree(run.folder, ignore_errors=True)
-    train(run, model)
+    ended = train(run, model)
+    return 0 if ended.signal is None else 128 + ended.signal  # as a shell counts signals
 
 
 def prepared(words: Words, tell: Tell) -> Corpus:

@@ -71,7 +71,7 @@ def train(**words: Any) -> None:
     from app.training.begin import begin
 
     again = shlex.join(["continuo", "train", *(w for w in sys.argv[2:] if w != "--fresh")])
-    begin(_known(words), again, _teller(words["quiet"]))
+    sys.exit(begin(_known(words), again, _teller(words["quiet"])))
 
 
 @click.command()

@@ -15,7 +15,7 @@ BESIDE = ("training.json", "report.html", "README.md")  # told along where they 
 def pack(name: str, archive: Path, format: str, dtype: str | None, root: Path) -> Path:
     """models/NAME, in `format`, as a .tar.gz whose top folder is NAME, and its .sha256.
 
-    The same model gives the same bytes: no times or owners are kept.
+    No times or owners are kept, so the same files give the same archive.
     """
     source = find(name, root / "models")
     config, weights, tokenizer, _ = load(source)

@@ -82,7 +82,7 @@ def tensor(weights: np.ndarray) -> torch.Tensor:
 def fit_out(model: GPT2LMHeadModel, config: TrainConfig) -> None:
     """What is learned and what is kept for the way back, as the config has it."""
     if config.checkpointing:
-        model.gradient_checkpointing_enable({"use_reentrant": False})
+        model.activation_checkpointing_enable({"use_reentrant": False})
     if config.freeze:
         for name, parameter in model.named_parameters():
             parameter.requires_grad = ".h." in name

@@ -59,7 +59,15 @@ class Taken:
     rate: float
 
 
-def train(run: Run, model: GPT2LMHeadModel) -> State:
+@dataclass(frozen=True)
+class Ended:
+    """Where a sitting ended, and by which signal if it was interrupted."""
+
+    state: State
+    signal: int | None
+
+
+def train(run: Run, model: GPT2LMHeadModel) -> Ended:
     if run.config.threads is not None:
         torch.set_num_threads(run.config.threads)
     machine.keep_memory()
@@ -96,7 +104,7 @@ def train(run: Run, model: GPT2LMHeadModel) -> State:
                 if due(plan.save_every, state, plan) or stop is not None:
                     folder.save(model, optimizers, state)
         results.finish(model, stop)
-    return state
+    return Ended(state, interrupted.signal)
 
 
 def settled(config: TrainConfig) -> TrainConfig:

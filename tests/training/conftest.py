@@ -41,6 +41,6 @@ def begin(corpus, tmp_path):
         folders = tmp_path / "runs" / name, tmp_path / "models" / name
         run = Run(config, on, *folders, tell=tell)
         model = new_model(config, on) if base is None else tuned_model(base, config, on)
-        return train(run, model), run
+        return train(run, model).state, run
 
     return begin

@@ -1,0 +1,166 @@
+"""The command line: from a pile of text to a model, its score and its archive."""
+
+import hashlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import tarfile
+
+import pytest
+from click.testing import CliRunner
+
+from app import gpt2
+from app.__main__ import main
+from app.training import commands, metrics
+from app.training.whole import sha256
+from tests.training.conftest import story
+
+TINY = "--layers 1 --width 32 --heads 2 --window 32 --batch 4 --threads 1 --new-vocabulary 280"
+STEPS = "--steps 6 --sample-tokens 5 --evaluate-every 3"
+
+
+@pytest.fixture
+def home(tmp_path, monkeypatch):
+    """A folder for models/ and runs/, with some text in it."""
+    monkeypatch.setattr(commands, "ROOT", tmp_path)
+    (tmp_path / "texts").mkdir()
+    for n in range(20):
+        (tmp_path / "texts" / f"{n}.txt").write_text(story(n), encoding="utf-8")
+    return tmp_path
+
+
+def run(home, *words, code=0):
+    split = [part for word in words for part in word.split()]
+    result = CliRunner().invoke(main, split)
+    assert result.exit_code == code, result.output
+    return result.output
+
+
+def train(home, *words, code=0):
+    return run(home, f"train {home}/texts --into {home} --name mine", *words, code=code)
+
+
+def test_train_evaluate_and_export(home):
+    said = train(home, TINY, STEPS)
+    assert "holds the best weights" in said
+    assert {path.name for path in (home / "models" / "mine").iterdir()} >= {
+        "config.json", "model.safetensors", "tokenizer.json", "training.json", "report.html",
+    }  # fmt: skip
+    rows = json.loads(run(home, "evaluate mine", f"{home}/texts/1.txt -m mine --json"))
+    assert [row["model"] for row in rows] == ["mine", "mine"] and rows[0]["loss"] > 0
+    table = run(home, "evaluate mine")
+    assert "its test part" in table
+    said = run(home, "export mine --format bin --dtype float16")
+    archive = home / "exports" / "mine.tar.gz"
+    digest, name = archive.with_name("mine.tar.gz.sha256").read_text(encoding="utf-8").split()
+    assert name == archive.name and hashlib.sha256(archive.read_bytes()).hexdigest() == digest
+    with tarfile.open(archive) as tar:
+        tar.extractall(home / "out", filter="data")
+    assert (home / "out" / "mine" / "pytorch_model.bin").is_file()
+    assert (home / "out" / "mine" / "report.html").is_file()
+
+
+@pytest.mark.parametrize(
+    "format, file",
+    [("safetensors", "model.safetensors"), ("legacy-bin", "gpt2-pytorch_model.bin")],
+)
+def test_every_export_opens(home, tiny, format, file):
+    run(home, f"export {tiny} --format {format} -o {home}/0.tar.gz")
+    with tarfile.open(home / "0.tar.gz") as tar:
+        tar.extractall(home / "out", filter="data")
+    assert gpt2.load(home / "out" / tiny.name / file).config == gpt2.load(tiny).config
+
+
+def test_the_same_model_packs_to_the_same_bytes(home, tiny):
+    for n in (1, 2):
+        run(home, f"export {tiny} -o {home}/{n}.tar.gz")
+    assert sha256(home / "1.tar.gz") == sha256(home / "2.tar.gz")
+
+
+def test_a_base_by_name_and_lines_with_marks_of_their_own(home):
+    train(home, TINY, STEPS)
+    lines = "\n".join(story(n)[:50] for n in range(40))
+    (home / "lines.txt").write_text(lines, encoding="utf-8")
+    run(home, f"train {home}/lines.txt --into {home} --name lines --from {home}/models/mine",
+        "--line-by-line --threads 1 --batch 4", STEPS)  # fmt: skip
+    opened = gpt2.load(home / "models" / "lines")
+    specials = opened.tokenizer.specials
+    assert {"<BOS>", "<EOS>", "<PAD>"} <= specials.keys()
+    assert opened.config.vocab_size == opened.tokenizer.n_tokens
+    assert opened.config.bos_token_id == specials["<BOS>"]
+    assert opened.config.eos_token_ids == (specials["<EOS>"],)
+    assert "perplexity" in run(home, f"evaluate lines --line-by-line {home}/lines.txt")
+
+
+def test_a_prepared_folder_is_a_corpus(home):
+    run(home, f"prepare {home}/texts --into {home} --new-vocabulary 280 -o {home}/ready")
+    said = run(
+        home,
+        f"train {home}/ready --into {home} --name again",
+        TINY.replace("--new-vocabulary 280", ""),
+        STEPS,
+    )
+    assert "holds the best weights" in said
+
+
+def test_a_dry_run_prints_the_plan_and_writes_no_run(home):
+    said = train(home, TINY, STEPS, "--dry-run")
+    assert "per 100 steps here" in said and not (home / "runs" / "mine").exists()
+
+
+@pytest.mark.parametrize(
+    "words, sentence",
+    [
+        ("", "run `continuo download gpt2`, or name another with --from"),
+        (f"{TINY} --from starter", "--from brings its own shape"),
+        (f"{TINY} --split half", "split is 'half'"),
+        (f"{TINY} --schedule up", "schedule is 'up'"),
+        (f"{TINY} --exclude *", "nothing to read"),
+    ],
+)
+def test_a_mistake_is_one_sentence(home, words, sentence):
+    said = train(home, words, code=1)
+    assert sentence in said and said.startswith("Error: ") and len(said.splitlines()) == 1
+
+
+def test_begin_again_only_when_asked(home):
+    train(home, TINY, STEPS)
+    assert "begun with" in train(home, TINY, STEPS, "--dropout 0.5", code=1)
+    assert "step 6" in train(home, TINY, STEPS, "--dropout 0.5 --fresh")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_finishes_the_step_saves_and_says_how_to_go_on(home, number):
+    words = (
+        f"train {home}/texts --into {home} --name mine {TINY} --steps 100000 --sample-every 100000"
+    )
+    words += " --evaluate-every 100000 --dropout 0.1"
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    with subprocess.Popen(
+        [sys.executable, "-m", "app", *words.split()], stdout=subprocess.PIPE, env=environment
+    ) as process:
+        for line in process.stdout:
+            if b"tokens/s" in line:
+                break
+        process.send_signal(number)
+        rest = process.stdout.read().decode()
+    assert process.returncode == 128 + number
+    assert "Interrupted: stopped at step" in rest and "Go on with: continuo train" in rest
+    (newest,) = (home / "runs" / "mine").glob("step-*")
+    rows = metrics.read(home / "runs" / "mine")
+    assert int(newest.name[-8:]) >= rows[-1]["step"] >= 10
+
+
+def test_two_processes_learn_as_one_with_twice_the_batch(home):
+    words = [f"{home}/texts", *f"--into {home} {STEPS} --precision float32".split(), *TINY.split()]
+    train(home, TINY, STEPS, "--precision float32 --batch 8")
+    subprocess.run(
+        [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2",
+         "-m", "app", "train", *words, "--name", "pair"],
+        check=True, capture_output=True, env=os.environ | {"OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
+    ours = [[row["validation_loss"] for row in metrics.read(home / "runs" / name)
+             if "validation_loss" in row] for name in ("mine", "pair")]  # fmt: skip
+    assert ours[0] == pytest.approx(ours[1], rel=1e-5)
