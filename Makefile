@@ -28,6 +28,10 @@ format: $(VENV)/dev
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
 
+# Where no starter is in the repository yet, a tiny one of random weights.
+models/starter/config.json: | $(VENV)/serving
+	@$(BIN)/python -m tests.tiny models/starter
+
 training: $(VENV)/training
 
 # long ones: 5,000 requests, fifty kills; and speed, on a machine with nothing else to do

@@ -1,4 +1,4 @@
-"""A tiny random GPT-2 as a Hugging Face folder, for tests: `python tests/tiny.py FOLDER`."""
+"""A tiny random GPT-2 as a Hugging Face folder, for tests: `python -m tests.tiny FOLDER`."""
 
 import sys
 from pathlib import Path
