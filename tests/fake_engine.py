@@ -49,6 +49,7 @@ class FakeEngine:
         self.begin.set()
         self.busy = False
         self.capacity = None  # how many may run at a time; more are busy
+        self.tilt = 0.0  # added to the logprobs of each further continuation
         self.lasts = None  # tokens until the end of the text
         self.fails_after = None  # tokens
         self.is_closed = False
@@ -63,7 +64,7 @@ class FakeEngine:
         full = self.capacity is not None and len(self._running) >= self.capacity
         if self.busy or full:
             raise EngineBusy("The queue is full; try again in 3 s.", retry_after=3.0, ahead=7)
-        if id in self.completions:
+        if id in self._running:
             raise InvalidParams("id", f"id {id} is in use.")
         stop = threading.Event()
         completion = Completion(id or secrets.token_urlsafe(8), stop.set)
@@ -123,7 +124,10 @@ class FakeEngine:
                 break
             held, text = _certain(held + bytes([byte]))
             for choice in range(params.n):
-                yield Token(choice, byte, text, bytes([byte]), *_odds(byte, params.logprobs))
+                logprob, top = _odds(byte, params.logprobs)
+                if logprob is not None:
+                    logprob += self.tilt * choice
+                yield Token(choice, byte, text, bytes([byte]), logprob, top)
             written += 1
         for choice in range(params.n):
             yield Ended(choice, reason, text=held.decode("utf-8", "replace"))
@@ -226,7 +230,7 @@ def _certain(data):
 def _odds(byte, alternatives):
     if alternatives is None:
         return None, []
-    return -0.5, [TopToken(byte + i, chr(byte + i), -0.5 - i) for i in range(alternatives)]
+    return -0.5, [TopToken(byte + i, bytes([byte + i]), -0.5 - i) for i in range(alternatives)]
 
 
 def _scored(prompt, alternatives):

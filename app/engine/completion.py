@@ -58,7 +58,7 @@ class Queued(Event, frozen=True):
 
 class TopToken(msgspec.Struct, frozen=True):
     id: int
-    text: str
+    bytes: bytes
     logprob: float
 
 

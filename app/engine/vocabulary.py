@@ -23,12 +23,9 @@ class Vocabulary:
     def bytes_of(self, id: int) -> bytes:
         return self.tokenizer.token_bytes(id)
 
-    def text_of(self, id: int) -> str:
-        return self.bytes_of(id).decode("utf-8", errors="replace")
-
     def top(self, logprobs: np.ndarray, n: int) -> list[TopToken]:
         ids = sampling.candidates(logprobs, n).tolist() if n else []
-        return [TopToken(id, self.text_of(id), float(logprobs[id])) for id in ids]
+        return [TopToken(id, self.bytes_of(id), float(logprobs[id])) for id in ids]
 
     def heal(self, id: int) -> bytes:
         """The bytes to take back at a prompt's end; b"" where no longer token begins with them."""

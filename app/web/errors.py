@@ -4,7 +4,7 @@ A Problem is raised anywhere in a request. A dialect registers how its routes sa
 
     errors.speaks("/v1", render)             # by the path's beginning; the longest wins
     g.render_problem = render                # or for this request alone
-    render(problem) -> anything JSON can say
+    render(problem) -> (status, anything JSON can say)
 """
 
 import logging
@@ -44,7 +44,7 @@ class Problem(Exception):
         self.details = details  # value, allowed, did_you_mean, ahead: whatever there is to know
 
 
-Render = Callable[[Problem], Any]
+Render = Callable[[Problem], tuple[int, Any]]
 
 
 class ReaderGone(Exception):
@@ -85,13 +85,14 @@ def failed(event: Failed) -> Problem:
     return Problem(status, event.kind, event.message, retry_after=event.retry_after)
 
 
-def native(problem: Problem) -> dict[str, Any]:
+def native(problem: Problem) -> tuple[int, Any]:
     said: dict[str, Any] = {"type": problem.type, "message": problem.message}
     if problem.field is not None:
         said["field"] = problem.field
     if problem.retry_after is not None:
         said["retry_after_ms"] = round(problem.retry_after * 1000)
-    return {"error": said | problem.details | {"request_id": g.get("request_id")}}
+    said |= problem.details | {"request_id": g.get("request_id")}
+    return problem.status, {"error": said}
 
 
 def speaks(app: Flask, prefix: str, render: Render) -> None:
@@ -111,10 +112,11 @@ def _render() -> Render:
 def answer(problem: Problem) -> Response:
     """The HTTP answer, with the headers that clients wait by."""
     if g.get("wants_html", False):
-        response = Response(render_template("error.html", problem=problem), mimetype="text/html")
+        page = render_template("error.html", problem=problem)
+        response = Response(page, problem.status, mimetype="text/html")
     else:
-        response = Response(msgspec.json.encode(_render()(problem)), mimetype="application/json")
-    response.status_code = problem.status
+        status, said = _render()(problem)
+        response = Response(msgspec.json.encode(said), status, mimetype="application/json")
     if problem.retry_after is not None:
         response.headers["Retry-After"] = str(max(1, math.ceil(problem.retry_after)))
         response.headers["retry-after-ms"] = str(round(problem.retry_after * 1000))

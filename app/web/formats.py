@@ -133,7 +133,8 @@ def token_entry(token: Token | PromptToken, spans: Spans) -> dict[str, Any]:
 
 
 def top_entry(top: TopToken) -> dict[str, Any]:
-    return {"id": top.id, "text": top.text, "logprob": finite(top.logprob)}
+    text = top.bytes.decode("utf-8", "replace")
+    return {"id": top.id, "text": text, "logprob": finite(top.logprob)}
 
 
 def finite(logprob: float | None) -> float | None:

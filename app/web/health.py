@@ -3,6 +3,7 @@
 import msgspec
 from flask import Blueprint, Response, g
 
+from .dialects import llamacpp
 from .errors import RETRY_S, Problem
 from .openapi import gives
 from .service import service
@@ -32,9 +33,7 @@ def readyz() -> Response:
 @health.get("/health")
 def healthy() -> Response:
     """The same as /readyz, in the words llama.cpp's clients look for."""
-    g.render_problem = lambda problem: {
-        "error": {"code": problem.status, "message": problem.message, "type": "unavailable_error"}
-    }
+    g.render_problem = llamacpp.render
     return readyz()
 
 

@@ -8,7 +8,7 @@ from flask import Blueprint, Response, g, request, stream_template
 
 from app.engine import PARAMETERS
 
-from . import formats, openapi, schema, streaming
+from . import dialects, formats, openapi, schema, streaming
 from .errors import Problem, bad_value
 from .positions import utf16_length
 from .service import service
@@ -60,7 +60,11 @@ def generate() -> Response:
     """
     format = _format()
     g.wants_html = format == HTML
-    asked = schema.asked(read_fields(), service().options)
+    fields = read_fields()
+    for key, generate in dialects.GENERATE.items():
+        if key in fields:
+            return generate(fields)
+    asked = schema.asked(fields, service().options)
     if asked.stream and format == JSON:
         format = SSE
     if format != JSON:
@@ -146,12 +150,7 @@ def _texts_to_score(fields: dict[str, Any]) -> list[str]:
 
 
 def _bounded(name: str, text: str) -> str:
-    most = service().options.max_prompt
-    if len(text) > most:
-        raise bad_value(
-            name, f"{name} has {len(text)} characters; max_prompt allows {most}.", allowed=most
-        )
-    return text
+    return schema.bounded(name, text, service().options)
 
 
 @native.post("/tokenize")
@@ -164,6 +163,9 @@ def tokenize() -> Response:
     fields = read_fields()
     if "prompt" in fields and request.mimetype == TEXT:
         fields["text"] = fields.pop("prompt")
+    for key, tokenize in dialects.TOKENIZE.items():
+        if key in fields:
+            return tokenize(fields)
     schema.refuse_unknown(fields, ("text", "model"))
     if "text" not in fields:
         raise bad_value("text", "text is missing.")
@@ -182,9 +184,8 @@ def detokenize() -> Response:
     ids = fields.get("tokens")
     if not isinstance(ids, list) or not all(type(id) is int and id >= 0 for id in ids):
         raise bad_value("tokens", "tokens must be a list of token ids.")
-    return reply(
-        {"text": service().engine.detokenize(ids, schema.take(fields, "model", str, None))}
-    )
+    text = service().engine.detokenize(ids, schema.take(fields, "model", str, None))
+    return reply({"text": text} | dict.fromkeys(dialects.DETOKENIZED, text))
 
 
 # ---- tell

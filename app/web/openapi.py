@@ -20,6 +20,8 @@ from app.engine import PARAMETERS, Params
 Schema = dict[str, Any]
 View = TypeVar("View", bound=Callable[..., Any])
 
+VERSION = "0.1.0"
+
 docs = Blueprint("docs", __name__)
 
 TEXT: Schema = {"type": "string"}
@@ -95,7 +97,7 @@ def document(app: Flask) -> Schema:
         paths.setdefault(path, {})[method.lower()] = _operation(rule, method, view)
     return {
         "openapi": "3.1.0",
-        "info": {"title": "Continuo", "version": "0.1.0", "description": "Continues text."},
+        "info": {"title": "Continuo", "version": VERSION, "description": "Continues text."},
         "servers": [{"url": request.root_path or "/"}],
         "paths": paths,
         "components": {

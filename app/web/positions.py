@@ -1,9 +1,11 @@
-"""Where tokens lie in a text, in the UTF-16 units that JavaScript and most editors count in.
+"""Where tokens lie in a text: in the UTF-16 units that JavaScript and most editors count in, unless
+another length is given.
 
 "a🙂b": a is 0 to 1, the face is 1 to 3, b is 3 to 4
 """
 
 import codecs
+from collections.abc import Callable
 
 
 def utf16_length(text: str) -> int:
@@ -13,11 +15,12 @@ def utf16_length(text: str) -> int:
 class Spans:
     """The span of each token, fed one by one. A character cut in two is the latter's."""
 
-    def __init__(self, start: int = 0) -> None:
+    def __init__(self, start: int = 0, length: Callable[[str], int] = utf16_length) -> None:
         self._end = start
+        self._length = length
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
 
     def next(self, token: bytes) -> tuple[int, int]:
         start = self._end
-        self._end += utf16_length(self._decoder.decode(token))
+        self._end += self._length(self._decoder.decode(token))
         return start, self._end

@@ -100,7 +100,7 @@ def parse_json(body: bytes) -> dict[str, Any]:
         raise unreadable("The body is nested too deeply.") from None
     if not isinstance(value, dict):
         raise unreadable(
-            f'The body must be a JSON object such as {{"prompt": "…"}}; got {_seen(value)}.'
+            f'The body must be a JSON object such as {{"prompt": "…"}}; got {seen(value)}.'
         )
     return value
 
@@ -160,13 +160,7 @@ def asked(fields: Mapping[str, Any], options: WebOptions) -> Asked:
     refuse_unknown(fields, own | set(_NAMES))
     prompts, is_list = _prompts(fields, options)
     params = _params({k: v for k, v in fields.items() if k in _DEFAULTS})
-    if len(prompts) * params.n > options.max_total:
-        raise bad_value(
-            "n",
-            f"{len(prompts)} prompts times n {params.n} is over max_total, {options.max_total}.",
-            value=params.n,
-            allowed=options.max_total,
-        )
+    check_total(len(prompts), params.n, options)
     return Asked(
         prompts,
         is_list,
@@ -175,6 +169,16 @@ def asked(fields: Mapping[str, Any], options: WebOptions) -> Asked:
         take(fields, "include_prompt", bool, None),
         take(fields, "stream", bool, False) or False,
     )
+
+
+def check_total(prompts: int, n: int, options: WebOptions) -> None:
+    if prompts * n > options.max_total:
+        raise bad_value(
+            "n",
+            f"{prompts} prompts times n {n} is over max_total, {options.max_total}.",
+            value=n,
+            allowed=options.max_total,
+        )
 
 
 def _params(fields: dict[str, Any]) -> Params:
@@ -198,18 +202,39 @@ def _prompts(fields: Mapping[str, Any], options: WebOptions) -> tuple[list[str],
 def texts(name: str, value: Any, most: int) -> list[str]:
     """A list of texts, not empty and not longer than max_prompts."""
     if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
-        raise bad_value(name, f"{name} must be a text or a list of texts; got {_seen(value)}.")
-    if not 1 <= len(value) <= most:
-        raise bad_value(
-            name,
-            f"{name} has {len(value)} entries; max_prompts allows 1 to {most}.",
-            value=len(value),
-            allowed=most,
-        )
+        raise bad_value(name, f"{name} must be a text or a list of texts; got {seen(value)}.")
+    check_count(name, len(value), most)
     return value
 
 
-_WORDS: dict[type, str] = {str: "a text", bool: "true or false", int: "a whole number"}
+def check_count(name: str, count: int, most: int) -> None:
+    if not 1 <= count <= most:
+        raise bad_value(
+            name,
+            f"{name} has {count} entries; max_prompts allows 1 to {most}.",
+            value=count,
+            allowed=most,
+        )
+
+
+def bounded(name: str, text: str, options: WebOptions) -> str:
+    """A text, not longer than max_prompt."""
+    if len(text) > options.max_prompt:
+        raise bad_value(
+            name,
+            f"{name} has {len(text)} characters; max_prompt allows {options.max_prompt}.",
+            allowed=options.max_prompt,
+        )
+    return text
+
+
+_WORDS: dict[type, str] = {
+    str: "a text",
+    bool: "true or false",
+    int: "a whole number",
+    list: "a list",
+    dict: "an object",
+}
 
 
 def take(fields: Mapping[str, Any], name: str, kind: type, default: Any) -> Any:
@@ -218,7 +243,7 @@ def take(fields: Mapping[str, Any], name: str, kind: type, default: Any) -> Any:
     if value is None:
         return default
     if type(value) is not kind:
-        raise bad_value(name, f"{name} must be {_WORDS[kind]}; got {_seen(value)}.")
+        raise bad_value(name, f"{name} must be {_WORDS[kind]}; got {seen(value)}.")
     return value
 
 
@@ -233,6 +258,6 @@ def refuse_unknown(fields: Collection[str], known: Collection[str]) -> None:
             )
 
 
-def _seen(value: Any) -> str:
+def seen(value: Any) -> str:
     """A value as a message may show it: short."""
     return f"{value!r:.60}"

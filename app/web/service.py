@@ -1,9 +1,11 @@
 """What every view of one app shares: its settings, its engine, its counters, and whether it is
 stopping. Knows no request."""
 
+import time
+
 from flask import current_app
 
-from app.engine import AnyEngine
+from app.engine import AnyEngine, ModelInfo, UnknownModel
 
 from .metrics import Metrics
 from .options import WebOptions
@@ -17,12 +19,23 @@ class Service:
         self.metrics = Metrics(engine)
         self.stopping = Stopping()  # whoever starts the server may put a shared one here
         self.warned: set[str] = set()  # what was said once is not said again
-        self._models: list[str] = []
+        self.began = int(time.time())
+        self._models: dict[str, ModelInfo] = {}
+
+    def models(self) -> dict[str, ModelInfo]:
+        """By name, the default one first. Asked once: what a server serves stays the same."""
+        self._models = self._models or {model.name: model for model in self.engine.info().models}
+        return self._models
 
     def default_model(self) -> str:
-        """Asked of the engine once: what a server serves stays the same."""
-        self._models = self._models or self.engine.models()
-        return self._models[0]
+        return next(iter(self.models()))
+
+    def model(self, name: str | None = None) -> ModelInfo:
+        models = self.models()
+        name = self.default_model() if name is None else name
+        if name not in models:
+            raise UnknownModel(f"No model {name!r:.80} is served; there is {', '.join(models)}.")
+        return models[name]
 
     def why_not_ready(self) -> str | None:
         """A sentence, or None when requests are welcome."""

@@ -4,16 +4,18 @@
     return streaming.respond(run, frames(run.events()), "text/event-stream")
     result = streaming.collect(run)                  # the same, waited for
     results = streaming.collect_all(prompts, params, model)
+    for run in streaming.in_turn(prompts, params, model): ...   # a list, streamed
 
 A reader who leaves ends the request, in whatever phase; so does a server that closes. Knows no
 dialect's words.
 """
 
+import contextlib
 import secrets
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from typing import Any, Protocol
 
 import msgspec
 from flask import Response, g, request
@@ -36,6 +38,7 @@ from app.engine import (
 
 from . import errors
 from .reader import Reader
+from .schema import bounded
 from .service import service
 
 TICK = 0.2  # seconds between looks at the reader while the engine is silent
@@ -167,10 +170,8 @@ class Run:
 def start(prompt: Prompt, params: Params, model: str | None = None, id: str | None = None) -> Run:
     """Admitted, or an exception that errors.py knows. Call it before the first byte."""
     here = service()
-    if isinstance(prompt, str) and len(prompt) > here.options.max_prompt:
-        most = here.options.max_prompt
-        message = f"The prompt has {len(prompt)} characters; max_prompt allows {most}."
-        raise errors.bad_value("prompt", message, allowed=most)
+    if isinstance(prompt, str):
+        bounded("prompt", prompt, here.options)
     name = here.default_model() if model is None else model
     id = secrets.token_urlsafe(16) if id is None else id
     run = Run(here.engine.submit(prompt, params, name, id), prompt, params, name)
@@ -178,12 +179,18 @@ def start(prompt: Prompt, params: Params, model: str | None = None, id: str | No
     return run
 
 
-def respond(run: Run, frames: Iterable[str | bytes], content_type: str) -> Response:
-    """Streams the frames; whatever happens to the response, the run is closed after it."""
+class Closing(Protocol):
+    """A run, or a generator of runs."""
+
+    def close(self) -> None: ...
+
+
+def respond(source: Closing, frames: Iterable[str | bytes], content_type: str) -> Response:
+    """Streams the frames; whatever happens to the response, their source is closed after it."""
     response = Response(_until_gone(frames), content_type=content_type)
     response.headers["Cache-Control"] = "no-store, no-transform"
     response.headers["X-Accel-Buffering"] = "no"  # nginx hands each piece on at once
-    response.call_on_close(run.close)
+    response.call_on_close(source.close)
     return response
 
 
@@ -207,23 +214,29 @@ def collect(run: Run) -> Run:
 
 
 def collect_all(prompts: Sequence[Prompt], params: Params, model: str | None = None) -> list[Run]:
-    """A list of prompts, answered in order.
+    """A list of prompts, answered in order."""
+    with contextlib.closing(in_turn(prompts, params, model)) as runs:
+        return [collect(run) for run in runs]
+
+
+def in_turn(
+    prompts: Sequence[Prompt], params: Params, model: str | None = None
+) -> Generator[Run, None, None]:
+    """A run for each prompt, in order; take each to its end before asking for the next.
 
     A list longer than the queue is no reason to refuse: once some of it runs, the rest waits here.
     """
-    running: deque[Run] = deque()
-    done: list[Run] = []
+    waiting, running = deque(prompts), deque[Run]()
     try:
-        for prompt in prompts:
-            while (run := _start_if_room(prompt, params, model, bool(running))) is None:
-                done.append(collect(running.popleft()))
-            running.append(run)
-        while running:
-            done.append(collect(running.popleft()))
+        while waiting or running:
+            while waiting and (run := _start_if_room(waiting[0], params, model, bool(running))):
+                running.append(run)
+                waiting.popleft()
+            yield running[0]
+            running.popleft()
     finally:
         for run in running:
             run.close()
-    return done
 
 
 def _start_if_room(prompt: Prompt, params: Params, model: str | None, may_wait: bool) -> Run | None:

@@ -7,7 +7,7 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 
 from app.engine import AnyEngine
 
-from . import errors, guard, log
+from . import dialects, errors, guard, log
 from .health import health
 from .native import native
 from .openapi import docs
@@ -31,6 +31,7 @@ def make_app(options: WebOptions, engine: AnyEngine) -> Flask:
     errors.register(app)
     for blueprint in (native, pages, health, docs):
         app.register_blueprint(blueprint)
+    dialects.register(app)
     if options.proxies:
         app.wsgi_app = ProxyFix(  # type: ignore[method-assign]
             app.wsgi_app, *[options.proxies] * 5

@@ -21,7 +21,7 @@ from app.engine import (
     wire,
 )
 
-TOP = [TopToken(5, "é", -0.5)]
+TOP = [TopToken(5, "é".encode(), -0.5)]
 EVENTS = [
     Queued(3, 0.5),
     Started(4, 2, False, 0, 0, [1, 2**53 - 1], [PromptToken(7, b"\xc3", None, TOP)]),

@@ -161,7 +161,7 @@ def test_tokens_there_and_back(client):
     said = client.post("/tokenize", json={"text": "a🙂"}).json
     assert said["count"] == 5
     assert said["offsets"] == [[0, 1], *[[1, 3]] * 4]
-    assert client.post("/detokenize", json={"tokens": said["tokens"]}).json == {"text": "a🙂"}
+    assert client.post("/detokenize", json={"tokens": said["tokens"]}).json["text"] == "a🙂"
 
 
 def test_models_are_those_served(client):

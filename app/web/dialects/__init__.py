@@ -1,1 +1,33 @@
 """Other servers' words for the same: a blueprint each, a thin translation over streaming.start."""
+
+from flask import Flask
+
+from .. import errors
+from . import kobold, llamacpp, openai, tgi, webui
+
+BLUEPRINTS = (openai.openai, webui.webui, tgi.tgi, llamacpp.llamacpp, kobold.kobold)
+
+SHAPES = {  # of errors, by the beginning of the path
+    "/v1": openai.render,
+    "/tokenizer_info": openai.render,
+    "/generate_stream": tgi.render,
+    "/info": tgi.render,
+    "/completion": llamacpp.render,
+    "/completions": llamacpp.render,
+    "/props": llamacpp.render,
+    "/slots": llamacpp.render,
+    "/api": kobold.render,
+}
+
+# Paths that several have in common: the key of the prompt tells whose request it is.
+GENERATE = {"inputs": tgi.generate}
+TOKENIZE = {"content": llamacpp.tokenize, "inputs": tgi.tokenize, "prompt": openai.tokenize}
+
+DETOKENIZED = ("content", "prompt")  # llama.cpp's and vLLM's word for the text
+
+
+def register(app: Flask) -> None:
+    for blueprint in BLUEPRINTS:
+        app.register_blueprint(blueprint)
+    for prefix, render in SHAPES.items():
+        errors.speaks(app, prefix, render)
