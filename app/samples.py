@@ -11,7 +11,7 @@ import json
 import os
 import secrets
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +22,8 @@ from app.engine import (
     AnyEngine,
     Completion,
     Ended,
+    EngineBusy,
     EngineError,
-    EngineOptions,
     Failed,
     Params,
     Token,
@@ -51,28 +51,39 @@ def continue_texts(
 @contextlib.contextmanager
 def open_engine(model: str | Path) -> Iterator[AnyEngine]:
     """An engine for one model, by its name in models/ or its path; closed at the end."""
-    from app import MODELS
+    from app import engine_options
     from app.engine import Engine
-    from app.gpt2 import find, name_of
+    from app.settings import read_settings
 
-    path = find(str(model), MODELS)
-    engine = Engine(EngineOptions(models={name_of(path): str(path)}))
+    engine = Engine(engine_options(read_settings({"models": (str(model),)})))
     try:
         yield engine
     finally:
         engine.close()
 
 
-def _in_order(engine: AnyEngine, asked: Iterator[tuple[str, Params]]) -> Iterator[str]:
+def _in_order(engine: AnyEngine, asked: Iterable[tuple[str, Params]]) -> Iterator[str]:
     """The continuation of each, in the order asked; as many run at once as the engine takes."""
     running: deque[Completion] = deque()
     at_once = engine.info().max_running
     for prompt, params in asked:
         if len(running) >= at_once:
             yield _text_of(running.popleft())
-        running.append(engine.submit(prompt, params))
+        while (completion := _try(engine, prompt, params, can_wait=bool(running))) is None:
+            yield _text_of(running.popleft())
+        running.append(completion)
     while running:
         yield _text_of(running.popleft())
+
+
+def _try(engine: AnyEngine, prompt: str, params: Params, can_wait: bool) -> Completion | None:
+    """None when the engine has no room for it now, and something of ours will make some."""
+    try:
+        return engine.submit(prompt, params)
+    except EngineBusy:
+        if can_wait:
+            return None
+        raise
 
 
 def _text_of(completion: Completion) -> str:

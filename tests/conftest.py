@@ -1,5 +1,6 @@
 """The fixtures the whole suite stands on."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import hypothesis
@@ -16,3 +17,11 @@ hypothesis.settings.load_profile("ours")
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a tiny random GPT-2 (2 layers of width 64, window 128, GPT-2's vocabulary)."""
     return make_tiny(tmp_path_factory.mktemp("models") / "tiny")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Quantized weights are kept for this run of the tests, not among the user's own."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("CONTINUO_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield

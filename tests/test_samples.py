@@ -5,7 +5,7 @@ import sys
 import pytest
 
 from app import continue_texts
-from app.engine import Params
+from app.engine import Engine, EngineOptions, Params
 from app.samples import SamplesError, open_engine, write_samples
 from tests.test_main import ROOT, continuo
 
@@ -107,3 +107,11 @@ def test_the_command_writes_a_file(tiny, tmp_path):
     assert done.returncode == 0, done.stderr
     assert "Wrote 100 samples" in done.stderr
     assert path.read_text(encoding="utf-8").count("|~|\n") == 100
+
+
+def test_more_samples_than_the_engine_will_queue_wait_their_turn(tiny, tmp_path):
+    options = EngineOptions(models={"tiny": str(tiny)}, precision="float32", cache_bytes=1,
+                            max_queue=2)  # fmt: skip
+    engine = Engine(options)
+    assert write(engine, tmp_path / "samples.txt", n=20)[-1] == 40
+    engine.close()

@@ -6,7 +6,6 @@ its bytes: those that begin with them, and those that they begin with.
 """
 
 from bisect import bisect_left
-from functools import cached_property
 
 import numpy as np
 
@@ -19,6 +18,11 @@ class Vocabulary:
     def __init__(self, tokenizer: Tokenizer, n_tokens: int) -> None:
         self.tokenizer = tokenizer
         self.n_tokens = n_tokens  # that the model has; the tokenizer may know fewer
+        special = set(tokenizer.specials.values())
+        known = (id for id in range(min(n_tokens, tokenizer.n_tokens)) if id not in special)
+        table = sorted((data, id) for id in known if (data := self.bytes_of(id)))
+        self._sorted = [data for data, _ in table]
+        self._ids = np.array([id for _, id in table], np.int64)
 
     def bytes_of(self, id: int) -> bytes:
         return self.tokenizer.token_bytes(id)
@@ -57,18 +61,3 @@ class Vocabulary:
     def _find(self, token: bytes) -> int | None:
         at = bisect_left(self._sorted, token)
         return at if at < len(self._sorted) and self._sorted[at] == token else None
-
-    @cached_property
-    def _table(self) -> list[tuple[bytes, int]]:
-        special = set(self.tokenizer.specials.values())
-        n = min(self.n_tokens, self.tokenizer.n_tokens)
-        pairs = [(self.bytes_of(id), id) for id in range(n) if id not in special]
-        return sorted(pair for pair in pairs if pair[0])
-
-    @cached_property
-    def _sorted(self) -> list[bytes]:
-        return [token for token, _ in self._table]
-
-    @cached_property
-    def _ids(self) -> np.ndarray:
-        return np.array([id for _, id in self._table], np.int64)

@@ -1,0 +1,41 @@
+import pytest
+
+from app.engine.vocabulary import Vocabulary
+from app.gpt2 import Tokenizer
+
+
+@pytest.fixture(scope="module")
+def vocabulary():
+    return Vocabulary(Tokenizer.gpt2(), 50257)
+
+
+def spell(vocabulary, ids):
+    return {vocabulary.bytes_of(id) for id in ids.tolist()}
+
+
+def test_agreeing_tokens_begin_with_the_bytes_or_the_bytes_with_them(vocabulary):
+    agreeing = spell(vocabulary, vocabulary.agreeing(b" upo"))
+    assert {b" upon", b" upo"} & agreeing == {b" upon"}
+    assert {b" ", b" u", b" up"} <= agreeing
+    assert all(token.startswith(b" upo") or b" upo".startswith(token) for token in agreeing)
+
+
+@pytest.mark.parametrize("rest", [b"a", b" ", b"\xff", b"\xc3", b"zq", b" the"])
+def test_the_sorted_table_finds_what_looking_at_every_token_finds(vocabulary, rest):
+    every = {vocabulary.bytes_of(id) for id in range(50256)}
+    expected = {t for t in every if t and (t.startswith(rest) or rest.startswith(t))}
+    assert spell(vocabulary, vocabulary.agreeing(rest)) == expected
+
+
+def test_only_a_token_that_another_begins_with_is_taken_back(vocabulary):
+    encode = vocabulary.tokenizer.encode
+    assert vocabulary.heal(encode(" hous")[-1]) != b""
+    [longest] = encode(" telecommunications")
+    assert vocabulary.heal(longest) == b""
+    assert vocabulary.heal(50256) == b""
+
+
+def test_top_names_the_likeliest_in_order(vocabulary):
+    odds = -vocabulary.agreeing(b"a")[:50].astype("float32")
+    assert [token.logprob for token in vocabulary.top(odds, 3)] == sorted(odds, reverse=True)[:3]
+    assert vocabulary.top(odds, 0) == []
