@@ -22,12 +22,13 @@ COPY models models
 RUN pip install --no-cache-dir --no-deps -e .
 
 USER continuo
-ENV CONTINUO_HOST=0.0.0.0 CONTINUO_PORT=5000
+# The grace is shorter than the ten seconds that docker stop waits.
+ENV CONTINUO_HOST=0.0.0.0 CONTINUO_PORT=5000 CONTINUO_GRACE=8
 EXPOSE 5000
 # Mount models of your own beside the starter: a volume over models/ gets the starter's copy first.
 VOLUME /continuo/models
 HEALTHCHECK --interval=10s --timeout=3s --start-period=60s CMD \
     ["python", "-c", "import urllib.request; urllib.request.urlopen('http://127.0.0.1:5000/readyz', timeout=2)"]
-# gunicorn takes this process's place, so SIGTERM reaches it and drains; docker stop -t 40 waits.
+# gunicorn takes this process's place, so SIGTERM reaches it and drains.
 STOPSIGNAL SIGTERM
 CMD ["continuo", "serve"]
