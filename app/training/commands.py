@@ -33,6 +33,12 @@ def config_options(command: Callable) -> Callable:
     return command
 
 
+into = click.option(
+    "--into", type=click.Path(path_type=Path, file_okay=False), default=lambda: ROOT,
+    help="Where models/ and runs/ are.  [default: this checkout]",
+)  # fmt: skip
+
+
 def corpus_options(command: Callable) -> Callable:
     """How text becomes documents and tokens; the same for training and preparing."""
     for add in reversed((
@@ -49,8 +55,7 @@ def corpus_options(command: Callable) -> Callable:
         click.option("--from", "base", help="Begin from this model: a name in models/ or a path."),
         click.option("--new-vocabulary", type=click.IntRange(min=258),
                      help="Train a vocabulary of so many tokens, for a model from nothing."),
-        click.option("--into", type=click.Path(path_type=Path, file_okay=False), default=ROOT,
-                     help="Where models/ and runs/ are.  [default: this checkout]"),
+        into,
         click.option("--quiet", is_flag=True, help="Say nothing but errors."),
     )):  # fmt: skip
         command = add(command)
@@ -94,6 +99,7 @@ def prepare(output: Path | None, **words: Any) -> None:
 @click.option("--field", "--column", "column", help="Of .jsonl, .csv and .tsv.")
 @click.option("--prose", is_flag=True, help="Leave out titles and chapter heads.")
 @click.option("--line-by-line", is_flag=True, help="Every line is a document of its own.")
+@into
 @click.option("--batch", type=click.IntRange(min=1), default=4, show_default=True)
 @click.option("--json", "as_json", is_flag=True, help="One JSON object instead of a table.")
 def evaluate(model: str, others: tuple[str, ...], as_json: bool, **words: Any) -> None:
@@ -103,20 +109,23 @@ def evaluate(model: str, others: tuple[str, ...], as_json: bool, **words: Any) -
     """
     from app.training.measuring import measure_models, table
 
-    rows = measure_models([model, *others], words, ROOT, _teller(as_json))
+    rows = measure_models([model, *others], words, _teller(as_json))
     click.echo(json.dumps(rows, indent=1, ensure_ascii=False) if as_json else table(rows))
 
 
 @click.command()
 @click.argument("name")
-@click.option("-o", "--output", type=click.Path(path_type=Path), help="Default: exports/NAME.")
+@click.option(
+    "-o", "--output", type=click.Path(path_type=Path), help="By default exports/NAME.tar.gz."
+)
 @click.option("--format", type=click.Choice(FORMATS), default="safetensors", show_default=True)
 @click.option("--dtype", type=click.Choice(["float32", "float16", "bfloat16"]), help="As stored.")
-def export(name: str, output: Path | None, format: str, dtype: str | None) -> None:
+@into
+def export(name: str, output: Path | None, format: str, dtype: str | None, into: Path) -> None:
     """Pack models/NAME as one .tar.gz, with its checksum beside it."""
     from app.training.export import pack
 
-    archive = pack(name, output or ROOT / "exports" / f"{name}.tar.gz", format, dtype, ROOT)
+    archive = pack(name, output or into / "exports" / f"{name}.tar.gz", format, dtype, into)
     click.echo(f"Wrote {archive} and {archive.name}.sha256.")
 
 

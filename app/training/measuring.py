@@ -20,10 +20,10 @@ Row = dict[str, Any]
 
 
 def measure_models(
-    names: Sequence[str], words: dict[str, Any], root: Path, tell: Callable[[str], None]
+    names: Sequence[str], words: dict[str, Any], tell: Callable[[str], None]
 ) -> list[Row]:
     """A row for each model and text, and one for each model over all its texts."""
-    rows = []
+    rows, root = [], words["into"]
     for name in names:
         checkpoint = load(find(name, root / "models"))
         measure = Measure(checkpoint, words["batch"])
