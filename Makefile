@@ -11,7 +11,7 @@ BIN = $(VENV)/bin
 PIP = $(BIN)/python -m pip install --disable-pip-version-check --quiet $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX))
 TEST = $(BIN)/python -m pytest
 
-.PHONY: serve test lint format training bench soak browser
+.PHONY: serve test lint format training bench soak browser screenshots
 
 serve: $(VENV)/serving models/starter/config.json
 	@$(BIN)/python -m app serve $(MODEL) --port $(PORT)
@@ -40,6 +40,10 @@ soak: $(VENV)/dev
 
 bench: $(VENV)/dev
 	@$(BIN)/python -m tests.benchmarks
+
+# the pictures in docs/, of the starter's own writing
+screenshots: $(VENV)/dev browser
+	@$(BIN)/python -m tests.browser.screenshots
 
 # ---- set-up: one stamp per requirements file, renewed when the file changes ----
 

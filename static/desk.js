@@ -10,62 +10,62 @@ import { say } from "./words.js";
 import { Writing } from "./writing.js";
 
 export class Desk {
-  /** `on`: changed(event) for the story, heard(state) for the machine, caret(), settings(), do(name). */
-  constructor(element, painter, on) {
-    this.on = on;
-    this.surface = new Surface(element, painter, {
-      edit: (...edit) => this.story.edit(...edit),
-      undo: () => on.do("undo"),
-      redo: () => on.do("redo"),
-      caret: () => on.caret(),
-    });
-    this.writing = new Writing(on.settings, on.heard);
-    this.journal = new Journal({ saved: () => dismiss("unsaved"), failed: (error) => this.#complain(error) });
-    this.tabs = new Tabs({ asked: () => this.journal.flushed(), others: (count) => tellOfTabs(count) });
-  }
+	/** `on`: changed(event) for the story, heard(state) for the machine, caret(), settings(), do(name). */
+	constructor(element, painter, on) {
+		this.on = on;
+		this.surface = new Surface(element, painter, {
+			edit: (...edit) => this.story.edit(...edit),
+			undo: () => on.do("undo"),
+			redo: () => on.do("redo"),
+			caret: () => on.caret(),
+		});
+		this.writing = new Writing(on.settings, on.heard);
+		this.journal = new Journal({ saved: () => dismiss("unsaved"), failed: (error) => this.#complain(error) });
+		this.tabs = new Tabs({ asked: () => this.journal.flushed(), others: (count) => tellOfTabs(count) });
+	}
 
-  /** Open the journal and the story last worked on, here or on this device. */
-  async start() {
-    await this.journal.open().catch((error) => this.#complain(error));
-    const stories = await this.journal.list();
-    const here = recall("story", "sessionStorage");
-    await this.open(stories.find(({ id }) => id === here)?.id ?? stories[0]?.id ?? null);
-  }
+	/** Open the journal and the story last worked on, here or on this device. */
+	async start() {
+		await this.journal.open().catch((error) => this.#complain(error));
+		const stories = await this.journal.list();
+		const here = recall("story", "sessionStorage");
+		await this.open(stories.find(({ id }) => id === here)?.id ?? stories[0]?.id ?? null);
+	}
 
-  /** Open a story of the journal, or with null a new one. */
-  async open(id) {
-    this.writing.stop();
-    const live = id === null ? new Set() : await this.tabs.join(id);
-    const saved = id === null ? null : await this.journal.load(id, live);
-    this.show(new Document(saved));
-    if (id === null) await this.tabs.join(this.story.id);
-    if (saved?.interrupted.length > 0) notify("interrupted", say("saved.interrupted"), [[say("do.goOn"), () => this.on.do("continue")]]);
-  }
+	/** Open a story of the journal, or with null a new one. */
+	async open(id) {
+		this.writing.stop();
+		const live = id === null ? new Set() : await this.tabs.join(id);
+		const saved = id === null ? null : await this.journal.load(id, live);
+		this.show(new Document(saved));
+		if (id === null) await this.tabs.join(this.story.id);
+		if (saved?.interrupted.length > 0) notify("interrupted", say("saved.interrupted"), [[say("do.goOn"), () => this.on.do("continue")]]);
+	}
 
-  /** Put a story on the desk, and follow it. */
-  show(story) {
-    this.writing.stop();
-    this.story = story;
-    remember("story", story.id, "sessionStorage");
-    story.watch((event) => {
-      if (event.type === "text") this.surface.follow(event);
-      if (event.type === "moved") this.surface.catchUp();
-    });
-    this.writing.follow(story);
-    this.journal.follow(story);
-    this.tabs.follow(story);
-    this.surface.show(story);
-    story.watch((event) => { if (story === this.story) this.on.changed(event); });
-    this.on.changed({ type: "opened" });
-  }
+	/** Put a story on the desk, and follow it. */
+	show(story) {
+		this.writing.stop();
+		this.story = story;
+		remember("story", story.id, "sessionStorage");
+		story.watch((event) => {
+			if (event.type === "text") this.surface.follow(event);
+			if (event.type === "moved") this.surface.catchUp();
+		});
+		this.writing.follow(story);
+		this.journal.follow(story);
+		this.tabs.follow(story);
+		this.surface.show(story);
+		story.watch((event) => { if (story === this.story) this.on.changed(event); });
+		this.on.changed({ type: "opened" });
+	}
 
-  #complain(error) {
-    const why = error.name === "QuotaExceededError" ? "full" : this.journal.database === null ? "none" : "failed";
-    notify("unsaved", say("saved.not", { reason: say(`saved.${why}`) }), [[say("do.exportNow"), () => this.on.do("exportTree")]]);
-  }
+	#complain(error) {
+		const why = error.name === "QuotaExceededError" ? "full" : this.journal.database === null ? "none" : "failed";
+		notify("unsaved", say("saved.not", { reason: say(`saved.${why}`) }), [[say("do.exportNow"), () => this.on.do("exportTree")]]);
+	}
 }
 
 function tellOfTabs(count) {
-  if (count > 0) notify("tabs", say("saved.twoTabs"));
-  else dismiss("tabs");
+	if (count > 0) notify("tabs", say("saved.twoTabs"));
+	else dismiss("tabs");
 }

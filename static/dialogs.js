@@ -1,68 +1,67 @@
 // The dialogs: the key, the keyboard's list, a name. Focus goes in, and back to where it was.
 
-import { find, make } from "./element.js";
+import { cross, find, make } from "./element.js";
 import { KEYS, readable } from "./keys.js";
 import { useKey } from "./server.js";
 import { say } from "./words.js";
 
 /** Show a dialog; `fill(close)` gives its contents. Resolves when it closes, with what close was given. */
 export function show(title, fill) {
-  const dialog = find("#dialog");
-  const before = document.activeElement;
-  if (dialog.open) dialog.close();
-  return new Promise((resolve) => {
-    let answer = null;
-    const close = (value = null) => { answer = value; dialog.close(); };
-    const cross = make("button", { type: "button", class: "plain", "aria-label": say("do.close"), on: { click: () => close() } }, "×");
-    dialog.replaceChildren(make("header", {}, make("h2", { id: "dialog-title" }, title), cross), ...fill(close));
-    dialog.setAttribute("aria-labelledby", "dialog-title");
-    dialog.onclick = (event) => { if (event.target === dialog) close(); };
-    dialog.onclose = () => {
-      dialog.replaceChildren();
-      if (document.contains(before)) before.focus();
-      resolve(answer);
-    };
-    dialog.showModal();
-    dialog.querySelector("[autofocus], input, .body button")?.focus();
-  });
+	const dialog = find("#dialog");
+	const before = document.activeElement;
+	if (dialog.open) dialog.close();
+	return new Promise((resolve) => {
+		let answer = null;
+		const close = (value = null) => { answer = value; dialog.close(); };
+		dialog.replaceChildren(make("div", { class: "head" }, make("h2", { id: "dialog-title" }, title), cross(say("do.close"), () => close())), ...fill(close));
+		dialog.setAttribute("aria-labelledby", "dialog-title");
+		dialog.onclick = (event) => { if (event.target === dialog) close(); };
+		dialog.onclose = () => {
+			dialog.replaceChildren();
+			if (document.contains(before)) before.focus();
+			resolve(answer);
+		};
+		dialog.showModal();
+		dialog.querySelector("[autofocus], input, .body button")?.focus();
+	});
 }
 
 export function askForKey() {
-  return show(say("key.title"), (close) => {
-    const key = make("input", { id: "key", type: "password", autocomplete: "current-password", required: true });
-    const keep = make("input", { type: "checkbox" });
-    const submit = (event) => {
-      event.preventDefault();
-      useKey(key.value, keep.checked);
-      close(true);
-    };
-    return [make("form", { class: "body", on: { submit } },
-      make("p", {}, say("key.why")),
-      make("label", { for: "key" }, say("key.label")), key,
-      make("label", { class: "tick" }, keep, say("key.remember")),
-      make("button", { class: "go" }, say("do.ok")))];
-  });
+	return show(say("key.title"), (close) => {
+		const key = make("input", { id: "key", type: "password", autocomplete: "current-password", required: true });
+		const keep = make("input", { type: "checkbox" });
+		const submit = (event) => {
+			event.preventDefault();
+			useKey(key.value, keep.checked);
+			close(true);
+		};
+		return [make("form", { class: "body", on: { submit } },
+			make("p", {}, say("key.why")),
+			make("label", { for: "key" }, say("key.label")), key,
+			make("label", { class: "tick" }, keep, say("key.remember")),
+			make("button", { class: "go" }, say("do.ok")))];
+	});
 }
 
 export function askForName(name) {
-  return show(say("do.rename"), (close) => {
-    const input = make("input", { id: "name", value: name, maxlength: 200 });
-    const submit = (event) => {
-      event.preventDefault();
-      close(input.value.trim());
-    };
-    return [make("form", { class: "body", on: { submit } },
-      make("label", { for: "name" }, say("story.name")), input,
-      make("button", { class: "go" }, say("do.ok")))];
-  });
+	return show(say("do.rename"), (close) => {
+		const input = make("input", { id: "name", value: name, maxlength: 200 });
+		const submit = (event) => {
+			event.preventDefault();
+			close(input.value.trim());
+		};
+		return [make("form", { class: "body", on: { submit } },
+			make("label", { for: "name" }, say("story.name")), input,
+			make("button", { class: "go" }, say("do.ok")))];
+	});
 }
 
 export function help() {
-  return show(say("help.title"), () => {
-    const rows = Object.entries(KEYS).map(([action, combinations]) => {
-      const keys = combinations.flatMap((combination) => [" ", make("kbd", {}, readable(combination))]);
-      return make("tr", {}, make("th", { scope: "row" }, say(`do.${action}`)), make("td", {}, ...keys));
-    });
-    return [make("div", { class: "body", tabindex: 0, autofocus: true, role: "region", "aria-labelledby": "dialog-title" }, make("p", {}, say("help.text")), make("table", { class: "keys" }, make("tbody", {}, ...rows)))];
-  });
+	return show(say("help.title"), () => {
+		const rows = Object.entries(KEYS).map(([action, combinations]) => {
+			const keys = combinations.flatMap((combination) => [" ", make("kbd", {}, readable(combination))]);
+			return make("tr", {}, make("th", { scope: "row" }, say(`do.${action}`)), make("td", {}, ...keys));
+		});
+		return [make("div", { class: "body", tabindex: 0, autofocus: true, role: "region", "aria-labelledby": "dialog-title" }, make("p", {}, say("help.text")), make("table", { class: "keys" }, make("tbody", {}, ...rows)))];
+	});
 }

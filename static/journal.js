@@ -7,178 +7,184 @@ const DAY = 86_400_000;
 const KEPT_AFTER_DELETION = 30 * DAY;
 
 export class Journal {
-  /** `on`: saved(), failed(error). */
-  constructor(on) {
-    Object.assign(this, { on, database: null, waiting: [], writing: null });
-  }
+	/** `on`: saved(), failed(error). */
+	constructor(on) {
+		Object.assign(this, { on, database: null, waiting: [], writing: null });
+	}
 
-  async open() {
-    const request = indexedDB.open("continuo", 1);
-    request.onupgradeneeded = () => {
-      request.result.createObjectStore("stories", { keyPath: "id" });
-      request.result.createObjectStore("nodes", { keyPath: "id" }).createIndex("story", "story");
-      request.result.createObjectStore("arrivals", { autoIncrement: true }).createIndex("node", "node");
-    };
-    this.database = await answer(request);
-    await this.#purge();
-  }
+	async open() {
+		const request = indexedDB.open("continuo", 1);
+		request.onupgradeneeded = () => {
+			request.result.createObjectStore("stories", { keyPath: "id" });
+			request.result.createObjectStore("nodes", { keyPath: "id" }).createIndex("story", "story");
+			request.result.createObjectStore("arrivals", { autoIncrement: true }).createIndex("node", "node");
+		};
+		this.database = await answer(request);
+		await this.#purge();
+	}
 
-  // ---- reading ----
+	// ---- reading ----
 
-  /** Every story, the latest first; the deleted ones only if asked for. */
-  async list({ deleted = false } = {}) {
-    if (this.database === null) return [];
-    const all = await answer(this.#stores("readonly").stories.getAll());
-    return all.filter((story) => deleted || !story.deleted).sort((a, b) => b.updated - a.updated);
-  }
+	/** Every story, the latest first; the deleted ones only if asked for. */
+	async list({ deleted = false } = {}) {
+		if (this.database === null) return [];
+		const all = await answer(this.#stores("readonly").stories.getAll());
+		return all.filter((story) => deleted || !story.deleted).sort((a, b) => b.updated - a.updated);
+	}
 
-  /** What `Document` is made from. `live` are open nodes that another tab is still writing. */
-  async load(id, live = new Set()) {
-    const { stories, nodes, arrivals } = this.#stores("readonly");
-    const [story, all, arrived] = await Promise.all([
-      answer(stories.get(id)), answer(nodes.index("story").getAll(id)), answer(arrivals.getAll()),
-    ]);
-    if (story === undefined) return null;
-    const known = new Map(all.filter((node) => !live.has(node.id)).map((node) => [node.id, node]));
-    for (const arrival of arrived) if (known.has(arrival.node)) restore(known.get(arrival.node), arrival);
-    const interrupted = [...known.values()].filter((node) => node.open);
-    for (const node of interrupted) Object.assign(node, { open: false, reason: "interrupted" });
-    const sorted = [...known.values()].sort((a, b) => a.time - b.time);
-    return { id, title: story.title, head: story.head, nodes: sorted, interrupted };
-  }
+	/** What `Document` is made from. `live` are open nodes that another tab is still writing. */
+	async load(id, live = new Set()) {
+		const { stories, nodes, arrivals } = this.#stores("readonly");
+		const [story, all, arrived] = await Promise.all([
+			answer(stories.get(id)), answer(nodes.index("story").getAll(id)), answer(arrivals.getAll()),
+		]);
+		if (story === undefined) return null;
+		const known = new Map(all.filter((node) => !live.has(node.id)).map((node) => [node.id, node]));
+		for (const arrival of arrived) if (known.has(arrival.node)) restore(known.get(arrival.node), arrival);
+		const interrupted = [...known.values()].filter((node) => node.open);
+		for (const node of interrupted) Object.assign(node, { open: false, reason: "interrupted" });
+		const sorted = [...known.values()].sort((a, b) => a.time - b.time);
+		return { id, title: story.title, head: story.head, nodes: sorted, interrupted };
+	}
 
-  // ---- writing ----
+	// ---- writing ----
 
-  /** Write down everything that happens to a story from now on. */
-  follow(story) {
-    story.watch((event) => {
-      if (event.type === "node") this.#note(story, [this.#putting(story, event.node)]);
-      else if (event.type === "arrived") this.#note(null, [adding(event)]);
-      else if (event.type === "moved" || event.type === "title") this.#note(story, []);
-    });
-  }
+	/** Write down everything that happens to a story from now on. */
+	follow(story) {
+		story.watch((event) => {
+			if (event.type === "node") this.#note(story, this.#withRoot(story, event.node));
+			else if (event.type === "arrived") this.#note(null, [adding(event)]);
+			else if (event.type === "moved" || event.type === "title") this.#note(story, []);
+		});
+	}
 
-  /** Write a whole story, as an import needs. */
-  keep(story) {
-    this.#note(story, [...story.nodes.values()].map((node) => this.#putting(story, node)));
-  }
+	/** Write a whole story, as an import needs. */
+	keep(story) {
+		this.#note(story, [...story.nodes.values()].map((node) => this.#putting(story, node)));
+	}
 
-  delete(id, deleted = true) {
-    this.#later([({ stories }) => change(stories, id, (story) => ({ ...story, deleted: deleted ? Date.now() : false }))]);
-  }
+	delete(id, deleted = true) {
+		this.#later([({ stories }) => change(stories, id, (story) => ({ ...story, deleted: deleted ? Date.now() : false }))]);
+	}
 
-  rename(id, title) {
-    this.#later([({ stories }) => change(stories, id, (story) => ({ ...story, title }))]);
-  }
+	rename(id, title) {
+		this.#later([({ stories }) => change(stories, id, (story) => ({ ...story, title }))]);
+	}
 
-  /** Resolves when everything noted so far is on the device, or has failed to get there. */
-  async flushed() {
-    while (this.writing !== null) await this.writing;
-  }
+	/** Resolves when everything noted so far is on the device, or has failed to get there. */
+	async flushed() {
+		while (this.writing !== null) await this.writing;
+	}
 
-  get unsaved() {
-    return this.waiting.length > 0;
-  }
+	get unsaved() {
+		return this.waiting.length > 0;
+	}
 
-  #note(story, tasks) {
-    if (story !== null) {
-      const { id, title, head, text } = story;
-      const about = { id, title, head: head.id, updated: Date.now(), length: text.length, opening: text.slice(0, 120), deleted: false };
-      tasks.push(({ stories }) => stories.put(about));
-    }
-    this.#later(tasks);
-  }
+	#note(story, tasks) {
+		if (story !== null) {
+			const { id, title, head, text } = story;
+			const about = { id, title, head: head.id, updated: Date.now(), length: text.length, opening: text.slice(0, 120), deleted: false };
+			tasks.push(({ stories }) => stories.put(about));
+		}
+		this.#later(tasks);
+	}
 
-  #putting(story, node) {
-    const copy = { ...node, story: story.id, put: [...node.put], tokens: node.tokens && [...node.tokens] };
-    return ({ nodes, arrivals }) => {
-      nodes.put(copy);
-      if (copy.open === false) erase(arrivals.index("node"), copy.id);
-    };
-  }
+	/** A story's root is written with the first node after it: an empty story leaves nothing behind. */
+	#withRoot(story, node) {
+		const nodes = node.parent === story.root.id ? [story.root, node] : [node];
+		return nodes.map((one) => this.#putting(story, one));
+	}
 
-  #later(tasks) {
-    this.waiting.push(...tasks);
-    this.writing ??= this.#write().finally(() => { this.writing = null; });
-  }
+	#putting(story, node) {
+		const copy = { ...node, story: story.id, put: [...node.put], tokens: node.tokens && [...node.tokens] };
+		return ({ nodes, arrivals }) => {
+			nodes.put(copy);
+			if (copy.open === false) erase(arrivals.index("node"), copy.id);
+		};
+	}
 
-  /** One transaction after another, each with all that has come up meanwhile; a failed one is kept. */
-  async #write() {
-    while (this.waiting.length > 0) {
-      const tasks = this.waiting.splice(0);
-      try {
-        await this.#commit(tasks);
-        this.on.saved();
-      } catch (error) {
-        this.waiting.unshift(...tasks);
-        this.on.failed(error);
-        return;
-      }
-    }
-  }
+	#later(tasks) {
+		this.waiting.push(...tasks);
+		this.writing ??= this.#write().finally(() => { this.writing = null; });
+	}
 
-  async #commit(tasks) {
-    if (this.database === null) throw new DOMException("There is no storage.", "InvalidStateError");
-    const stores = this.#stores("readwrite");
-    const done = new Promise((resolve, reject) => {
-      stores.transaction.oncomplete = resolve;
-      stores.transaction.onabort = () => reject(stores.transaction.error ?? new Error("aborted"));
-    });
-    for (const task of tasks) task(stores);
-    await done;
-  }
+	/** One transaction after another, each with all that has come up meanwhile; a failed one is kept. */
+	async #write() {
+		while (this.waiting.length > 0) {
+			const tasks = this.waiting.splice(0);
+			try {
+				await this.#commit(tasks);
+				this.on.saved();
+			} catch (error) {
+				this.waiting.unshift(...tasks);
+				this.on.failed(error);
+				return;
+			}
+		}
+	}
 
-  #stores(mode) {
-    const transaction = this.database.transaction(["stories", "nodes", "arrivals"], mode);
-    const [stories, nodes, arrivals] = ["stories", "nodes", "arrivals"].map((name) => transaction.objectStore(name));
-    return { transaction, stories, nodes, arrivals };
-  }
+	async #commit(tasks) {
+		if (this.database === null) throw new DOMException("There is no storage.", "InvalidStateError");
+		const stores = this.#stores("readwrite");
+		const done = new Promise((resolve, reject) => {
+			stores.transaction.oncomplete = resolve;
+			stores.transaction.onabort = () => reject(stores.transaction.error ?? new Error("aborted"));
+		});
+		for (const task of tasks) task(stores);
+		await done;
+	}
 
-  async #purge() {
-    for (const { id, deleted } of await this.list({ deleted: true })) {
-      if (deleted && Date.now() - deleted > KEPT_AFTER_DELETION) {
-        this.#later([({ stories, nodes }) => { stories.delete(id); erase(nodes.index("story"), id); }]);
-      }
-    }
-  }
+	#stores(mode) {
+		const transaction = this.database.transaction(["stories", "nodes", "arrivals"], mode);
+		const [stories, nodes, arrivals] = ["stories", "nodes", "arrivals"].map((name) => transaction.objectStore(name));
+		return { transaction, stories, nodes, arrivals };
+	}
+
+	async #purge() {
+		for (const { id, deleted } of await this.list({ deleted: true })) {
+			if (deleted && Date.now() - deleted > KEPT_AFTER_DELETION) {
+				this.#later([({ stories, nodes }) => { stories.delete(id); erase(nodes.index("story"), id); }]);
+			}
+		}
+	}
 }
 
 function answer(request) {
-  return new Promise((resolve, reject) => {
-    request.onsuccess = () => resolve(request.result);
-    request.onerror = () => reject(request.error);
-  });
+	return new Promise((resolve, reject) => {
+		request.onsuccess = () => resolve(request.result);
+		request.onerror = () => reject(request.error);
+	});
 }
 
 function adding({ node, from, text, tokens }) {
-  const arrival = { node: node.id, from, text, tokens };
-  return ({ arrivals }) => arrivals.add(arrival);
+	const arrival = { node: node.id, from, text, tokens };
+	return ({ arrivals }) => arrivals.add(arrival);
 }
 
 /** What had arrived when the page was closed joins its node again. */
 function restore(node, { from, text, tokens }) {
-  if (!node.open || from !== lengthOf(node.put)) return;
-  node.put = join(node.put, generated(text, node.id, from));
-  node.tokens.push(...tokens);
+	if (!node.open || from !== lengthOf(node.put)) return;
+	node.put = join(node.put, generated(text, node.id, from));
+	node.tokens.push(...tokens);
 }
 
 function erase(index, key) {
-  const request = index.openKeyCursor(key);
-  request.onsuccess = () => {
-    const cursor = request.result;
-    if (cursor === null) return;
-    index.objectStore.delete(cursor.primaryKey);
-    cursor.continue();
-  };
+	const request = index.openKeyCursor(key);
+	request.onsuccess = () => {
+		const cursor = request.result;
+		if (cursor === null) return;
+		index.objectStore.delete(cursor.primaryKey);
+		cursor.continue();
+	};
 }
 
 function change(store, id, update) {
-  const request = store.get(id);
-  request.onsuccess = () => { if (request.result !== undefined) store.put(update(request.result)); };
+	const request = store.get(id);
+	request.onsuccess = () => { if (request.result !== undefined) store.put(update(request.result)); };
 }
 
 /** The name of a story nobody named: its first words. */
 export function nameOf({ title, opening, text, pieces }) {
-  const start = title || (opening ?? text ?? textOf(pieces)).trim().split("\n")[0];
-  return start.length > 48 ? `${start.slice(0, 47).trimEnd()}…` : start;
+	const start = title || (opening ?? text ?? textOf(pieces)).trim().split("\n")[0];
+	return start.length > 48 ? `${start.slice(0, 47).trimEnd()}…` : start;
 }

@@ -48,189 +48,184 @@ connect(surface, () => desk.story);
 // ---- what happens ----
 
 function changed(event) {
-  const { story } = desk;
-  if (event.type === "arrived") {
-    several.hear(event);
-    if (event.node === story.head) reader.hear(event.text);
-    return;
-  }
-  word.hide();
-  bar.refresh(story, writing);
-  invite(story.text === "", (text) => { surface.type(text); surface.focus(); });
-  find("#title").textContent = nameOf(story) || say("story.untitled");
-  if (!(event.type === "text" && event.by === "machine")) lookAgain();
+	const { story } = desk;
+	if (event.type === "arrived") {
+		several.hear(event);
+		if (event.node === story.head) reader.hear(event.text);
+		return;
+	}
+	word.hide();
+	bar.refresh(story, writing);
+	invite(story.text === "", (text) => { surface.type(text); surface.focus(); });
+	find("#title").textContent = nameOf(story) || say("story.untitled");
+	if (!(event.type === "text" && event.by === "machine")) lookAgain();
 }
 
 /** What hangs on the whole text, when it has come to rest. */
 function lookAgain() {
-  map.draw(desk.story);
-  heat.later();
-  horizon.later();
-  lookForLoop();
+	map.draw(desk.story);
+	heat.later();
+	horizon.later();
+	lookForLoop();
 }
 
 function caret() {
-  heat.measure();
-  horizon.later();
+	heat.measure();
+	horizon.later();
 }
 
 function heard(state) {
-  const { phase, run, error } = state;
-  if (phase === "waiting") pen.wait(run);
-  if (phase === "started") started(run);
-  if (phase === "writing") return written(state);
-  bar.status(bar.progress(state));
-  if (["failed", "stopped", "written"].includes(phase)) ended(phase, run);
-  if (phase === "failed") complain(error);
-  bar.refresh(desk.story, writing);
+	const { phase, run, error } = state;
+	if (phase === "waiting") pen.wait(run);
+	if (phase === "started") started(run);
+	if (phase === "writing") return written(state);
+	bar.status(bar.progress(state));
+	if (["failed", "stopped", "written"].includes(phase)) ended(phase, run);
+	if (phase === "failed") complain(error);
+	bar.refresh(desk.story, writing);
 }
 
 function started(run) {
-  announce(say("announce.started"));
-  if (!run.aside) horizon.set(run.contextStart);
+	announce(say("announce.started"));
+	if (!run.aside) horizon.set(run.contextStart);
 }
 
 function written(state) {
-  pen.write(state.run);
-  bar.status(bar.progress(state));
+	pen.write(state.run);
+	bar.status(bar.progress(state));
 }
 
 function ended(phase, run) {
-  pen.rest();
-  reader.end();
-  announce(say(phase === "stopped" ? "announce.stopped" : "announce.done", { tokens: number(run.tokens) }));
-  knobs.showSeed(run.firsts[0].seed ?? null);
-  lookAgain();
+	pen.rest();
+	reader.end();
+	announce(say(phase === "stopped" ? "announce.stopped" : "announce.done", { tokens: number(run.tokens) }));
+	knobs.showSeed(run.firsts[0].seed ?? null);
+	lookAgain();
 }
 
 async function complain(error) {
-  const key = { offline: "why.offline", broken: "why.broken", key: "why.noKey", loading: "why.loading", request: "why.request" }[error.kind];
-  const text = say(key ?? "why.server", { message: error.message });
-  notify("error", text, [[say("do.retry"), () => act("retry")]]);
-  announce(text);
-  if (error.kind === "key" && await dialogs.askForKey()) await becomeKnown();
+	const text = say(`why.${error.kind}`, { message: error.message });
+	notify("error", text, [[say("do.retry"), () => act("retry")]]);
+	announce(text);
+	if (error.kind === "key" && await dialogs.askForKey()) await becomeKnown();
 }
 
 /** With a key at last: what the server tells only those who have one. */
 async function becomeKnown() {
-  dismiss("error");
-  if (models === null) await learn();
-  else if (desk.story.continuation() !== null) act("retry");
+	dismiss("error");
+	if (models === null) await learn();
+	else if (desk.story.continuation() !== null) act("retry");
 }
 
 function branch(found, choice) {
-  writing.stop();
-  if (found.node === null) desk.story.replaceWord(found, choice.text);
-  else writing.branch(desk.story, found, choice);
+	writing.stop();
+	if (found.node === null) desk.story.replaceWord(found, choice.text);
+	else writing.branch(desk.story, found, choice);
 }
 
 function lookForLoop() {
-  const { story } = desk;
-  const loop = writing.busy ? null : findLoop(story.text);
-  painter.set("loop", loop === null ? [] : [surface.range(loop.start, story.text.length)]);
-  if (loop === null) return dismiss("loop");
-  const words = story.text.slice(loop.start).trim().replace(/\s+/g, " ").slice(0, 40);
-  notify("loop", say("loop.badge", { text: words }), [[say("do.break"), () => breakLoop(loop)]]);
+	const { story } = desk;
+	const loop = writing.busy ? null : findLoop(story.text);
+	painter.set("loop", loop === null ? [] : [surface.range(loop.start, story.text.length)]);
+	if (loop === null) return dismiss("loop");
+	const words = story.text.slice(loop.start).trim().replace(/\s+/g, " ").slice(0, 40);
+	notify("loop", say("loop.badge", { text: words }), [[say("do.break"), () => breakLoop(loop)]]);
 }
 
 /** Take the rounds out, and go on with repetition made unlikely. */
 function breakLoop({ start }) {
-  const { story } = desk;
-  story.edit(start, story.text.length - start, "");
-  const settings = { ...knobs.settings(), ...chosenModel(), repetition_penalty: 1.3, temperature: Math.max(0.9, knobs.value("temperature")) };
-  writing.proceed(story, story.text.length, settings);
+	const { story } = desk;
+	story.edit(start, story.text.length - start, "");
+	const settings = { ...knobs.settings(), ...chosenModel(), repetition_penalty: 1.3, temperature: Math.max(0.9, knobs.value("temperature")) };
+	writing.proceed(story, story.text.length, settings);
 }
 
 function chosenModel() {
-  return model === null || model.name === models.default ? {} : { model: model.name };
+	return model === null || model.name === models.default ? {} : { model: model.name };
 }
 
 // ---- what can be done ----
 
 const actions = {
-  continue: () => write(() => writing.proceed(desk.story, surface.selected.end)),
-  stop: escape,
-  retry: () => write(() => desk.story.continuation() && writing.again(desk.story, desk.story.continuation())),
-  again: () => write(() => desk.story.continuation() && sameAgain(desk.story.continuation())),
-  several: () => write(() => several.open(writing.several(desk.story, surface.selected.end, CANDIDATES))),
-  temperatures: () => write(() => several.open(writing.temperatures(desk.story, surface.selected.end, TEMPERATURES))),
-  undo: () => desk.story.undo(),
-  redo: () => desk.story.redo(),
-  parent: () => desk.story.undo(),
-  child: () => desk.story.redo(),
-  previous: () => desk.story.sideways(-1),
-  next: () => desk.story.sideways(1),
-  alternatives: () => { if (!word.open()) bar.status(say("word.unknown")); },
-  heat: () => heat.toggle(),
-  heatTable: () => heat.table().catch(complain),
-  map: () => showMap(find("#map").hidden),
-  stories: () => showStories(journal, { open: (id) => desk.open(id), begin: () => act("new"), rename, delete: remove }),
-  new: () => desk.open(null).then(() => surface.focus()),
-  rename: async () => {
-    const title = await dialogs.askForName(desk.story.title);
-    if (title !== null) desk.story.rename(title);
-  },
-  settings: () => knobs.toggle(),
-  copyColour: () => copyText(true),
-  copyPlain: () => copyText(false),
-  exportTree: () => exported("json"),
-  import: () => imports.click(),
-  key: async () => { if (await dialogs.askForKey()) await learn(); },
-  help: () => dialogs.help(),
-  write: () => surface.focus(),
+	continue: () => write(() => writing.proceed(desk.story, surface.selected.end)),
+	stop: escape,
+	retry: () => write(() => desk.story.continuation() && writing.again(desk.story, desk.story.continuation())),
+	again: () => write(() => desk.story.continuation() && sameAgain(desk.story.continuation())),
+	several: () => write(() => several.open(writing.several(desk.story, surface.selected.end, CANDIDATES))),
+	temperatures: () => write(() => several.open(writing.temperatures(desk.story, surface.selected.end, TEMPERATURES))),
+	undo: () => desk.story.undo(),
+	redo: () => desk.story.redo(),
+	previous: () => desk.story.sideways(-1),
+	next: () => desk.story.sideways(1),
+	alternatives: () => { if (!word.open()) bar.status(say("word.unknown")); },
+	heat: () => heat.toggle(),
+	heatTable: () => heat.table().catch(complain),
+	map: () => showMap(find("#map").hidden),
+	stories: () => showStories(journal, { open: (id) => desk.open(id), begin: () => act("new"), rename, delete: remove }),
+	new: () => desk.open(null).then(() => surface.focus()),
+	rename: () => rename(desk.story),
+	settings: () => knobs.toggle(),
+	copyColour: () => copyText(true),
+	copyPlain: () => copyText(false),
+	exportTree: () => exported("json"),
+	import: () => imports.click(),
+	key: async () => { if (await dialogs.askForKey()) await learn(); },
+	help: () => dialogs.help(),
+	write: () => surface.focus(),
 };
 
 function act(name) {
-  return actions[name]();
+	return actions[name]();
 }
 
 /** Begin to write, unless that is going on; what was wrong before is settled. */
 function write(task) {
-  if (writing.busy) return;
-  dismiss("error");
-  dismiss("interrupted");
-  task();
+	if (writing.busy) return;
+	dismiss("error");
+	dismiss("interrupted");
+	task();
 }
 
 /** Esc: the machine stops; else what is open closes; else the keyboard goes back to the text. */
 function escape() {
-  if (word.isOpen) word.hide();
-  else if (writing.busy) writing.stop();
-  else if (several.isOpen) several.close();
-  else surface.focus();
+	if (word.isOpen) word.hide();
+	else if (writing.busy) writing.stop();
+	else if (several.isOpen) several.close();
+	else surface.focus();
 }
 
 async function sameAgain(node) {
-  const before = node.put.map((piece) => piece.text).join("");
-  const run = await writing.again(desk.story, node, { same: true });
-  const after = run.firsts[0].put.map((piece) => piece.text).join("");
-  bar.status(say(after === before ? "status.exact" : "status.differs"));
+	const before = node.put.map((piece) => piece.text).join("");
+	const run = await writing.again(desk.story, node, { same: true });
+	const after = run.firsts[0].put.map((piece) => piece.text).join("");
+	bar.status(say(after === before ? "status.exact" : "status.differs"));
 }
 
 function showMap(isShown) {
-  find("#map").hidden = !isShown;
-  find("#bar [data-do=map]").ariaPressed = String(isShown);
-  remember("map", isShown ? "shown" : "hidden");
-  map.draw(desk.story);
-  if (isShown) map.focus();
+	find("#map").hidden = !isShown;
+	find("#bar [data-do=map]").ariaPressed = String(isShown);
+	remember("map", isShown ? "shown" : "hidden");
+	map.draw(desk.story);
+	if (isShown) map.focus();
 }
 
 function copyText(inColour) {
-  const { start, end } = surface.selected;
-  const pieces = end > start ? slice(desk.story.pieces, start, end) : desk.story.pieces;
-  bar.status(copy(pieces, inColour) ? say("story.copied") : say("story.copyFailed", { key: readable("mod c") }));
+	const { start, end } = surface.selected;
+	const pieces = end > start ? slice(desk.story.pieces, start, end) : desk.story.pieces;
+	bar.status(copy(pieces, inColour) ? say("story.copied") : say("story.copyFailed", { key: readable("mod c") }));
 }
 
-async function rename(id, title) {
-  if (id === desk.story.id) desk.story.rename(title);
-  else journal.rename(id, title);
-  await journal.flushed();
+async function rename({ id, title: before }) {
+	const title = await dialogs.askForName(before);
+	if (title === null) return;
+	if (id === desk.story.id) desk.story.rename(title);
+	else journal.rename(id, title);
 }
 
 async function remove(id, isDeleted) {
-  journal.delete(id, isDeleted);
-  await journal.flushed();
-  if (isDeleted && id === desk.story.id) await desk.open(null);
+	journal.delete(id, isDeleted);
+	await journal.flushed();
+	if (isDeleted && id === desk.story.id) await desk.open(null);
 }
 
 // ---- files ----
@@ -238,75 +233,75 @@ async function remove(id, isDeleted) {
 const imports = make("input", { type: "file", accept: ".txt,.md,.html,.json", on: { change: imported } });
 
 async function imported() {
-  const [file] = imports.files;
-  imports.value = "";
-  try {
-    const story = readFile(file.name, await file.text());
-    await desk.tabs.join(story.id);
-    desk.show(story);
-    journal.keep(story);
-    notify("imported", say("story.imported", { title: nameOf(story) }));
-  } catch (error) {
-    if (error.message !== "notOurs") throw error;
-    notify("imported", say("story.badFile", { name: file.name, reason: say("story.notOurs") }));
-  }
+	const [file] = imports.files;
+	imports.value = "";
+	try {
+		const story = readFile(file.name, await file.text());
+		await desk.tabs.join(story.id);
+		desk.show(story);
+		journal.keep(story);
+		notify("imported", say("story.imported", { title: nameOf(story) }));
+	} catch (error) {
+		if (error.message !== "notOurs") throw error;
+		notify("imported", say("story.badFile", { name: file.name, reason: say("story.notOurs") }));
+	}
 }
 
 function exported(format) {
-  const { name, type, text } = writeFile(desk.story, format);
-  const address = URL.createObjectURL(new Blob([text], { type }));
-  make("a", { href: address, download: name }).click();
-  setTimeout(() => URL.revokeObjectURL(address), 10_000);
+	const { name, type, text } = writeFile(desk.story, format);
+	const address = URL.createObjectURL(new Blob([text], { type }));
+	make("a", { href: address, download: name }).click();
+	setTimeout(() => URL.revokeObjectURL(address), 10_000);
 }
 
 // ---- keys, buttons, start ----
 
 document.addEventListener("keydown", (event) => {
-  if (event.isComposing || event.defaultPrevented || find("#dialog[open], :popover-open") !== null) return;
-  const name = actionOf(event, event.target.matches("input, textarea, select, [contenteditable]"));
-  if (name === null) return;
-  event.preventDefault();
-  act(name);
+	if (event.isComposing || event.defaultPrevented || find("#dialog[open], :popover-open") !== null) return;
+	const name = actionOf(event, event.target.matches("input, textarea, select, [contenteditable]"));
+	if (name === null) return;
+	event.preventDefault();
+	act(name);
 });
 document.addEventListener("click", (event) => {
-  const button = event.target.closest("[data-do]");
-  if (button !== null) act(button.dataset.do);
+	const button = event.target.closest("[data-do]");
+	if (button !== null) act(button.dataset.do);
 });
 addEventListener("beforeunload", (event) => {
-  if (journal.unsaved) event.preventDefault();
+	if (journal.unsaved) event.preventDefault();
 });
 new ResizeObserver(([{ target }]) => {
-  document.documentElement.style.setProperty("--bar", `${target.offsetHeight}px`);
+	document.documentElement.style.setProperty("--bar", `${target.offsetHeight}px`);
 }).observe(find("#bar"));
 
 function translated() {
-  drawMenu({ act, exported, translated });
-  if (models !== null) showModels();
-  knobs.draw();
-  heat.measure();
-  changed({ type: "language" });
+	drawMenu({ act, exported, translated });
+	if (models !== null) showModels();
+	knobs.draw();
+	heat.measure();
+	changed({ type: "language" });
 }
 
 function showModels() {
-  model = drawModels(models, model?.name ?? recall("model"), (name) => {
-    remember("model", name);
-    model = models.models.find((other) => other.name === name);
-    showModels();
-    horizon.later();
-  });
+	model = drawModels(models, model?.name ?? recall("model"), (name) => {
+		remember("model", name);
+		model = models.models.find((other) => other.name === name);
+		showModels();
+		horizon.later();
+	});
 }
 
 /** What the server can do: its models and its parameters. */
 async function learn() {
-  try {
-    const [table, served] = await Promise.all([server.parameters(), server.models()]);
-    models = served;
-    showModels();
-    knobs.draw(table);
-    horizon.later();
-  } catch (error) {
-    await complain(error);
-  }
+	try {
+		const [table, served] = await Promise.all([server.parameters(), server.models()]);
+		models = served;
+		showModels();
+		knobs.draw(table);
+		horizon.later();
+	} catch (error) {
+		await complain(error);
+	}
 }
 
 await loadWords();

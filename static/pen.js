@@ -6,56 +6,50 @@ import { find } from "./element.js";
 const FRESH = 60; // characters
 
 export class Pen {
-  constructor(surface, painter) {
-    Object.assign(this, { surface, painter, mark: find("#pen"), following: false });
-    for (const gesture of ["wheel", "touchmove", "pointerdown"]) {
-      addEventListener(gesture, () => { this.following = false; }, { passive: true });
-    }
-    addEventListener("resize", () => { if (this.run) this.#place(); });
-  }
+	constructor(surface, painter) {
+		Object.assign(this, { surface, painter, mark: find("#pen"), following: false });
+		for (const gesture of ["wheel", "touchmove", "pointerdown"]) {
+			addEventListener(gesture, () => { this.following = false; }, { passive: true });
+		}
+		addEventListener("resize", () => { if (this.run) this.#place(); });
+	}
 
-  wait(run) {
-    this.run = run;
-    if (run.aside) return;
-    this.start = run.place; // nothing of the writer's is washed
-    this.following = this.#isInView(run.place);
-    this.mark.classList.add("waiting");
-    this.#place();
-  }
+	wait(run) {
+		this.run = run;
+		if (run.aside) return;
+		this.start = run.place; // nothing of the writer's is washed
+		this.following = this.#isInView(run.place);
+		this.mark.classList.add("waiting");
+		this.#place();
+	}
 
-  write(run) {
-    if (run.aside) return;
-    this.mark.classList.remove("waiting");
-    this.painter.set("fresh", [this.surface.range(Math.max(this.start, run.place - FRESH), run.place)]);
-    this.#place();
-    if (this.following) this.#keepUp();
-  }
+	write(run) {
+		if (run.aside) return;
+		this.mark.classList.remove("waiting");
+		this.painter.set("fresh", [this.surface.range(Math.max(this.start, run.place - FRESH), run.place)]);
+		this.#place();
+		if (this.following) this.surface.keepInView(run.place);
+	}
 
-  rest() {
-    this.run = null;
-    this.mark.hidden = true;
-    this.painter.set("fresh", []);
-  }
+	rest() {
+		this.run = null;
+		this.mark.hidden = true;
+		this.painter.set("fresh", []);
+	}
 
-  #place() {
-    if (this.run.aside) return;
-    const rect = this.surface.rectAt(this.run.place);
-    const frame = this.surface.element.getBoundingClientRect();
-    const { style } = this.mark;
-    style.left = `${rect.left - frame.left + 1}px`;
-    style.top = `${rect.top - frame.top + rect.height * 0.08}px`;
-    style.height = `${rect.height * 0.84}px`;
-    this.mark.hidden = false;
-  }
+	#place() {
+		if (this.run.aside) return;
+		const rect = this.surface.rectAt(this.run.place);
+		const frame = this.surface.element.getBoundingClientRect();
+		const { style } = this.mark;
+		style.left = `${rect.left - frame.left + 1}px`;
+		style.top = `${rect.top - frame.top + rect.height * 0.08}px`;
+		style.height = `${rect.height * 0.84}px`;
+		this.mark.hidden = false;
+	}
 
-  #isInView(offset) {
-    const { top, bottom } = this.surface.rectAt(offset);
-    return bottom > 0 && top < innerHeight;
-  }
-
-  #keepUp() {
-    const { bottom } = this.surface.rectAt(this.run.place);
-    const limit = innerHeight - parseFloat(getComputedStyle(document.documentElement).scrollPaddingBottom);
-    if (bottom > limit) scrollBy(0, bottom - limit);
-  }
+	#isInView(offset) {
+		const { top, bottom } = this.surface.rectAt(offset);
+		return bottom > 0 && top < innerHeight;
+	}
 }

@@ -1,74 +1,66 @@
 // Candidates side by side, as they are written: take one with its number, or leave them in the tree.
 
-import { find, make } from "./element.js";
+import { button, cross, find, make } from "./element.js";
 import { textOf } from "./pieces.js";
 import { number, say } from "./words.js";
 
 export class Several {
-  /** `take(node)` is told; `closed()` when the panel goes. */
-  constructor(take, closed) {
-    Object.assign(this, { take, closed, panel: find("#several"), nodes: [] });
-    this.panel.addEventListener("keydown", (event) => this.#key(event));
-  }
+	/** `take(node)` is told; `closed()` when the panel goes. */
+	constructor(take, closed) {
+		Object.assign(this, { take, closed, panel: find("#several"), nodes: [] });
+		this.panel.addEventListener("keydown", (event) => this.#key(event));
+	}
 
-  get isOpen() {
-    return !this.panel.hidden;
-  }
+	get isOpen() {
+		return !this.panel.hidden;
+	}
 
-  open(nodes) {
-    this.nodes = nodes;
-    this.texts = new Map();
-    const cards = nodes.map((node, index) => this.#card(node, index));
-    const close = make("button", { type: "button", class: "plain", "aria-label": say("do.close"), on: { click: () => this.close() } }, "×");
-    this.panel.ariaLabel = say("several.title", { count: nodes.length });
-    this.panel.replaceChildren(
-      make("header", {}, make("h2", {}, this.panel.ariaLabel), make("p", {}, say("several.hint")), close),
-      make("div", { class: "cards" }, ...cards));
-    this.panel.hidden = false;
-    cards[0].querySelector("button").focus();
-  }
+	open(nodes) {
+		this.nodes = nodes;
+		this.texts = new Map();
+		const cards = nodes.map((node, index) => this.#card(node, index));
+		this.panel.ariaLabel = say("several.title", { count: nodes.length });
+		this.panel.replaceChildren(
+			make("header", {}, make("h2", {}, this.panel.ariaLabel), make("p", {}, say("several.hint")), cross(say("do.close"), () => this.close())),
+			make("div", { class: "cards" }, ...cards));
+		this.panel.hidden = false;
+		cards[0].querySelector("button").focus();
+	}
 
-  /** Words arrived in a story; some may be a candidate's. */
-  hear({ node, text }) {
-    this.texts?.get(node.id)?.append(text);
-  }
+	/** Words arrived in a story; some may be a candidate's. */
+	hear({ node, text }) {
+		this.texts?.get(node.id)?.append(text);
+	}
 
-  #card(node, index) {
-    const text = make("p", { class: "machine", dir: "auto", tabindex: 0 }, textOf(node.put));
-    this.texts.set(node.id, text);
-    const { temperature } = node.settings;
-    const label = temperature === undefined ? "" : say("several.temperature", { value: number(temperature, 2) });
-    const button = make("button", { type: "button", on: { click: () => this.#choose(index) } }, `${say("do.take")} `, make("kbd", {}, String(index + 1)));
-    text.ariaLabel = `${index + 1}`;
-    text.setAttribute("role", "group");
-    return make("article", {}, text, make("footer", {}, make("small", {}, label), button));
-  }
+	#card(node, index) {
+		const text = make("p", { class: "machine", dir: "auto", tabindex: 0 }, textOf(node.put));
+		this.texts.set(node.id, text);
+		const { temperature } = node.settings;
+		const label = temperature === undefined ? "" : say("several.temperature", { value: number(temperature, 2) });
+		const taking = button(`${say("do.take")} `, () => this.#choose(index), {}, make("kbd", {}, String(index + 1)));
+		text.ariaLabel = `${index + 1}`;
+		text.setAttribute("role", "group");
+		return make("article", {}, text, make("footer", {}, make("small", {}, label), taking));
+	}
 
-  #key(event) {
-    const index = Number(event.key) - 1;
-    const step = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
-    if (index in this.nodes && !event.ctrlKey && !event.altKey && !event.metaKey) this.#choose(index);
-    else if (step !== undefined && !event.altKey) this.#move(step);
-    else return;
-    event.preventDefault();
-  }
+	#key(event) {
+		const index = Number(event.key) - 1;
+		if (!(index in this.nodes) || event.ctrlKey || event.altKey || event.metaKey) return;
+		event.preventDefault();
+		this.#choose(index);
+	}
 
-  #move(step) {
-    const buttons = [...this.panel.querySelectorAll("footer button")];
-    buttons.at((buttons.indexOf(document.activeElement) + step) % buttons.length).focus();
-  }
+	#choose(index) {
+		const node = this.nodes[index];
+		this.close();
+		this.take(node);
+	}
 
-  #choose(index) {
-    const node = this.nodes[index];
-    this.close();
-    this.take(node);
-  }
-
-  close() {
-    this.panel.hidden = true;
-    this.panel.replaceChildren();
-    this.nodes = [];
-    this.texts = new Map();
-    this.closed();
-  }
+	close() {
+		this.panel.hidden = true;
+		this.panel.replaceChildren();
+		this.nodes = [];
+		this.texts = new Map();
+		this.closed();
+	}
 }

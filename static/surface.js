@@ -5,303 +5,332 @@
 import { difference } from "./pieces.js";
 
 export class Surface {
-  /** `on`: edit(at, length, text, options), undo(), redo(), caret(). */
-  constructor(element, painter, on) {
-    Object.assign(this, { element, painter, on });
-    this.lines = []; // {element, text, marks}
-    this.selected = { start: 0, end: 0 };
-    this.composing = false;
-    element.addEventListener("beforeinput", (event) => this.#beforeInput(event));
-    element.addEventListener("input", () => this.#readBack());
-    element.addEventListener("compositionstart", () => { this.composing = true; });
-    element.addEventListener("compositionend", () => this.#composed());
-    document.addEventListener("selectionchange", () => this.#noteSelection());
-  }
+	/** `on`: edit(at, length, text, options), undo(), redo(), caret(). */
+	constructor(element, painter, on) {
+		Object.assign(this, { element, painter, on });
+		this.lines = []; // {element, text}
+		this.remembered = { start: 0, end: 0 }; // the selection, for when the focus is elsewhere
+		this.composing = false;
+		element.addEventListener("beforeinput", (event) => this.#beforeInput(event));
+		element.addEventListener("input", () => this.#readBack());
+		element.addEventListener("compositionstart", () => { this.composing = true; });
+		element.addEventListener("focus", () => this.#showSelection()); // the browser would begin at the start
+		element.addEventListener("compositionend", () => this.#composed());
+		document.addEventListener("selectionchange", () => this.#noteSelection());
+		for (const change of ["scroll", "resize"]) addEventListener(change, () => this.#paint(), { passive: true });
+	}
 
-  /** Show a story from its text's end, and follow its changes. */
-  show(story) {
-    this.story = story;
-    this.lines = [];
-    this.element.replaceChildren();
-    this.painter.clear();
-    this.#insertLines(0, story.text.split("\n"));
-    this.#paint(0, this.lines.length - 1);
-    this.selected = { start: story.text.length, end: story.text.length };
-    this.#showSelection();
-  }
+	/** Show a story from its text's end, and follow its changes. */
+	show(story) {
+		this.story = story;
+		this.lines = [];
+		this.element.replaceChildren();
+		this.painter.clear();
+		this.#insertLines(0, story.text.split("\n"));
+		this.remembered = { start: story.text.length, end: story.text.length };
+		this.#paint();
+		this.#showSelection();
+	}
 
-  /** A change of the story: {at, removed, put}; a caret just where the machine writes goes along. */
-  follow({ at, removed, put, by }) {
-    if (this.reading) return;
-    const { start, end } = this.selected;
-    const shift = (place) => {
-      if (place < at || (place === at && (by === "writer" || start !== end))) return place;
-      return place >= at + removed ? place + put.length - removed : at + put.length;
-    };
-    this.#splice(at, removed, put);
-    this.selected = { start: shift(start), end: shift(end) };
-    this.#showSelection();
-  }
+	/** A change of the story: {at, removed, put}; a caret just where the machine writes goes along. */
+	follow({ at, removed, put, by }) {
+		if (this.reading) return;
+		const { start, end } = this.selected;
+		const shift = (place) => {
+			if (place < at || (place === at && (by === "writer" || start !== end))) return place;
+			return place >= at + removed ? place + put.length - removed : at + put.length;
+		};
+		this.#splice(at, removed, put);
+		this.remembered = { start: shift(start), end: shift(end) };
+		this.#showSelection();
+	}
 
-  /** The story went elsewhere in its tree: the caret goes to where the text differs. */
-  catchUp() {
-    const change = difference(this.lines.map((line) => line.text).join("\n"), this.story.text);
-    this.#splice(change.at, change.removed, change.put);
-    this.#paint(0, this.lines.length - 1);
-    this.select(change.at + change.put.length);
-  }
+	/** The story went elsewhere in its tree: the caret goes to where the text differs. */
+	catchUp() {
+		const change = difference(this.lines.map((line) => line.text).join("\n"), this.story.text);
+		this.#splice(change.at, change.removed, change.put);
+		this.#paint();
+		this.select(change.at + change.put.length);
+	}
 
-  // ---- places ----
+	// ---- places ----
 
-  /** The line that holds an offset of the text: its index and where it starts. */
-  lineAt(offset) {
-    let start = 0;
-    for (let index = 0; ; index += 1) {
-      const next = start + this.lines[index].text.length + 1;
-      if (offset < next || index === this.lines.length - 1) return { index, start };
-      start = next;
-    }
-  }
+	/** The line that holds an offset of the text: its index and where it starts. */
+	lineAt(offset) {
+		let start = 0;
+		for (let index = 0; ; index += 1) {
+			const next = start + this.lines[index].text.length + 1;
+			if (offset < next || index === this.lines.length - 1) return { index, start };
+			start = next;
+		}
+	}
 
-  place(offset) {
-    const { index, start } = this.lineAt(offset);
-    const { element, text } = this.lines[index];
-    return text === "" ? [element, 0] : [element.firstChild, Math.min(offset - start, text.length)];
-  }
+	place(offset) {
+		const { index, start } = this.lineAt(offset);
+		const { element, text } = this.lines[index];
+		return text === "" ? [element, 0] : [element.firstChild, Math.min(offset - start, text.length)];
+	}
 
-  range(start, end) {
-    const range = document.createRange();
-    range.setStart(...this.place(start));
-    range.setEnd(...this.place(end));
-    return range;
-  }
+	range(start, end) {
+		const range = document.createRange();
+		range.setStart(...this.place(start));
+		range.setEnd(...this.place(end));
+		return range;
+	}
 
-  /** The offset of a place in the page; null outside the text. */
-  offsetOf(node, offset) {
-    if (!this.element.contains(node)) return null;
-    if (node === this.element) return this.#startOf(offset);
-    let inside = node.nodeType === Node.TEXT_NODE ? offset : lengthBefore(node, offset);
-    let block = node;
-    for (; block.parentNode !== this.element; block = block.parentNode) {
-      for (let other = block.previousSibling; other !== null; other = other.previousSibling) {
-        inside += other.textContent.length;
-      }
-    }
-    return this.#startOf([...this.element.childNodes].indexOf(block)) + inside;
-  }
+	/** The offset of a place in the page; null outside the text. */
+	offsetOf(node, offset) {
+		if (!this.element.contains(node)) return null;
+		if (node === this.element) return this.#startOf(offset);
+		let inside = node.nodeType === Node.TEXT_NODE ? offset : lengthBefore(node, offset);
+		let block = node;
+		for (; block.parentNode !== this.element; block = block.parentNode) {
+			for (let other = block.previousSibling; other !== null; other = other.previousSibling) {
+				inside += other.textContent.length;
+			}
+		}
+		return this.#startOf([...this.element.childNodes].indexOf(block)) + inside;
+	}
 
-  #startOf(index) {
-    let start = 0;
-    for (const line of this.lines.slice(0, index)) start += line.text.length + 1;
-    return Math.min(start, Math.max(0, this.story.text.length));
-  }
+	#startOf(index) {
+		let start = 0;
+		for (const line of this.lines.slice(0, index)) start += line.text.length + 1;
+		return Math.min(start, Math.max(0, this.story.text.length));
+	}
 
-  /** The offset nearest to a point of the window; null outside the text. */
-  caretAt(x, y) {
-    const hit = document.caretPositionFromPoint?.(x, y);
-    const place = hit ? [hit.offsetNode, hit.offset] : rangeBounds(document.caretRangeFromPoint?.(x, y));
-    return place ? this.offsetOf(...place) : null;
-  }
+	/** The offset nearest to a point of the window; null outside the text. */
+	caretAt(x, y) {
+		const hit = document.caretPositionFromPoint?.(x, y);
+		const place = hit ? [hit.offsetNode, hit.offset] : rangeBounds(document.caretRangeFromPoint?.(x, y));
+		return place ? this.offsetOf(...place) : null;
+	}
 
-  /** The offset of the character under a point; null where there is none. */
-  offsetAt(x, y) {
-    const offset = this.caretAt(x, y);
-    if (offset === null) return null;
-    return [offset, offset - 1].find((at) => at >= 0 && this.#holds(at, x, y)) ?? null;
-  }
+	/** The offset of the character under a point; null where there is none. */
+	offsetAt(x, y) {
+		const offset = this.caretAt(x, y);
+		if (offset === null) return null;
+		return [offset, offset - 1].find((at) => at >= 0 && this.#holds(at, x, y)) ?? null;
+	}
 
-  #holds(at, x, y) {
-    const rects = [...this.range(at, at + 1).getClientRects()];
-    return rects.some((rect) => x >= rect.left - 1 && x <= rect.right + 1 && y >= rect.top && y <= rect.bottom);
-  }
+	#holds(at, x, y) {
+		const rects = [...this.range(at, at + 1).getClientRects()];
+		return rects.some((rect) => x >= rect.left - 1 && x <= rect.right + 1 && y >= rect.top && y <= rect.bottom);
+	}
 
-  /** Where the text ends on the screen at an offset: a rectangle as high as a line. */
-  rectAt(offset) {
-    const [node, at] = this.place(offset);
-    if (node.nodeType !== Node.TEXT_NODE) return node.getBoundingClientRect();
-    const range = document.createRange();
-    range.setStart(node, Math.max(0, at - 1));
-    range.setEnd(node, at);
-    const rect = [...range.getClientRects()].at(-1) ?? node.parentNode.getBoundingClientRect();
-    return new DOMRect(at === 0 ? rect.left : rect.right, rect.top, 0, rect.height);
-  }
+	/** Where the text ends on the screen at an offset: a rectangle as high as a line. */
+	rectAt(offset) {
+		const [node, at] = this.place(offset);
+		if (node.nodeType !== Node.TEXT_NODE) return node.getBoundingClientRect();
+		const range = document.createRange();
+		range.setStart(node, Math.max(0, at - 1));
+		range.setEnd(node, at);
+		const rect = [...range.getClientRects()].at(-1) ?? node.parentNode.getBoundingClientRect();
+		return new DOMRect(at === 0 ? rect.left : rect.right, rect.top, 0, rect.height);
+	}
 
-  // ---- selection ----
+	// ---- selection ----
 
-  select(start, end = start) {
-    this.selected = { start, end };
-    this.#showSelection();
-    this.on.caret();
-  }
+	/** Read when asked for: the browser tells of a change only later, and a key may be quicker. */
+	get selected() {
+		const isHere = document.activeElement === this.element && !this.composing;
+		return (isHere ? this.#read(getSelection()) : null) ?? this.remembered;
+	}
 
-  focus() {
-    this.element.focus({ preventScroll: true });
-    this.#showSelection();
-  }
+	select(start, end = start) {
+		this.remembered = { start, end };
+		this.#showSelection();
+		this.on.caret();
+	}
 
-  #showSelection() {
-    if (document.activeElement !== this.element || this.composing) return;
-    const selection = getSelection();
-    const now = this.#read(selection);
-    const { start, end } = this.selected;
-    if (now?.start === start && now?.end === end) return;
-    selection.setBaseAndExtent(...this.place(start), ...this.place(end));
-  }
+	focus() {
+		this.element.focus({ preventScroll: true });
+		this.#showSelection();
+	}
 
-  #read(selection) {
-    if (selection.rangeCount === 0) return null;
-    const { startContainer, startOffset, endContainer, endOffset } = selection.getRangeAt(0);
-    const start = this.offsetOf(startContainer, startOffset);
-    const end = this.offsetOf(endContainer, endOffset);
-    return start === null || end === null ? null : { start, end };
-  }
+	#showSelection() {
+		if (document.activeElement !== this.element || this.composing) return;
+		const selection = getSelection();
+		const now = this.#read(selection);
+		const { start, end } = this.remembered;
+		if (now?.start === start && now?.end === end) return;
+		selection.setBaseAndExtent(...this.place(start), ...this.place(end));
+	}
 
-  #noteSelection() {
-    if (document.activeElement !== this.element || this.composing) return;
-    const now = this.#read(getSelection());
-    if (now === null) return;
-    this.selected = now;
-    this.on.caret();
-  }
+	#read(selection) {
+		if (selection.rangeCount === 0) return null;
+		const { startContainer, startOffset, endContainer, endOffset } = selection.getRangeAt(0);
+		const start = this.offsetOf(startContainer, startOffset);
+		const end = this.offsetOf(endContainer, endOffset);
+		return start === null || end === null ? null : { start, end };
+	}
 
-  // ---- input ----
+	#noteSelection() {
+		if (document.activeElement !== this.element || this.composing) return;
+		const now = this.#read(getSelection());
+		if (now === null) return;
+		this.remembered = now;
+		this.on.caret();
+	}
 
-  #beforeInput(event) {
-    if (event.isComposing || event.inputType === "insertCompositionText") return;
-    if (event.inputType.startsWith("history")) {
-      event.preventDefault();
-      return event.inputType === "historyUndo" ? this.on.undo() : this.on.redo();
-    }
-    const text = insertion(event);
-    if (text === null) return; // the browser does it, and #readBack sees what it did
-    event.preventDefault();
-    if (event.cancelable) this.type(text, this.#target(event));
-  }
+	// ---- input ----
 
-  #target(event) {
-    const [range] = event.getTargetRanges();
-    if (range === undefined) return this.selected;
-    const start = this.offsetOf(range.startContainer, range.startOffset);
-    const end = this.offsetOf(range.endContainer, range.endOffset);
-    return { start: Math.min(start, end), end: Math.max(start, end) };
-  }
+	#beforeInput(event) {
+		if (event.isComposing || event.inputType === "insertCompositionText") return;
+		if (event.inputType.startsWith("history")) {
+			event.preventDefault();
+			return event.inputType === "historyUndo" ? this.on.undo() : this.on.redo();
+		}
+		const text = insertion(event);
+		if (text === null) return; // the browser does it, and #readBack sees what it did
+		event.preventDefault();
+		const { start, end } = this.#target(event);
+		if (text === "" && start === end) this.#erase(event.inputType);
+		else this.type(text, { start, end });
+	}
 
-  /** The writer puts a text, or pieces, where the selection is; the caret stands behind it. */
-  type(put, { start, end } = this.selected) {
-    const length = typeof put === "string" ? put.length : put.reduce((sum, piece) => sum + piece.text.length, 0);
-    if (length === 0 && start === end) return;
-    this.on.edit(start, end - start, put, { typing: typeof put === "string" && length < 20 });
-    this.select(start + length);
-    this.#keepInView(start + length);
-  }
+	/** Erase next to the cursor: the browser's own selection knows characters, words and lines. */
+	#erase(inputType) {
+		const [, amount, direction] = /^delete(\w+?)(Backward|Forward)$/.exec(inputType) ?? [];
+		if (amount === undefined) return;
+		const step = { Content: "character", Word: "word" }[amount] ?? "lineboundary";
+		const selection = getSelection();
+		selection.modify("extend", direction.toLowerCase(), step);
+		this.type("", this.#read(selection) ?? this.selected);
+	}
 
-  #keepInView(offset) {
-    const rect = this.rectAt(offset);
-    const bottom = innerHeight - parseFloat(getComputedStyle(document.documentElement).scrollPaddingBottom);
-    if (rect.bottom > bottom) scrollBy(0, rect.bottom - bottom);
-    else if (rect.top < 0) scrollBy(0, rect.top - rect.height);
-  }
+	#target(event) {
+		const [range] = event.getTargetRanges();
+		if (range === undefined) return this.selected;
+		const start = this.offsetOf(range.startContainer, range.startOffset);
+		const end = this.offsetOf(range.endContainer, range.endOffset);
+		return { start: Math.min(start, end), end: Math.max(start, end) };
+	}
 
-  #composed() {
-    this.composing = false;
-    this.#readBack();
-  }
+	/** The writer puts a text, or pieces, where the selection is; the caret stands behind it. */
+	type(put, { start, end } = this.selected) {
+		const length = typeof put === "string" ? put.length : put.reduce((sum, piece) => sum + piece.text.length, 0);
+		if (length === 0 && start === end) return;
+		this.on.edit(start, end - start, put, { typing: typeof put === "string" && length < 20 });
+		this.select(start + length);
+		this.keepInView(start + length);
+	}
 
-  /** What the browser changed by itself becomes an edit; the paragraphs are put in order again. */
-  #readBack() {
-    const blocks = [...this.element.childNodes];
-    const change = difference(this.story.text, blocks.map((block) => block.textContent).join("\n"));
-    if (change.removed > 0 || change.put !== "") {
-      this.reading = true;
-      this.on.edit(change.at, change.removed, change.put, { typing: true });
-      this.reading = false;
-    }
-    if (this.composing) return this.#paintComposed(blocks);
-    if (change.removed === 0 && change.put === "" && this.#inOrder(blocks)) return;
-    const caret = this.#read(getSelection()) ?? this.selected;
-    const { story } = this;
-    this.show(story);
-    this.select(caret.start, caret.end);
-  }
+	/** Scroll no more than it takes to see a place above the bar. */
+	keepInView(offset) {
+		const rect = this.rectAt(offset);
+		const bottom = innerHeight - parseFloat(getComputedStyle(document.documentElement).scrollPaddingBottom);
+		if (rect.bottom > bottom) scrollBy(0, rect.bottom - bottom);
+		else if (rect.top < 0) scrollBy(0, rect.top - rect.height);
+	}
 
-  #inOrder(blocks) {
-    return blocks.length === this.lines.length && blocks.every((block, index) => block === this.lines[index].element);
-  }
+	#composed() {
+		this.composing = false;
+		this.#readBack();
+	}
 
-  /** While an input method composes, only colours may change: the paragraphs are its own. */
-  #paintComposed(blocks) {
-    if (!this.#inOrder(blocks)) return;
-    const index = this.lines.findIndex((line) => line.text !== line.element.textContent);
-    if (index < 0) return;
-    this.lines[index].text = this.lines[index].element.textContent;
-    this.#paint(index, index);
-  }
+	/** What the browser changed by itself becomes an edit. While an input method composes, only colours
+	 * may change: the paragraphs are its own, and are put in order when it is done. */
+	#readBack() {
+		const blocks = [...this.element.childNodes];
+		const change = difference(this.story.text, blocks.map((block) => block.textContent).join("\n"));
+		if (change.removed > 0 || change.put !== "") {
+			this.reading = true;
+			this.on.edit(change.at, change.removed, change.put, { typing: true });
+			this.reading = false;
+		}
+		const inOrder = blocks.length === this.lines.length && blocks.every((block, index) => block === this.lines[index].element);
+		if (inOrder) for (const line of this.lines) line.text = line.element.textContent;
+		if (this.composing) return this.#paint();
+		const { start, end } = this.#read(getSelection()) ?? this.selected;
+		if (!inOrder) this.show(this.story);
+		else tidy(this.lines[this.lineAt(end).index]);
+		this.#paint();
+		this.select(start, end);
+	}
 
-  // ---- paragraphs ----
+	// ---- paragraphs ----
 
-  #insertLines(index, texts) {
-    const lines = texts.map((text) => ({ element: paragraph(text), text, marks: [] }));
-    const fragment = document.createDocumentFragment();
-    fragment.append(...lines.map((line) => line.element));
-    this.element.insertBefore(fragment, this.lines[index]?.element ?? null);
-    this.lines = [...this.lines.slice(0, index), ...lines, ...this.lines.slice(index)];
-  }
+	#insertLines(index, texts) {
+		const lines = texts.map((text) => ({ element: paragraph(text), text }));
+		const fragment = document.createDocumentFragment();
+		fragment.append(...lines.map((line) => line.element));
+		this.element.insertBefore(fragment, this.lines[index]?.element ?? null);
+		this.lines = [...this.lines.slice(0, index), ...lines, ...this.lines.slice(index)];
+	}
 
-  #splice(at, removed, put) {
-    const first = this.lineAt(at);
-    const last = this.lineAt(at + removed);
-    const before = this.lines[first.index].text.slice(0, at - first.start);
-    const after = this.lines[last.index].text.slice(at + removed - last.start);
-    const texts = (before + put + after).split("\n");
-    for (const line of this.lines.splice(first.index + 1, last.index - first.index)) {
-      this.painter.forget(line);
-      line.element.remove();
-    }
-    rewrite(this.lines[first.index], texts[0]);
-    if (texts.length > 1) this.#insertLines(first.index + 1, texts.slice(1));
-    this.#paint(first.index, first.index + texts.length - 1);
-  }
+	#splice(at, removed, put) {
+		const first = this.lineAt(at);
+		const last = this.lineAt(at + removed);
+		const before = this.lines[first.index].text.slice(0, at - first.start);
+		const after = this.lines[last.index].text.slice(at + removed - last.start);
+		const texts = (before + put + after).split("\n");
+		for (const line of this.lines.splice(first.index + 1, last.index - first.index)) line.element.remove();
+		rewrite(this.lines[first.index], texts[0]);
+		if (texts.length > 1) this.#insertLines(first.index + 1, texts.slice(1));
+		this.#paint();
+	}
 
-  #paint(from, to) {
-    this.element.classList.toggle("empty", this.story.text === "");
-    this.painter.authors(this.lines, from, to, this.#startOf(from), this.story.pieces);
-  }
+	/** Colours only what is near the window: ten thousand ranges would slow every key. */
+	#paint() {
+		if (this.lines.length === 0) return;
+		this.element.classList.toggle("empty", this.story.text === "");
+		const from = this.#firstLine((rect) => rect.bottom > -innerHeight);
+		const to = this.#firstLine((rect) => rect.top > 2 * innerHeight);
+		this.painter.authors(this.lines.slice(from, to), this.#startOf(from), this.story.pieces);
+	}
+
+	/** The first line whose rectangle is so, by halving: they lie in order. */
+	#firstLine(isSo) {
+		let [low, high] = [0, this.lines.length];
+		while (low < high) {
+			const middle = (low + high) >> 1;
+			if (isSo(this.lines[middle].element.getBoundingClientRect())) high = middle;
+			else low = middle + 1;
+		}
+		return low;
+	}
 }
 
 function paragraph(text) {
-  const element = document.createElement("p");
-  element.dir = "auto";
-  element.append(text === "" ? document.createElement("br") : text);
-  return element;
+	const element = document.createElement("p");
+	element.dir = "auto";
+	element.append(text === "" ? document.createElement("br") : text);
+	return element;
 }
 
 /** Change only what differs, so that selections in the rest of the line stay. */
 function rewrite(line, text) {
-  if (line.text === text) return;
-  const node = line.element.firstChild;
-  if (line.text === "" || text === "" || node?.nodeType !== Node.TEXT_NODE) {
-    line.element.replaceChildren(text === "" ? document.createElement("br") : text);
-  } else {
-    const { at, removed, put } = difference(line.text, text);
-    node.replaceData(at, removed, put);
-  }
-  line.text = text;
+	if (line.text === text) return;
+	const node = line.element.firstChild;
+	if (line.text === "" || text === "" || node?.nodeType !== Node.TEXT_NODE) {
+		line.element.replaceChildren(text === "" ? document.createElement("br") : text);
+	} else {
+		const { at, removed, put } = difference(line.text, text);
+		node.replaceData(at, removed, put);
+	}
+	line.text = text;
+}
+
+/** An input method may leave several text nodes, or an empty one. */
+function tidy({ element, text }) {
+	const isTidy = element.childNodes.length === 1 && (text === "") === (element.firstChild.nodeName === "BR");
+	if (!isTidy) element.replaceChildren(text === "" ? document.createElement("br") : text);
 }
 
 function lengthBefore(node, offset) {
-  return [...node.childNodes].slice(0, offset).reduce((sum, child) => sum + child.textContent.length, 0);
+	return [...node.childNodes].slice(0, offset).reduce((sum, child) => sum + child.textContent.length, 0);
 }
 
 function rangeBounds(range) {
-  return range ? [range.startContainer, range.startOffset] : null;
+	return range ? [range.startContainer, range.startOffset] : null;
 }
 
 /** The text that an input puts in ("" for a deletion); null for what only the browser can do. */
 function insertion(event) {
-  const { inputType: type } = event;
-  if (type === "insertLineBreak" || type === "insertParagraph") return "\n";
-  if (type.startsWith("delete")) return "";
-  if (type.startsWith("format")) return "";
-  const text = event.data ?? event.dataTransfer?.getData("text/plain") ?? null;
-  return text?.replace(/\r\n?/g, "\n") ?? null;
+	const { inputType: type } = event;
+	if (type === "insertLineBreak" || type === "insertParagraph") return "\n";
+	if (type.startsWith("delete")) return "";
+	if (type.startsWith("format")) return "";
+	const text = event.data ?? event.dataTransfer?.getData("text/plain") ?? null;
+	return text?.replace(/\r\n?/g, "\n") ?? null;
 }

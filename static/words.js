@@ -8,35 +8,32 @@ let table = {};
 
 /** Load the language chosen here, else the one the page came in; then say every fixed string in it. */
 export async function load(language = recall("language") ?? document.documentElement.lang) {
-  table = await words(language);
-  document.documentElement.lang = language;
-  document.title = say("page.title");
-  translate(document);
+	table = await words(language);
+	document.documentElement.lang = language;
+	document.title = say("page.title");
+	translate();
 }
 
 export async function choose(language) {
-  remember("language", language);
-  await load(language);
+	remember("language", language);
+	await load(language);
 }
 
 export function say(key, values = {}) {
-  return (table[key] ?? key).replace(/\{(\w+)\}/g, (_, name) => values[name] ?? "");
+	return (table[key] ?? key).replace(/\{(\w+)\}/g, (_, name) => values[name] ?? "");
 }
 
 export function has(key) {
-  return key in table;
+	return key in table;
 }
 
 export function number(value, digits = 0) {
-  return new Intl.NumberFormat(document.documentElement.lang, { maximumFractionDigits: digits }).format(value);
+	return new Intl.NumberFormat(document.documentElement.lang, { maximumFractionDigits: digits }).format(value);
 }
 
-function translate(root) {
-  for (const element of root.querySelectorAll("[data-t]")) element.textContent = say(element.dataset.t);
-  for (const element of root.querySelectorAll("[data-name]")) element.ariaLabel = say(element.dataset.name);
-  for (const element of root.querySelectorAll("[data-hint]")) element.dataset.placeholder = say(element.dataset.hint);
-  for (const element of root.querySelectorAll("[data-label]")) {
-    element.ariaLabel = say(element.dataset.label);
-    element.title = element.ariaLabel;
-  }
+function translate() {
+	for (const element of document.querySelectorAll("[data-t]")) element.textContent = say(element.dataset.t);
+	for (const element of document.querySelectorAll("[data-name]")) element.ariaLabel = say(element.dataset.name);
+	for (const element of document.querySelectorAll("[data-hint]")) element.dataset.placeholder = say(element.dataset.hint);
+	for (const element of document.querySelectorAll("[data-label]")) element.title = say(element.dataset.label);
 }

@@ -51,6 +51,7 @@ def register(app: Flask) -> None:
 
 
 def _admit() -> Response | None:
+    g.wants_html = _is_a_page()
     _warn_once()
     _check_host()
     _check_origin()
@@ -63,6 +64,12 @@ def _admit() -> Response | None:
     if service().options.api_keys and request.endpoint not in OPEN:
         _check_key()
     return None
+
+
+def _is_a_page() -> bool:
+    """The form without JavaScript: who may not come in is told so on a page."""
+    best = request.accept_mimetypes.best_match(["application/json", "text/html"])
+    return request.endpoint == "native.generate" and best == "text/html"
 
 
 # ---- keys

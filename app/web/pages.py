@@ -23,7 +23,7 @@ pages = Blueprint("pages", __name__)
 @gives("text/html")
 def index() -> Response:
     """The page to write on."""
-    response = make_response(render_template("index.html", modules=_modules(_static())))
+    response = make_response(render_template("index.html"))
     response.headers["Cache-Control"] = "no-cache"
     response.vary.add("Accept-Language")
     return response
@@ -47,11 +47,3 @@ def _static() -> Path:
 @functools.cache
 def _words(static: Path, language: str) -> dict[str, str]:
     return json.loads((static / "words" / f"{language}.json").read_text(encoding="utf-8"))
-
-
-@functools.cache
-def _modules(static: Path) -> list[str]:
-    """All modules, for the browser to fetch at once and not one after another as they import."""
-    return sorted(
-        path.name for path in static.glob("*.js") if path.name not in ("first.js", "page.js")
-    )

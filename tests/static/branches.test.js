@@ -5,30 +5,30 @@ import { layOut } from "../../static/branches.js";
 import { Document } from "../../static/document.js";
 
 function continued(story, text) {
-  const node = story.begin(story.text.length);
-  story.append(node, text);
-  story.finish(node);
-  return node;
+	const node = story.begin(story.text.length);
+	story.append(node, text);
+	story.finish(node);
+	return node;
 }
 
 test("the way through the head runs straight down, and no two dots share a place", () => {
-  const story = new Document();
-  story.edit(0, 0, "Once");
-  const first = continued(story, " upon");
-  for (const word of [" more", " again", " only"]) {
-    story.go(first.parent);
-    continued(story, word);
-  }
-  const { dots, rows, columns } = layOut(story);
-  assert.deepEqual([rows, columns, dots.length], [3, 4, 6]);
-  assert.equal(dots.find((dot) => dot.node === story.head).column, 0);
-  assert.equal(new Set(dots.map((dot) => `${dot.row} ${dot.column}`)).size, dots.length);
+	const story = new Document();
+	story.edit(0, 0, "Once");
+	const first = continued(story, " upon");
+	for (const word of [" more", " again", " only"]) {
+		story.go(first.parent);
+		continued(story, word);
+	}
+	const { dots, rows, columns } = layOut(story);
+	assert.deepEqual([rows, columns, dots.length], [3, 4, 6]);
+	assert.equal(dots.find((dot) => dot.node === story.head).column, 0);
+	assert.equal(new Set(dots.map((dot) => `${dot.row} ${dot.column}`)).size, dots.length);
 });
 
 test("edits in a row are one dot, but the head keeps its own", () => {
-  const story = new Document();
-  for (let count = 0; count < 5; count += 1) story.edit(story.text.length, 0, "word ");
-  assert.equal(layOut(story).dots.length, 2);
-  story.undo();
-  assert.equal(layOut(story).dots.length, 3);
+	const story = new Document();
+	for (let count = 0; count < 5; count += 1) story.edit(story.text.length, 0, "word ");
+	assert.equal(layOut(story).dots.length, 2);
+	story.undo();
+	assert.equal(layOut(story).dots.length, 3);
 });

@@ -5,50 +5,50 @@ import { Document } from "../../static/document.js";
 import { FORMATS, readFile, writeFile } from "../../static/files.js";
 
 function story() {
-  const document = new Document();
-  document.edit(0, 0, "1 < 2 & <script>alert(1)</script>\n\n");
-  const node = document.begin(document.text.length);
-  document.append(node, "said <b>Anna</b> 灯\n");
-  document.finish(node);
-  document.edit(document.text.length, 0, "“Yes.”");
-  document.rename("Lamps: a/b");
-  return document;
+	const document = new Document();
+	document.edit(0, 0, "1 < 2 & <script>alert(1)</script>\n\n");
+	const node = document.begin(document.text.length);
+	document.append(node, "said <b>Anna</b> 灯\n");
+	document.finish(node);
+	document.edit(document.text.length, 0, "“Yes.”");
+	document.rename("Lamps: a/b");
+	return document;
 }
 
 const authors = ({ pieces }) => pieces.map(({ text, by }) => [by !== null, text]);
 
 for (const format of ["md", "html", "json"]) {
-  test(`.${format} comes back with every character and its author`, () => {
-    const { name, text } = writeFile(story(), format);
-    assert.deepEqual(authors(readFile(name, text)), authors(story()));
-  });
+	test(`.${format} comes back with every character and its author`, () => {
+		const { name, text } = writeFile(story(), format);
+		assert.deepEqual(authors(readFile(name, text)), authors(story()));
+	});
 }
 
 test(".txt is the text alone, and comes back as the writer's", () => {
-  const { name, text } = writeFile(story(), "txt");
-  assert.equal(name, "Lamps a b.txt");
-  assert.equal(text, story().text);
-  assert.deepEqual(authors(readFile(name, text)), [[false, story().text]]);
+	const { name, text } = writeFile(story(), "txt");
+	assert.equal(name, "Lamps a b.txt");
+	assert.equal(text, story().text);
+	assert.deepEqual(authors(readFile(name, text)), [[false, story().text]]);
 });
 
 test(".json brings the whole tree, under new names", () => {
-  const before = story();
-  const after = readFile("x.json", writeFile(before, "json").text);
-  assert.equal(after.nodes.size, before.nodes.size);
-  assert.equal(after.title, before.title);
-  assert.ok(![...after.nodes.keys()].some((id) => before.nodes.has(id)));
-  after.undo();
-  before.undo();
-  assert.equal(after.text, before.text);
+	const before = story();
+	const after = readFile("x.json", writeFile(before, "json").text);
+	assert.equal(after.nodes.size, before.nodes.size);
+	assert.equal(after.title, before.title);
+	assert.ok(![...after.nodes.keys()].some((id) => before.nodes.has(id)));
+	after.undo();
+	before.undo();
+	assert.equal(after.text, before.text);
 });
 
 test("nothing of the text becomes markup in an exported page", () => {
-  assert.ok(!writeFile(story(), "html").text.includes("<script"));
+	assert.ok(!writeFile(story(), "html").text.includes("<script"));
 });
 
 for (const [what, text] of Object.entries({
-  "no JSON": "hello", "other JSON": "[1]", "a story without nodes": '{"continuo":1}',
-  "a story cut off": FORMATS.json.write(story()).replace(/"parent":"\w+"/, '"parent":"nowhere"'),
+	"no JSON": "hello", "other JSON": "[1]", "a story without nodes": '{"continuo":1}',
+	"a story cut off": FORMATS.json.write(story()).replace(/"parent":"\w+"/, '"parent":"nowhere"'),
 })) {
-  test(`${what} is refused`, () => assert.throws(() => readFile("x.json", text), /notOurs/));
+	test(`${what} is refused`, () => assert.throws(() => readFile("x.json", text), /notOurs/));
 }

@@ -1,0 +1,80 @@
+"""A real Chromium, a real server on a free port, and a person's view of the page."""
+
+import threading
+
+import pytest
+from playwright.sync_api import Browser, sync_playwright
+from werkzeug.serving import make_server
+
+from app import create_app
+from app.settings import Settings
+
+from .browsers import launch
+from .desk import Desk
+from .storyteller import Storyteller
+
+
+@pytest.fixture(scope="session")
+def browser() -> Browser:
+    with sync_playwright() as playwright:
+        browser = launch(playwright)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def engine():
+    storyteller = Storyteller()
+    yield storyteller
+    storyteller.flow()
+
+
+@pytest.fixture
+def serve(engine):
+    """Starts a server with these settings; gives its address."""
+    servers = []
+
+    def start(**settings) -> str:
+        server = make_server(
+            "127.0.0.1", 0, create_app(Settings(**settings), engine), threaded=True
+        )
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        servers.append(server)
+        return f"http://127.0.0.1:{server.server_port}/"
+
+    yield start
+    for server in servers:
+        server.shutdown()
+
+
+@pytest.fixture
+def url(serve) -> str:
+    return serve()
+
+
+@pytest.fixture
+def context(browser):
+    context = browser.new_context(viewport={"width": 1280, "height": 800}, accept_downloads=True)
+    context.set_default_timeout(10_000)
+    yield context
+    context.close()
+
+
+@pytest.fixture
+def open_desk(context, url):
+    """Opens the page as a person would; an error in the page fails the test."""
+    wrong: list[str] = []
+
+    def open_it(address: str = url) -> Desk:
+        page = context.new_page()
+        page.on("pageerror", lambda error: wrong.append(f"{error}\n{error.stack}"))
+        page.goto(address)
+        return Desk(page).ready()
+
+    yield open_it
+    assert wrong == []
+
+
+@pytest.fixture
+def desk(open_desk) -> Desk:
+    return open_desk()

@@ -1,0 +1,162 @@
+"""Nothing is lost: reloads, crashes, full disks, two tabs; stories and files."""
+
+import json
+
+import pytest
+from playwright.sync_api import expect
+
+NO_STORAGE = """indexedDB.open = () => {
+  const request = {error: new DOMException('no', 'SecurityError')};
+  setTimeout(() => request.onerror());
+  return request;
+}"""
+CLIPBOARD = """async () => {
+  const [item] = await navigator.clipboard.read();
+  const texts = item.types.map(async (type) => [type, await (await item.getType(type)).text()]);
+  return Object.fromEntries(await Promise.all(texts));
+}"""
+
+
+def test_a_reload_brings_everything_back(desk):
+    desk.type("Once").continue_()
+    text, painted = desk.text, desk.painted()
+    desk.press("Control+Shift+Enter")
+    desk.wait_for_other_text(text).idle()
+    second = desk.text
+    desk.saved().page.reload()
+    desk.ready()
+    assert desk.text == second
+    desk.press("Alt+ArrowLeft")
+    assert (desk.text, desk.painted()) == (text, painted)
+
+
+def test_a_reload_in_mid_stream_keeps_what_had_come_and_can_go_on(desk, engine):
+    engine.allow(5)
+    desk.type("Once").press("Control+Enter")
+    desk.wait_for_tokens(5)
+    text = desk.text
+    desk.saved().page.reload()
+    desk.ready()
+    assert desk.text == text
+    assert desk.painted() == [text.removeprefix("Once")]
+    engine.flow()
+    desk.notice("interrupted").get_by_role("button", name="Go on").click()
+    desk.wait_for_other_text(text).idle()
+    assert desk.text.startswith(text)
+
+
+def test_a_killed_tab_loses_nothing(desk, context, open_desk, engine):
+    engine.allow(5)
+    desk.type("Once").press("Control+Enter")
+    desk.wait_for_tokens(5)
+    text = desk.text
+    desk.saved()
+    session = context.browser.new_browser_cdp_session()
+    target = context.new_cdp_session(desk.page).send("Target.getTargetInfo")["targetInfo"][
+        "targetId"
+    ]
+    session.send("Target.closeTarget", {"targetId": target})  # no goodbye
+    assert open_desk().text == text
+
+
+def test_a_storage_that_cannot_write_is_said_and_the_text_stays(desk):
+    desk.page.evaluate("""() => {
+      IDBObjectStore.prototype.put = () => {
+        throw new DOMException('full', 'QuotaExceededError');
+      };
+    }""")
+    desk.type("Still here")
+    expect(desk.notice("unsaved")).to_contain_text("storage is full")
+    assert desk.text == "Still here"
+    with desk.page.expect_download() as download:
+        desk.notice("unsaved").get_by_role("button", name="Export now").click()
+    assert "Still here" in download.value.path().read_text(encoding="utf-8")
+
+
+def test_a_browser_without_storage_says_so_and_still_writes(context, open_desk):
+    context.add_init_script(NO_STORAGE)
+    desk = open_desk()
+    desk.type("Once").continue_()
+    expect(desk.notice("unsaved")).to_contain_text("allows no storage")
+
+
+def test_two_tabs_write_into_one_tree(desk, open_desk):
+    desk.type("Once")
+    desk.saved()
+    other = open_desk()
+    assert other.text == "Once"
+    expect(other.notice("tabs")).to_be_visible()
+    expect(desk.notice("tabs")).to_be_visible()
+    other.type(" upon")
+    desk.type(" more")
+    assert (desk.text, other.text) == ("Once more", "Once upon")
+    desk.saved().page.reload()
+    other.saved().page.close()
+    desk.ready()
+    texts = set()
+    for step in ("Alt+ArrowUp", "Alt+ArrowDown"):
+        desk.press(step)
+        texts.add(desk.text)
+    assert desk.page.locator("#map .dot").count() == 4
+    assert "Once" in texts
+
+
+def test_many_stories_are_listed_searched_renamed_and_deleted_with_undo(desk):
+    desk.type("The lighthouse at the end of the pier").saved()
+    desk.press("Alt+n").type("A ship came in").press("F2")
+    desk.page.get_by_role("textbox", name="Name").fill("The ship")
+    desk.press("Enter").saved().press("Alt+s")
+    stories = desk.page.locator(".stories .story b")
+    expect(stories).to_have_text(["The ship", "The lighthouse at the end of the pier"])
+    desk.page.get_by_role("searchbox").fill("pier")
+    expect(stories).to_have_text(["The lighthouse at the end of the pier"])
+    desk.page.get_by_role("button", name="Delete: The lighthouse").click()
+    expect(stories).to_have_count(0)
+    desk.page.locator("#dialog").get_by_role("button", name="Undo").click()
+    expect(stories).to_have_count(1)
+    stories.first.click()
+    desk.wait_for_text("lighthouse")
+
+
+@pytest.mark.parametrize("format", ["txt", "md", "html", "json"])
+def test_export_and_import(desk, tmp_path, format):
+    desk.type("1 < 2").continue_()
+    text, painted = desk.text, desk.painted()
+    desk.page.click("#menu-open")
+    with desk.page.expect_download() as download:
+        desk.page.get_by_role("button", name=f".{format}", exact=True).click()
+    path = tmp_path / download.value.suggested_filename
+    download.value.save_as(path)
+    desk.press("Alt+n")
+    desk.wait_for_other_text(text)
+    desk.page.click("#menu-open")
+    with desk.page.expect_file_chooser() as chooser:
+        desk.page.get_by_role("button", name="Import…").click()
+    chooser.value.set_files(path)
+    expect(desk.notice("imported")).to_be_visible()
+    assert desk.text == text
+    assert desk.painted() == ([] if format == "txt" else painted)
+
+
+def test_a_file_that_is_no_story_is_refused_in_a_sentence(desk, tmp_path):
+    path = tmp_path / "other.json"
+    path.write_text(json.dumps({"a": 1}), encoding="utf-8")
+    desk.page.click("#menu-open")
+    with desk.page.expect_file_chooser() as chooser:
+        desk.page.get_by_role("button", name="Import…").click()
+    chooser.value.set_files(path)
+    expect(desk.notice("imported")).to_contain_text(
+        "“other.json” is not a story this page can read"
+    )
+
+
+def test_copy_with_and_without_colour(desk, context):
+    context.grant_permissions(["clipboard-read", "clipboard-write"])
+    desk.type("Once").continue_()
+    desk.press("Alt+c")
+    copied = desk.page.evaluate(CLIPBOARD)
+    assert copied["text/plain"] == desk.text
+    assert "color:" in copied["text/html"].replace(" ", "")
+    desk.page.click("#menu-open")
+    desk.page.get_by_role("button", name="Copy without colours").click()
+    assert list(desk.page.evaluate(CLIPBOARD)) == ["text/plain"]

@@ -1,0 +1,197 @@
+"""The text: who wrote what, and where it comes in."""
+
+from playwright.sync_api import expect
+
+
+def test_one_key_writes_on_in_another_colour(desk, engine):
+    engine.allow(5)
+    desk.type("On the evening").press("Control+Enter")
+    desk.wait_for_tokens(5)
+    expect(desk.go).to_have_text("StopEsc")
+    engine.flow()
+    desk.idle()
+    assert desk.text.startswith("On the evening")
+    assert desk.painted() == [desk.text.removeprefix("On the evening")]
+    assert engine.requests[0][0] == "On the evening"
+
+
+def test_the_button_does_what_the_key_does(desk):
+    desk.type("Once")
+    desk.go.click()
+    desk.idle()
+    assert len(desk.painted()) == 1
+
+
+def test_typing_into_the_machines_words_makes_them_the_writers(desk, engine):
+    engine.story = [" upon", " a", " time"]
+    desk.length(3).type("Once").continue_()
+    assert desk.text == "Once upon a time"
+    desk.press("Home", *["ArrowRight"] * 7, "Delete", "Delete").type("der")
+    assert desk.text == "Once upder a time"
+    assert desk.painted() == [" up", " a time"]
+
+
+def test_new_lines_are_kept(desk, engine):
+    engine.story = [" one", "\n\n", "two", "\n"]
+    desk.length(4).type("Zero").press("Enter").type("half").continue_()
+    assert desk.text == "Zero\nhalf one\n\ntwo\n"
+    desk.type("three")
+    assert desk.text == "Zero\nhalf one\n\ntwo\nthree"
+
+
+def test_esc_stops_and_keeps_what_came(desk, engine):
+    engine.allow(4)
+    desk.type("Once").press("Control+Enter")
+    desk.wait_for_tokens(4)
+    before = desk.text
+    desk.press("Escape").idle()
+    engine.flow()
+    assert desk.text == before
+    expect(desk.status).to_contain_text("Stopped after 4 tokens")
+
+
+def test_the_machine_writes_at_the_cursor_when_it_is_in_the_middle(desk, engine):
+    engine.story = [" very"]
+    desk.length(1).type("It was late.").press(*["ArrowLeft"] * 6).continue_()
+    assert desk.text == "It was very late."
+    assert engine.requests[-1][0] == "It was"
+
+
+def test_the_reader_keeps_selection_and_scroll_while_it_writes(desk, engine):
+    engine.allow(2)
+    desk.type("First line.").press("Enter", "Enter").type("Last line.").press("Control+Enter")
+    desk.wait_for_tokens(2)
+    desk.page.locator("#text p").first.dblclick(position={"x": 10, "y": 10})
+    selected = desk.page.evaluate("String(getSelection())")
+    desk.page.evaluate(
+        "document.querySelector('#text').style.paddingBottom = '3000px'; scrollTo(0, 400)"
+    )
+    desk.page.mouse.wheel(0, 40)
+    desk.page.wait_for_function("scrollY === 440")
+    engine.flow()
+    desk.idle()
+    assert selected.strip() == "First"
+    assert desk.page.evaluate("[String(getSelection()), scrollY]") == [selected, 440]
+
+
+def test_the_writer_may_edit_elsewhere_while_it_writes(desk, engine):
+    engine.story = [" a", " b", " c", " d"]
+    engine.allow(2)
+    desk.length(4).type("First.").press("Enter").type("Second:").press("Control+Enter")
+    desk.wait_for_text("Second: a b")
+    desk.press("Control+Home").type("Very ")
+    engine.flow()
+    desk.idle()
+    assert desk.text == "Very First.\nSecond: a b c d"
+    assert desk.painted() == [" a b c d"] or desk.painted() == [" a b", " c d"]
+    desk.press("Control+z")
+    assert desk.text == "Very First.\nSecond: a b"
+
+
+def test_typing_where_it_writes_takes_the_pen(desk, engine):
+    engine.allow(2)
+    desk.type("Once").press("Control+Enter")
+    desk.wait_for_tokens(2)
+    before = desk.text
+    desk.type(" no").idle()
+    assert desk.text == before + " no"
+    assert desk.painted() == [before.removeprefix("Once")]
+
+
+def test_undo_and_redo_go_across_edits_and_continuations(desk):
+    desk.type("Once").continue_()
+    whole = desk.text
+    desk.press("Control+z")
+    assert desk.text == "Once"
+    desk.press("Control+Shift+z")
+    assert desk.text == whole
+    assert desk.painted() == [whole.removeprefix("Once")]
+
+
+def test_retry_writes_another_and_the_arrows_walk_them(desk):
+    desk.type("Once").continue_()
+    first = desk.text
+    desk.press("Control+Shift+Enter")
+    desk.wait_for_other_text(first).idle()
+    second = desk.text
+    expect(desk.page.locator("#way")).to_have_text("2 / 2")
+    desk.press("Alt+ArrowLeft")
+    assert desk.text == first
+    desk.press("Alt+ArrowRight")
+    assert desk.text == second
+
+
+def test_copy_and_paste_within_the_page_keep_the_author(desk, engine):
+    engine.story = [" lamp"]
+    desk.length(1).type("The").continue_()
+    desk.press("Control+a", "Control+c", "End").type(" and ").press("Control+v")
+    assert desk.text == "The lamp and The lamp"
+    assert desk.painted() == [" lamp", " lamp"]
+    desk.press("Control+a", "Control+x")
+    assert desk.text == ""
+    desk.press("Control+v")
+    assert desk.painted() == [" lamp", " lamp"]
+
+
+def test_text_from_elsewhere_is_the_writers(desk):
+    desk.paste("one\r\ntwo")
+    assert desk.text == "one\ntwo"
+    assert desk.painted() == []
+
+
+def test_an_input_method_composes_undisturbed(desk, context):
+    session = context.new_cdp_session(desk.page)
+    desk.type("Lamp: ")
+    for text in ("d", "de", "deng"):
+        session.send(
+            "Input.imeSetComposition",
+            {"text": text, "selectionStart": len(text), "selectionEnd": len(text)},
+        )
+    session.send("Input.insertText", {"text": "灯"})
+    assert desk.text == "Lamp: 灯"
+    desk.type("!").press("Control+z")
+    assert "deng" not in desk.text
+
+
+def test_backspace_takes_a_whole_emoji_and_joins_lines(desk):
+    desk.type("a👩‍👩‍👧").press("Backspace")
+    assert desk.text == "a"
+    desk.press("Enter").type("b").press("Home", "Backspace")
+    assert desk.text == "ab"
+    desk.press("End").type(" one two").press("Control+Backspace")
+    assert desk.text == "ab one "
+
+
+def test_right_to_left_and_chinese_stand_as_they_should(desk, engine):
+    engine.story = [" العالم"]
+    desk.length(1).type("مرحبا").continue_()
+    assert desk.text == "مرحبا العالم"
+    paragraph = desk.page.locator("#text p").first
+    assert paragraph.evaluate("p => getComputedStyle(p).direction") == "rtl"
+    desk.press("Enter").type("灯塔的灯熄了。")
+    assert desk.page.locator("#text p").last.evaluate("p => getComputedStyle(p).direction") == "ltr"
+
+
+def test_what_the_model_writes_is_never_markup(desk, engine):
+    attacks = [
+        "<img src=x onerror=window.bad=1>",
+        "<script>window.bad=1</script>",
+        "</p><svg onload=window.bad=1>",
+        "javascript:window.bad=1",
+        "{{7*7}}${7*7}",
+    ]
+    engine.story = attacks
+    desk.length(5).type("x").continue_()
+    assert desk.text == "x" + "".join(attacks)
+    assert desk.page.locator("#text :not(p)").count() == 0
+    assert desk.page.evaluate("window.bad") is None
+
+
+def test_three_hundred_thousand_characters_stay_fluent(desk):
+    line = "The lamp went out over the river, and nobody in the lane had seen it go. " * 4
+    desk.paste("\n".join([line] * 1030))
+    assert len(desk.text) > 300_000
+    desk.press("Control+Home").type("Now ")
+    assert desk.text.startswith("Now The lamp")
+    desk.continue_()
+    assert len("".join(desk.painted())) > 100

@@ -1,0 +1,183 @@
+"""What the page shows of the model, and the controls."""
+
+import re
+
+from playwright.sync_api import expect
+
+POINT_IN_WORD = """() => {
+  const range = new Range();
+  range.setStart(document.querySelector('#text p').firstChild, 6);
+  range.setEnd(range.startContainer, 9);
+  const {x, y} = range.getBoundingClientRect();
+  return [x + 4, y + 8];
+}"""
+
+
+def test_a_machine_word_shows_what_else_it_could_have_been_and_branches(desk, engine):
+    engine.story = [" upon", " a", " time"]
+    desk.length(3).type("Once").continue_().press("ArrowLeft", "ArrowLeft", "Control+.")
+    word = desk.page.locator("#word")
+    expect(word).to_be_visible()
+    assert desk.painted("word") == [" time"]
+    expect(word.locator("button").first).to_contain_text("%")
+    choice = word.locator("button:not(.drawn)").first
+    chosen = choice.locator("span").inner_text()
+    engine.story = ["!"]
+    choice.click()
+    desk.wait_for_text(f"Once upon a {chosen}!" if chosen.isalpha() else "Once upon a").idle()
+    expect(desk.page.locator("#way")).to_have_text("2 / 2")
+    desk.press("Alt+ArrowLeft")
+    assert desk.text == "Once upon a time"
+
+
+def test_hovering_shows_the_list_and_leaving_takes_it_away(desk, engine):
+    engine.story = [" lamplighter"]
+    desk.length(1).type("The").continue_()
+    desk.page.mouse.move(*desk.page.evaluate(POINT_IN_WORD))
+    expect(desk.page.locator("#word")).to_be_visible()
+    assert "lamplighter" in desk.page.locator("#word .drawn").inner_text()
+    desk.page.mouse.move(5, 5)
+    expect(desk.page.locator("#word")).to_be_hidden()
+
+
+def test_several_at_once_stream_side_by_side_and_a_key_takes_one(desk, engine):
+    engine.allow(3)
+    desk.type("Once").press("Alt+Enter")
+    cards = desk.page.locator("#several article")
+    expect(cards).to_have_count(3)
+    desk.wait_for_tokens(9)
+    assert desk.text == "Once"
+    engine.flow()
+    desk.idle()
+    second = cards.nth(1).locator("p").inner_text()
+    desk.press("2")
+    expect(desk.page.locator("#several")).to_be_hidden()
+    desk.wait_for_text(second)
+    expect(desk.page.locator("#way")).to_have_text("2 / 3")
+    assert desk.page.evaluate("document.activeElement.id") == "text"
+
+
+def test_several_temperatures_share_a_seed_and_wait_for_the_first(desk, engine):
+    engine.begin.clear()
+    desk.type("Once").press("Alt+Shift+Enter")
+    expect(desk.page.locator("#several article")).to_have_count(3)
+    expect(desk.status).not_to_be_empty()
+    assert len(engine.requests) == 1
+    engine.begin.set()
+    desk.idle()
+    assert [params.temperature for _, params in engine.requests] == [0.4, 0.7, 1.1]
+    assert len({params.seed for _, params in engine.requests}) == 1
+
+
+def test_the_tree_shows_every_branch_and_keys_walk_it(desk):
+    desk.type("Once").continue_()
+    first = desk.text
+    desk.press("Control+Shift+Enter")
+    desk.wait_for_other_text(first).idle()
+    dots = desk.page.locator("#map .dot")
+    expect(dots).to_have_count(4)
+    desk.page.locator('#map .dot[aria-current="true"]').focus()
+    desk.press("ArrowLeft")
+    assert desk.text == first
+    desk.press("ArrowUp")
+    assert desk.text == "Once"
+    expect(desk.page.locator("#map")).to_contain_text("2 ways on from here")
+    assert "dot" in desk.page.evaluate("document.activeElement.className")
+
+
+def test_heat_shades_every_word_and_measures_a_selection(desk):
+    desk.type("Nobody had seen the lamp go out that night.").continue_()
+    desk.press("Alt+h")
+    legend = desk.page.locator("#heat-legend output")
+    expect(legend).to_contain_text("bits per character")
+    shaded = [word for level in range(1, 6) for word in desk.painted(f"heat-{level}")]
+    assert any(word.strip() in "Nobody had seen the lamp go out that night." for word in shaded)
+    desk.press("Control+Home", "Control+Shift+ArrowRight", "Control+Shift+ArrowRight")
+    expect(legend).to_contain_text("in the selection")
+    desk.press("Alt+h")
+    assert desk.painted("heat-3") == []
+
+
+def test_heat_is_a_table_too(desk):
+    desk.type("Nobody had seen the lamp.").continue_().press("Alt+l")
+    rows = desk.page.locator("table.heat tbody tr")
+    expect(rows.nth(1)).to_contain_text("had")
+    expect(rows.nth(1)).to_contain_text("you")
+    expect(rows.last).to_contain_text("machine")
+    expect(rows.nth(1).locator("td").first).to_have_text(re.compile(r"\d"))
+
+
+def test_the_horizon_counts_as_one_types_and_marks_the_text(desk):
+    desk.type("one two three")
+    expect(desk.page.locator("#horizon")).to_have_text("3 / 1,024")
+    expect(desk.page.locator("#horizon-line")).to_be_hidden()
+    desk.paste("and so it went on\n" * 250)
+    expect(desk.page.locator("#horizon")).to_have_text("1,024 / 1,024")
+    expect(desk.page.locator("#horizon-line")).not_to_have_attribute("hidden", "")
+
+
+def test_a_loop_is_noticed_and_broken(desk, engine):
+    engine.story = [" and", " then", " he", " slept."]
+    desk.length(32).type("He went home").continue_()
+    expect(desk.notice("loop")).to_contain_text("and then he slept.")
+    engine.story = [" Morning came."]
+    desk.length(1)
+    desk.notice("loop").get_by_role("button", name="Break the loop").click()
+    desk.wait_for_text("Morning came.").idle()
+    assert desk.text == "He went home and then he slept. Morning came."
+    assert engine.requests[-1][1].repetition_penalty == 1.3
+    expect(desk.notice("loop")).to_have_count(0)
+
+
+def test_controls_are_the_servers_parameters(desk, engine):
+    desk.page.fill("#knob-temperature", "1.1")
+    desk.page.fill("#knob-seed", "42")
+    desk.page.click("#knobs .more")
+    expect(desk.page.locator("#far")).to_contain_text("Drop tokens below this share")
+    desk.page.fill("#knob-min_p", "0.05")
+    desk.page.fill("#knob-stop", "END\nline\\nbreak")
+    desk.page.locator("#text").focus()
+    desk.type("Once").continue_()
+    params = engine.requests[-1][1]
+    assert (params.temperature, params.seed, params.min_p) == (1.1, 42, 0.05)
+    assert params.stop == ["END", "line\nbreak"]
+    expect(desk.page.locator("#knob-seed")).to_have_value("42")
+
+
+def test_presets_set_several_at_once_and_are_remembered(desk, engine):
+    desk.page.click("#knobs .more")
+    desk.page.get_by_role("button", name="wild").click()
+    expect(desk.page.locator("#knob-temperature")).to_have_value("1.2")
+    desk.page.reload()
+    desk.ready()
+    expect(desk.page.locator("#knob-temperature")).to_have_value("1.2")
+
+
+def test_the_seed_is_shown_and_same_again_replays_exactly(desk):
+    desk.type("Once").continue_()
+    text = desk.text
+    assert desk.page.locator("#knob-seed").get_attribute("placeholder").isdigit()
+    desk.press("Alt+g")
+    expect(desk.status).to_have_text("Reproduced exactly ✓")
+    assert desk.text == text
+    expect(desk.page.locator("#way")).to_have_text("2 / 2")
+
+
+def test_another_model_can_be_picked(desk, engine):
+    expect(desk.page.locator("#model")).to_have_text("fake · 0.1 M · int8")
+    desk.page.click("#model")
+    expect(desk.page.locator("#models")).to_contain_text("sees 1,024 tokens")
+    desk.page.get_by_role("radio", name="other").check()
+    desk.press("Escape")
+    expect(desk.page.locator("#model")).to_have_text("other · 0.1 M · int8")
+    desk.page.reload()
+    expect(desk.page.locator("#model")).to_have_text("other · 0.1 M · int8")
+
+
+def test_an_empty_page_invites_and_a_starter_begins(desk):
+    invitation = desk.page.locator("#invite")
+    expect(invitation).to_contain_text("Begin with a sentence of your own")
+    invitation.get_by_role("button").first.click()
+    assert desk.text.startswith("On the evening the fair left town")
+    expect(invitation).to_be_hidden()
+    desk.continue_()

@@ -1,0 +1,104 @@
+"""When the server is slow, full, closed, broken or gone: said, with the text untouched."""
+
+from playwright.sync_api import expect
+
+from app.engine import EngineState
+
+
+def test_the_queue_tells_how_many_are_before(desk, engine):
+    engine.begin.clear()
+    desk.type("Once").press("Control+Enter")
+    expect(desk.status).to_have_text("2 ahead, about 3 s")
+    engine.begin.set()
+    desk.idle()
+
+
+def test_a_full_server_is_counted_down_and_asked_again(desk, engine):
+    engine.busy = True
+    desk.type("Once").press("Control+Enter")
+    expect(desk.status).to_have_text("The server is full. Trying again in 3 s.")
+    expect(desk.status).to_have_text("The server is full. Trying again in 2 s.")
+    engine.busy = False
+    expect(desk.status).to_contain_text("per second")
+    assert desk.text.startswith("Once ")
+
+
+def test_esc_ends_the_waiting(desk, engine):
+    engine.busy = True
+    desk.type("Once").press("Control+Enter")
+    expect(desk.status).to_contain_text("The server is full")
+    desk.press("Escape").idle()
+    assert desk.text == "Once"
+
+
+def test_a_failure_keeps_what_came_and_retry_is_ready(desk, engine):
+    engine.fails_after = 3
+    desk.type("Once").press("Control+Enter")
+    expect(desk.notice("error")).to_contain_text("The engine stumbled.")
+    assert len(desk.painted()) == 1
+    engine.fails_after = None
+    desk.notice("error").get_by_role("button", name="Retry").click()
+    expect(desk.status).to_contain_text("per second")
+    expect(desk.notice("error")).to_have_count(0)
+
+
+def test_a_server_that_is_gone(desk, context):
+    desk.type("Once")
+    context.set_offline(True)
+    desk.press("Control+Enter")
+    expect(desk.notice("error")).to_contain_text("cannot be reached")
+    assert desk.text == "Once"
+    context.set_offline(False)
+    desk.notice("error").get_by_role("button", name="Retry").click()
+    expect(desk.status).to_contain_text("per second")
+
+
+def test_a_connection_that_breaks_off_keeps_what_came(desk, engine):
+    engine.allow(3)
+    desk.type("Once").press("Control+Enter")
+    desk.wait_for_tokens(3)
+    text = desk.text
+    desk.page.context.set_offline(True)
+    engine.flow()
+    desk.idle()
+    desk.page.context.set_offline(False)
+    assert desk.text.startswith(text)
+
+
+def test_an_engine_that_is_loading(desk, engine):
+    engine.condition = EngineState("loading", "The model is being loaded.")
+    desk.type("Once").press("Control+Enter")
+    expect(desk.notice("error")).to_contain_text("The model is being loaded.")
+
+
+def test_a_refused_value_is_told_in_the_servers_words(desk, engine):
+    desk.page.click("#knobs .more")
+    desk.page.fill("#knob-banned", "999999")
+    desk.page.route(
+        "**/generate",
+        lambda route: route.fulfill(
+            status=422,
+            json={"error": {"message": "banned: 999999 is no token.", "field": "banned"}},
+        ),
+    )
+    desk.page.locator("#text").focus()
+    desk.type("Once").press("Control+Enter")
+    expect(desk.notice("error")).to_contain_text("banned: 999999 is no token.")
+
+
+def test_a_key_is_asked_for_once_and_remembered_if_wished(serve, context):
+    address = serve(api_keys=("open sesame",))
+    page = context.new_page()
+    page.goto(address)
+    page.get_by_label("Key", exact=True).fill("open sesame")
+    page.get_by_label("Remember it on this device").check()
+    page.get_by_role("button", name="OK", exact=True).click()
+    expect(page.locator("#knob-temperature")).to_be_visible()
+    page.close()
+    page = context.new_page()
+    page.goto(address)
+    expect(page.locator("#knob-temperature")).to_be_visible()
+    page.locator("#text").focus()
+    page.keyboard.type("Once")
+    page.keyboard.press("Control+Enter")
+    expect(page.locator("#status")).to_contain_text("per second")
