@@ -1,3 +1,5 @@
+import json
+
 import pytest
 
 PATH = "/v1/completions"
@@ -276,3 +278,35 @@ def test_tokens_as_vllm_counts_them(client):
     assert said == {"count": 3, "max_model_len": 1024, "tokens": [97, 98, 99]}
     assert client.post("/detokenize", json={"tokens": [97, 98]}).json["prompt"] == "ab"
     assert client.get("/tokenizer_info").json["eos_token"] == "\x00"
+
+
+def test_the_request_sillytavern_sends(client, frames, engine, params):
+    """Its text completion source, with every alias it has for the same thing."""
+    body = json.loads(
+        """{"prompt": "Sing", "model": "", "max_new_tokens": 4, "max_tokens": 4,
+        "temperature": 0.8, "top_p": 0.9, "typical_p": 1, "typical": 1, "sampler_seed": -1,
+        "min_p": 0.05, "repetition_penalty": 1.1, "frequency_penalty": 0, "presence_penalty": 0,
+        "top_k": 40, "skew": 0, "min_tokens": 0, "add_bos_token": true, "smoothing_factor": 0,
+        "smoothing_curve": 1, "dry_allowed_length": 2, "dry_multiplier": 0, "dry_base": 1.75,
+        "dry_sequence_breakers": "[\\"\\\\n\\", \\":\\"]", "dry_penalty_last_n": 0,
+        "max_tokens_second": 0, "sampler_priority": ["temperature", "top_k"],
+        "stopping_strings": ["\\nYou:"], "stop": ["\\nYou:"], "truncation_length": 8192,
+        "ban_eos_token": false, "skip_special_tokens": true, "include_reasoning": true,
+        "top_a": 0, "tfs": 1, "mirostat_mode": 0, "mirostat_tau": 5, "mirostat_eta": 0.1,
+        "custom_token_bans": "", "banned_strings": [], "api_type": "ooba",
+        "api_server": "http://127.0.0.1:5000/", "xtc_threshold": 0.1, "xtc_probability": 0,
+        "nsigma": 0, "rep_pen": 1.1, "rep_pen_range": 0, "repetition_penalty_range": 0,
+        "encoder_repetition_penalty": 1, "no_repeat_ngram_size": 0, "do_sample": true,
+        "seed": -1, "guidance_scale": 1, "negative_prompt": "", "grammar_string": "",
+        "json_schema": null, "stream": true, "logprobs": 5, "n": 1, "logit_bias": {}}"""
+    )
+    chunks = frames(client.post(PATH, json=body))[:-1]
+    assert "".join(chunk["choices"][0]["text"] for chunk in chunks) == " la "
+    assert params.stop == ["\nYou:"] and params.repetition_penalty == 1.1
+    assert all(len(c["choices"][0]["logprobs"]["tokens"]) == 1 for c in chunks[:-1])
+
+
+def test_a_prompt_longer_than_sillytavern_knows_is_cut(client, engine, params):
+    body = {"prompt": "x" * 3000, "truncation_length": 8192, "max_tokens": 1}
+    assert client.post(PATH, json=body).status_code == 200
+    assert len(engine.latest_prompt) == 1024
