@@ -38,7 +38,7 @@ export function askForKey() {
 		return [make("form", { class: "body", on: { submit } },
 			make("p", {}, say("key.why")),
 			make("label", { for: "key" }, say("key.label")), key,
-			make("label", { class: "tick" }, keep, say("key.remember")),
+			make("label", {}, keep, " ", say("key.remember")),
 			make("button", { class: "go" }, say("do.ok")))];
 	});
 }

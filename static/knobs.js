@@ -77,18 +77,18 @@ export class Knobs {
 		const name = has(`name.${row.name}`) ? say(`name.${row.name}`) : row.name.replaceAll("_", " ");
 		const help = has(`help.${row.name}`) ? say(`help.${row.name}`) : row.help;
 		const label = make("label", { for: id, title: help }, name);
-		const input = this.#input(row, id, help);
+		const input = this.#input(row, id);
 		const knob = make("div", { class: "knob" }, label, input);
 		if (near && SLIDERS[row.name]) knob.append(this.#slider(row, input, name));
 		if (!near) knob.append(make("small", {}, help));
 		return knob;
 	}
 
-	#input(row, id, help) {
+	#input(row, id) {
 		if (row.type === "bool") return this.#checkbox(row, id);
 		if (/list|dict/.test(row.type)) return this.#lines(row, id);
 		const value = this.chosen[row.name] ?? (row.name === "seed" ? "" : row.default);
-		const attributes = { id, type: "number", value: value ?? "", min: row.low, max: row.high, step: row.type.startsWith("int") ? 1 : "any", title: help };
+		const attributes = { id, type: "number", value: value ?? "", min: row.low, max: row.high, step: row.type.startsWith("int") ? 1 : "any" };
 		if (row.name === "seed") attributes.placeholder = say("knob.random");
 		const input = make("input", attributes);
 		input.addEventListener("change", () => {

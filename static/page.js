@@ -27,6 +27,7 @@ import { load as loadWords, number, say } from "./words.js";
 import { Word } from "./word.js";
 
 const CANDIDATES = 3;
+const AGAIN_MS = 3000; // until a server that is not ready is asked again
 const TEMPERATURES = [0.4, 0.7, 1.1];
 
 const painter = new Painter();
@@ -106,7 +107,6 @@ function ended(phase, run) {
 async function complain(error) {
 	const text = say(`why.${error.kind}`, { message: error.message });
 	notify("error", text, [[say("do.retry"), () => act("retry")]]);
-	announce(text);
 	if (error.kind === "key" && await dialogs.askForKey()) await becomeKnown();
 }
 
@@ -270,9 +270,11 @@ document.addEventListener("click", (event) => {
 addEventListener("beforeunload", (event) => {
 	if (journal.unsaved) event.preventDefault();
 });
-new ResizeObserver(([{ target }]) => {
-	document.documentElement.style.setProperty("--bar", `${target.offsetHeight}px`);
-}).observe(find("#bar"));
+const setLength = (name, pixels) => document.documentElement.style.setProperty(name, `${pixels}px`);
+new ResizeObserver(([{ target }]) => setLength("--bar", target.offsetHeight)).observe(find("#bar"));
+visualViewport.addEventListener("resize", () => { // where a keyboard covers the page instead of resizing it
+	setLength("--keyboard", Math.max(0, innerHeight - visualViewport.height * visualViewport.scale));
+});
 
 function translated() {
 	drawMenu({ act, exported, translated });
@@ -299,8 +301,11 @@ async function learn() {
 		showModels();
 		knobs.draw(table);
 		horizon.later();
+		dismiss("unknown");
 	} catch (error) {
-		await complain(error);
+		if (error.kind === "key") return complain(error);
+		notify("unknown", say(`why.${error.kind}`, { message: error.message }));
+		setTimeout(learn, AGAIN_MS);
 	}
 }
 

@@ -33,13 +33,11 @@ export class Several {
 	}
 
 	#card(node, index) {
-		const text = make("p", { class: "machine", dir: "auto", tabindex: 0 }, textOf(node.put));
+		const text = make("p", { dir: "auto", tabindex: 0 }, textOf(node.put));
 		this.texts.set(node.id, text);
 		const { temperature } = node.settings;
 		const label = temperature === undefined ? "" : say("several.temperature", { value: number(temperature, 2) });
 		const taking = button(`${say("do.take")} `, () => this.#choose(index), {}, make("kbd", {}, String(index + 1)));
-		text.ariaLabel = `${index + 1}`;
-		text.setAttribute("role", "group");
 		return make("article", {}, text, make("footer", {}, make("small", {}, label), taking));
 	}
 

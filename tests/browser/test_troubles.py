@@ -102,3 +102,13 @@ def test_a_key_is_asked_for_once_and_remembered_if_wished(serve, context):
     page.keyboard.type("Once")
     page.keyboard.press("Control+Enter")
     expect(page.locator("#status")).to_contain_text("per second")
+
+
+def test_a_page_opened_before_the_engine_is_ready_learns_when_it_is(engine, context, url):
+    engine.condition = EngineState("loading", "The model is being loaded.")
+    page = context.new_page()
+    page.goto(url)
+    expect(page.locator('[data-notice="unknown"]')).to_contain_text("The model is being loaded.")
+    engine.condition = EngineState("ready", "")
+    expect(page.locator("#knob-temperature")).to_be_visible()
+    expect(page.locator('[data-notice="unknown"]')).to_have_count(0)
