@@ -54,7 +54,8 @@ class Results:
         where = {"step": state.step, "tokens": state.tokens, "seconds": round(state.seconds, 3)}
         with self.folder.writing():
             self.metrics.add(where | numbers)
-        self.loggers.add(state.step, numbers)
+        values = {name: value for name, value in numbers.items() if not isinstance(value, str)}
+        self.loggers.add(state.step, values)
 
     def note(self, **numbers: float) -> None:
         """A few steps of learning."""
