@@ -81,7 +81,7 @@ def post_worker_init(worker):
 
 def _is_news(record):
     """A reader who stopped reading is cut off after CONTINUO_PATIENCE; that is no fault of ours."""
-    return record.exc_info is None or not isinstance(record.exc_info[1], TimeoutError)
+    return record.exc_info is None or not isinstance(record.exc_info[1], BlockingIOError)
 
 
 def worker_int(worker):

@@ -78,6 +78,9 @@ def read_body(request: Request, patience: float) -> bytes:
         if isinstance(error.__context__ or error, TimeoutError):
             raise Problem(408, "too_slow", f"The body stood still for {patience:g} s.") from None
         raise unreadable(f"The body broke off: {type(error).__name__}.") from None
+    finally:
+        if accepted is not None:
+            accepted.settimeout(None)
 
 
 def read_json(request: Request, patience: float) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from flask import current_app
 
 from app.engine import AnyEngine, ModelInfo, UnknownModel
 
+from .hangups import Hangups
 from .metrics import Metrics
 from .options import WebOptions
 from .stopping import Stopping
@@ -17,6 +18,7 @@ class Service:
         self.options = options
         self.engine = engine
         self.metrics = Metrics(engine)
+        self.hangups = Hangups()
         self.stopping = Stopping()  # whoever starts the server may put a shared one here
         self.warned: set[str] = set()  # what was said once is not said again
         self.began = int(time.time())

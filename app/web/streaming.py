@@ -14,7 +14,7 @@ import contextlib
 import secrets
 import time
 from collections import deque
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from typing import Any, Protocol
 
 import msgspec
@@ -37,11 +37,11 @@ from app.engine import (
 )
 
 from . import errors
-from .reader import Reader
+from .reader import limit_sending, socket_of
 from .schema import bounded
 from .service import service
 
-TICK = 0.2  # seconds between looks at the reader while the engine is silent
+TICK = 0.2  # seconds between looks at the clock and the server while the engine is silent
 
 Prompt = str | Sequence[int]
 
@@ -78,9 +78,14 @@ class Run:
         self.failure: Failed | None = None
         self._completion = completion
         self._is_over = False
-        self._reader = Reader(request.environ, here.options.patience)
         self._ping, self._metrics, self._stopping = here.options.ping, here.metrics, here.stopping
         self._begun = self._latest = time.monotonic()
+        self._is_left = False  # by its reader
+        self._forget: Callable[[], None] = lambda: None
+        accepted = socket_of(request.environ)
+        if accepted is not None:
+            limit_sending(accepted, here.options.patience)
+            self._forget = here.hangups.watch(accepted, self._leave)
 
     def events(self) -> Iterator[Event | None]:
         """What happens to the request; None at once and in long silences: time to say so.
@@ -91,7 +96,7 @@ class Run:
         heard = time.monotonic()
         while not self._is_over:
             event = self._completion.next(TICK)
-            if self._reader.is_gone:
+            if self._is_left:
                 self.close("disconnect")
                 raise errors.ReaderGone
             if self._stopping.is_closing:
@@ -106,6 +111,7 @@ class Run:
 
     def close(self, by: str = "disconnect") -> None:
         """Ends the request if it is still running. Any number of times."""
+        self._forget()
         if self._is_over:
             return
         self._is_over = True
@@ -113,6 +119,11 @@ class Run:
         self._completion.cancel()
         self._metrics.cancelled.labels(self.phase, by).inc()
         self._metrics.wasted.inc(wasted)
+
+    def _leave(self) -> None:
+        """From another thread: the end that follows wakes the one that reads the events."""
+        self._is_left = True
+        self._completion.cancel()
 
     @property
     def phase(self) -> str:
@@ -157,7 +168,9 @@ class Run:
                 self._metrics.whole.observe(time.monotonic() - self._begun)
             case Failed():
                 self.failure = event
-        self._is_over = self._is_over or is_last(event)
+        if is_last(event):
+            self._is_over = True
+            self._forget()
 
     def _time_token(self) -> None:
         now = time.monotonic()

@@ -1,0 +1,70 @@
+"""Peers who hang up: one thread for a whole process, asleep until somebody does.
+
+Asking each socket before each token would cost a system call, and a turn at Python's lock, a token.
+"""
+
+import select
+import socket
+import threading
+from collections.abc import Callable
+
+# The kernel says EPOLLRDHUP as soon as the peer has closed, even behind bytes nobody has read and
+# under TLS. A client that only shuts down its writing half looks the same, and is taken for gone.
+_GONE = select.EPOLLRDHUP | select.EPOLLHUP | select.EPOLLERR
+
+Tell = Callable[[], None]
+
+
+class Hangups:
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._epoll: select.epoll | None = None  # made at first use: a fork would share it
+        self._waiting: dict[int, list[Tell]] = {}  # by file descriptor
+
+    def watch(self, accepted: socket.socket, tell: Tell) -> Tell:
+        """Calls `tell` when the peer hangs up; gives what to call when that no longer matters.
+
+        That must be called before the socket is closed, for its number is soon another's.
+        """
+        fd = accepted.fileno()
+        with self._lock:
+            if self._epoll is None:
+                self._epoll = select.epoll()
+                threading.Thread(target=self._listen, args=(self._epoll,), daemon=True).start()
+            if fd not in self._waiting:
+                self._waiting[fd] = []
+                self._epoll.register(fd, _GONE)
+            self._waiting[fd].append(tell)
+        return lambda: self._forget(fd, tell)
+
+    def _forget(self, fd: int, tell: Tell) -> None:
+        with self._lock:
+            tells = self._waiting.get(fd, [])
+            if tell in tells:
+                tells.remove(tell)
+                if not tells:
+                    self._drop(fd)
+
+    def _drop(self, fd: int) -> list[Tell]:
+        assert self._epoll is not None
+        self._epoll.unregister(fd)
+        return self._waiting.pop(fd)
+
+    def _listen(self, epoll: select.epoll) -> None:
+        while True:
+            for fd, _ in epoll.poll():
+                for tell in self._take(fd):
+                    tell()
+
+    def _take(self, fd: int) -> list[Tell]:
+        """Whom to tell; nobody when the number has become another's since the kernel spoke."""
+        with self._lock:
+            if fd not in self._waiting or not _is_gone(fd):
+                return []
+            return self._drop(fd)
+
+
+def _is_gone(fd: int) -> bool:
+    poll = select.poll()
+    poll.register(fd, select.POLLRDHUP)  # the others are always told
+    return bool(poll.poll(0))
