@@ -9,6 +9,7 @@ rows there are.) One more thing depended on that number, the order of sums in at
 `_silent_row`.
 """
 
+import ctypes
 from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple
 
@@ -70,8 +71,9 @@ class OpenVINOModel:
         }
         if threads is not None:
             settings["INFERENCE_NUM_THREADS"] = threads
-        graph = _Graph(config, weights, precision, probed).build()
-        compiled = ov.Core().compile_model(graph, "CPU", settings)
+        graph = _Graph(config, weights, precision, probed)
+        compiled = ov.Core().compile_model(graph.build(), "CPU", settings)
+        self._arrays = graph.arrays
         self._threads = compiled.get_property("INFERENCE_NUM_THREADS")
         self._request = compiled.create_infer_request()
         self._caches = [port for port in compiled.inputs if "_cache." in port.any_name]
@@ -157,7 +159,8 @@ class _Graph:
     ) -> None:
         self.config = config
         self.weights = weights
-        self.floats = _float32 if precision == "float32" else _bfloat16
+        self.precision = precision
+        self.arrays: list[np.ndarray] = []  # memory that the compiled graph goes on using
         self.probed = probed
         self.probes: list[ov.Node] = []
         self.inputs = {name: _parameter(name, type, [-1] * r) for name, type, r in PER_TURN}
@@ -219,13 +222,29 @@ class _Graph:
 
     def _linear(self, x: ov.Node | ov.Output, name: str) -> ov.Node:
         x = self._probe(x, f"{name}.weight")
-        y = op.matmul(x, self._matrix(f"{name}.weight"), False, True)
+        matrix = self._matrix(f"{name}.weight")
+        y = op.matmul(x, matrix, False, self._is_turned(f"{name}.weight"))
         return op.add(y, _constant(self.weights[f"{name}.bias"], np.float32))
 
     def _matrix(self, name: str) -> ov.Node:
-        """A node [out, in], which is how the kernels want it."""
         weight = self.weights[name]
-        return _int8(weight) if isinstance(weight, Quantized) else self.floats(rows(name, weight))
+        if isinstance(weight, Quantized):
+            return _int8(weight)
+        if self.precision == "float32":
+            return self._shared(weight)
+        return _bfloat16(rows(name, weight))
+
+    def _is_turned(self, name: str) -> bool:
+        """float32 is used as stored, in the file's own memory; the others are made [out, in]."""
+        return self.precision != "float32" or name == "wte.weight"
+
+    def _shared(self, weight: np.ndarray) -> ov.Node:
+        array = np.ascontiguousarray(weight, np.float32)
+        self.arrays.append(array)
+        # OpenVINO shares none but writeable arrays, and a mapped file's is not; it never writes.
+        numbers = (ctypes.c_float * array.size).from_address(array.ctypes.data)
+        writeable = np.ctypeslib.as_array(numbers).reshape(array.shape)
+        return op.constant(writeable, shared_memory=True)
 
     def _probe(self, x: ov.Node, name: str) -> ov.Node:
         if name in self.probed:
@@ -253,10 +272,6 @@ def matrices(config: Config) -> frozenset[str]:
 def rows(name: str, matrix: np.ndarray) -> np.ndarray:
     """[out, in] of a matrix as stored: [in, out], but the token table has its outputs as rows."""
     return np.ascontiguousarray(matrix if name == "wte.weight" else matrix.T, np.float32)
-
-
-def _float32(matrix: np.ndarray) -> ov.Node:
-    return _constant(matrix, np.float32)
 
 
 def _bfloat16(matrix: np.ndarray) -> ov.Node:

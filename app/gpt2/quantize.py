@@ -10,9 +10,11 @@ import contextlib
 import hashlib
 import json
 import logging
+import math
 import os
 import uuid
-from collections.abc import Mapping
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -21,10 +23,10 @@ import openvino as ov
 from safetensors import safe_open
 from safetensors.numpy import save
 
-from app.gpt2 import sampling
 from app.gpt2.config import Config
 from app.gpt2.openvino_model import OpenVINOModel, Quantized, matrices, rows
 from app.gpt2.pages import PAGE, Feed
+from app.gpt2.sampling import Draw, choose, logprobs
 
 Floats = Mapping[str, np.ndarray]
 Weights = dict[str, np.ndarray | Quantized]
@@ -36,6 +38,7 @@ ENOUGH = 0.002  # growth in perplexity below which no matrix is raised: 0.2%
 TOO_MUCH = 0.01  # and above which int8 is not served
 ROUNDS = 4  # of raising the worst
 N_ROWS, N_TOKENS = 8, 48  # of sampled text
+SPARSE = 16  # of so many tokens one is looked at when a matrix is judged
 
 
 class Verdict(NamedTuple):
@@ -74,10 +77,16 @@ def quantize(config: Config, weights: Floats, raised: frozenset[str] = frozenset
 
 
 def _quantize(matrix: np.ndarray) -> Quantized:
-    scales = (np.abs(matrix).max(axis=1, keepdims=True) / 127).astype(np.float16)  # [out, 1]
-    scales = np.maximum(scales, np.finfo(np.float16).tiny)
-    whole = np.clip(np.rint(matrix / scales.astype(np.float32)), -127, 127)
-    return Quantized(whole.astype(np.int8), scales)
+    """Some rows at a time: the token table alone is 154 MB, and so is each step's result."""
+    out, _ = matrix.shape
+    kept = Quantized(np.empty(matrix.shape, np.int8), np.empty((out, 1), np.float16))
+    for begin in range(0, out, 1024):
+        some = slice(begin, begin + 1024)
+        scales = (np.abs(matrix[some]).max(axis=1, keepdims=True) / 127).astype(np.float16)
+        kept.scales[some] = np.maximum(scales, np.finfo(np.float16).tiny)
+        whole = np.rint(matrix[some] / kept.scales[some].astype(np.float32))
+        kept.whole[some] = np.clip(whole, -127, 127)
+    return kept
 
 
 # ---- made and checked ----
@@ -113,39 +122,45 @@ class _Sample:
 
     def __init__(self, config: Config, weights: Floats, threads: int | None) -> None:
         exact = OpenVINOModel(config, weights, "float32", threads, probed=matrices(config))
-        self.pages = -(-config.n_positions // PAGE)
-        exact.allocate(N_ROWS * self.pages)
         length = min(N_TOKENS, config.n_positions)
+        self.pages = -(-length // PAGE)  # of each row
+        exact.allocate(N_ROWS * self.pages)
         self.ids = self._write(exact, [config.bos_token_id], length)
-        self.logits = self._read(exact)  # [N_ROWS * length, V]
-        self.inputs = {name: array.copy() for name, array in exact.inputs.items()}
+        self.logits = []  # for each row [length, V]
+        inputs = defaultdict(list)
+        for logits in self._read(exact):
+            self.logits.append(logits.copy())
+            for name, array in exact.inputs.items():
+                inputs[name].append(array[::SPARSE].copy())
+        self.inputs = {name: np.concatenate(some) for name, some in inputs.items()}
 
     def _write(self, model: OpenVINOModel, begin: list[int], length: int) -> list[list[int]]:
         texts = [list(begin) for _ in range(N_ROWS)]
         for at in range(length - 1):
             turn = [Feed(text[at:], at, self._pages(row), 1) for row, text in enumerate(texts)]
             logits = model.forward(turn)
-            draws = [sampling.Draw(seed=row, position=at) for row in range(N_ROWS)]
-            for text, id in zip(texts, sampling.choose(*logits, draws).tolist(), strict=True):
+            draws = [Draw(seed=row, position=at) for row in range(N_ROWS)]
+            for text, id in zip(texts, choose(*logits, draws).tolist(), strict=True):
                 text.append(id)
         return texts
 
     def _pages(self, row: int) -> range:
         return range(row * self.pages, (row + 1) * self.pages)
 
-    def _read(self, model: OpenVINOModel) -> np.ndarray:
-        model.allocate(N_ROWS * self.pages)
-        feeds = [Feed(text, 0, self._pages(row), len(text)) for row, text in enumerate(self.ids)]
-        return model.forward(feeds).logits.copy()
+    def _read(self, model: OpenVINOModel) -> Iterator[np.ndarray]:
+        """Logits [length, V] of one row after the other: those of all would be 77 MB more."""
+        model.allocate(self.pages)
+        for text in self.ids:
+            yield model.forward([Feed(text, 0, self._pages(0), len(text))]).logits
 
     def loss(self, model: OpenVINOModel) -> float:
         """exp of the mean divergence of that model's odds from the exact ones, less 1."""
-        total = 0.0
-        theirs = self._read(model)
-        for exact, other in zip(self.logits, theirs, strict=True):
-            p, q = sampling.logprobs(exact), sampling.logprobs(other)
-            total += float(np.exp(p) @ (p - q))
-        return float(np.expm1(total / len(theirs)))
+        divergences = [
+            float(np.exp(p) @ (p - q))
+            for exact, other in zip(self.logits, self._read(model), strict=True)
+            for p, q in zip(map(logprobs, exact), map(logprobs, other), strict=True)
+        ]
+        return math.expm1(sum(divergences) / len(divergences))
 
     def worst(self, config: Config, weights: Floats, raised: frozenset[str]) -> frozenset[str]:
         """Of those not raised yet, whichever err at least half as much as the worst."""
@@ -157,7 +172,7 @@ class _Sample:
         """How far the outputs of a quantized matrix are off, relative to what they are."""
         matrix = rows(name, weight)  # [out, in]
         whole, scales = _quantize(matrix)
-        inputs = self.inputs[name][:: N_ROWS * 2]  # some tokens will do
+        inputs = self.inputs[name]
         off = inputs @ (whole * scales.astype(np.float32) - matrix).T
         return float(np.linalg.norm(off) / np.linalg.norm(inputs @ matrix.T))
 

@@ -1,0 +1,200 @@
+"""The programs that engine.py compares, each run in a process of its own.
+
+    python -m tests.benchmarks._programs NAME MODEL
+
+prints a line of JSON for each measurement. A program that is not installed ends with MISSING.
+"""
+
+import json
+import resource
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from tests.benchmarks._readers import read_all
+
+ROOT = Path(__file__).resolve().parents[2]
+BENCH = ROOT / ".bench"  # what `make bench-llama` and `make bench-genai` install
+STREAMS = (1, 4, 16, 32)
+N_PROMPT, N_NEW = 32, 64
+THREADS = 2
+
+
+class Missing(Exception):
+    pass
+
+
+def prompts(n: int, length: int = N_PROMPT) -> list[list[int]]:
+    rng = np.random.default_rng(n * 1000 + length)
+    return rng.integers(0, 50000, (n, length)).tolist()
+
+
+def tell(what: str, **values: object) -> None:
+    print(json.dumps({"what": what, **values}), flush=True)
+
+
+def best(run: Callable[[], float], times: int = 3) -> float:
+    """The least of several runs, after one that warms up."""
+    run()
+    return min(run() for _ in range(times))
+
+
+def tell_speed(generate: Callable[[list[list[int]], int], object]) -> None:
+    """Tokens a second, prompts counted in the time, for each number of streams."""
+
+    def seconds(n: int, length: int, n_new: int) -> float:
+        began = time.perf_counter()
+        generate(prompts(n, length), n_new)
+        return time.perf_counter() - began
+
+    for n in STREAMS:
+        took = best(lambda n=n: seconds(n, N_PROMPT, N_NEW))
+        tell("speed", streams=n, tokens_per_s=n * N_NEW / took)
+    tell("prefill", tokens_per_s=512 / best(lambda: seconds(1, 512, 1)))
+    tell("memory", peak_mb=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+
+
+# ---- in process ----
+
+
+def ours(model: str, precision: str, backend: str = "openvino") -> None:
+    from app.engine import Engine, EngineOptions, Params
+
+    options = EngineOptions(
+        models={"bench": model}, precision=precision, backend=backend, threads=THREADS,
+        compiled=str(BENCH / "cache"), cache_bytes=700 * 2**20,
+    )  # fmt: skip
+    began = time.perf_counter()
+    engine = Engine(options)
+    tell("start", seconds=time.perf_counter() - began)
+
+    def generate(ids: list[list[int]], n_new: int) -> None:
+        generate.seed += 1
+        params = Params(max_tokens=n_new, ignore_eos=True, seed=generate.seed)
+        for completion in [engine.submit(_fresh(prompt), params) for prompt in ids]:
+            for _ in completion:
+                pass
+
+    def _fresh(prompt: list[int]) -> list[int]:
+        """The same length, another beginning: nothing of it is in the cache."""
+        return [generate.seed % 50000, *prompt[1:]]
+
+    generate.seed = 0
+    tell_speed(generate)
+    for length in (100, 900):
+        tell("context", length=length, tokens_per_s=_with_context(engine, length))
+    engine.close()
+
+
+def _with_context(engine, length: int, streams: int = 16) -> float:
+    """Tokens a second of 16 streams, from when the last has read its prompt."""
+    from app.engine import Params, Token
+
+    params = Params(max_tokens=N_NEW, ignore_eos=True)
+    running = [engine.submit(prompt, params) for prompt in prompts(streams, length)]
+    for completion in running:
+        while not isinstance(completion.next(), Token):
+            pass
+    began, before = time.perf_counter(), engine.stats().completion_tokens
+    for completion in running:
+        for _ in completion:
+            pass
+    return (engine.stats().completion_tokens - before) / (time.perf_counter() - began)
+
+
+def transformers(model: str, dtype: str) -> None:
+    import torch
+    from transformers import GPT2LMHeadModel
+
+    torch.set_num_threads(THREADS)
+    network = GPT2LMHeadModel.from_pretrained(model, dtype=getattr(torch, dtype))
+    network.generation_config.pad_token_id = 0
+    network.generation_config.eos_token_id = None
+
+    def generate(ids: list[list[int]], n_new: int) -> None:
+        batch = torch.tensor(ids)
+        network.generate(
+            batch, attention_mask=torch.ones_like(batch), max_new_tokens=n_new,
+            do_sample=True, temperature=0.7, top_k=40,
+        )  # fmt: skip
+
+    tell_speed(generate)
+
+
+# ---- over HTTP ----
+
+
+def tell_readers(url: str, body: Callable[[list[int]], dict]) -> None:
+    for n in STREAMS:
+        speeds, firsts = [], []
+        for _ in range(4):
+            readings, took = read_all(url, [body(prompt) for prompt in prompts(n)])
+            speeds.append(n * N_NEW / took)
+            firsts.append(float(np.quantile([reading.first for reading in readings], 0.95)))
+        tell("http", streams=n, tokens_per_s=max(speeds[1:]), first_p95_ms=1000 * min(firsts[1:]))
+
+
+def ours_http(model: str, precision: str) -> None:
+    from tests.server import serve
+
+    command = [sys.executable, "-m", "app", "serve", model]
+    settings = {"precision": precision, "workers": 2, "threads": THREADS, "cache": BENCH / "cache"}
+    with serve(command, **settings) as server:
+        server.wait_for("ready", timeout=120)
+        tell_readers(
+            server.url + "/v1/completions",
+            lambda ids: {"prompt": ids, "max_tokens": N_NEW, "stream": True, "ignore_eos": True,
+                         "temperature": 0.7, "top_k": 40},
+        )  # fmt: skip
+        tell("memory", peak_mb=_pss(server.process.pid))
+
+
+def _pss(pid: int) -> float:
+    """Megabytes of a process and all that descend from it, shared pages divided among them."""
+    total = 0
+    for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
+        if line.startswith("Pss:"):
+            total += int(line.split()[1])
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return total / 1024 + sum(_pss(int(child)) for child in children)
+
+
+def llama_http(model: str) -> None:
+    program, weights = BENCH / "llama-server", BENCH / "model-q8_0.gguf"
+    if not (program.exists() and weights.exists()):
+        raise Missing("make bench-llama")
+    words = [program, "-m", weights, "-t", str(THREADS), "-np", "32", "-c", str(32 * 256),
+             "--port", "18089", "--no-webui"]  # fmt: skip
+    with subprocess.Popen(words, stderr=subprocess.PIPE, text=True) as process:
+        for line in process.stderr:
+            if "server is listening" in line:
+                break
+        tell_readers(
+            "http://127.0.0.1:18089/completion",
+            lambda ids: {"prompt": ids, "n_predict": N_NEW, "stream": True, "ignore_eos": True,
+                         "temperature": 0.7, "top_k": 40, "cache_prompt": False},
+        )  # fmt: skip
+        process.kill()
+
+
+PROGRAMS = {
+    "continuo int8": lambda model: ours(model, "int8"),
+    "continuo bfloat16": lambda model: ours(model, "bfloat16"),
+    "continuo float32": lambda model: ours(model, "float32"),
+    "continuo torch float32": lambda model: ours(model, "float32", "torch"),
+    "transformers float32": lambda model: transformers(model, "float32"),
+    "transformers bfloat16": lambda model: transformers(model, "bfloat16"),
+    "continuo int8 over HTTP": lambda model: ours_http(model, "int8"),
+    "llama-server q8_0 over HTTP": llama_http,
+}
+
+
+if __name__ == "__main__":
+    try:
+        PROGRAMS[sys.argv[1]](sys.argv[2])
+    except (Missing, ImportError) as error:
+        tell("missing", why=str(error))
