@@ -3,9 +3,16 @@
 from flask import Flask
 
 from .. import errors
-from . import kobold, llamacpp, openai, tgi, webui
+from . import kobold, kobold_about, kobold_frames, llamacpp, openai, tgi, webui
 
-BLUEPRINTS = (openai.openai, webui.webui, tgi.tgi, llamacpp.llamacpp, kobold.kobold)
+BLUEPRINTS = (
+    openai.openai,
+    webui.webui,
+    tgi.tgi,
+    llamacpp.llamacpp,
+    kobold.kobold,
+    kobold_about.about,
+)
 
 SHAPES = {  # of errors, by the beginning of the path
     "/v1": openai.render,
@@ -16,7 +23,7 @@ SHAPES = {  # of errors, by the beginning of the path
     "/completions": llamacpp.render,
     "/props": llamacpp.render,
     "/slots": llamacpp.render,
-    "/api": kobold.render,
+    "/api": kobold_frames.render,
 }
 
 # Paths that several have in common: the key of the prompt tells whose request it is.

@@ -5,26 +5,21 @@ the web worker that runs it.
 """
 
 from collections import OrderedDict
-from collections.abc import Iterator
 from typing import Any
 
 import msgspec
-from flask import Blueprint, Response, current_app, g
+from flask import Blueprint, Response, current_app, g, request
 
-from app.engine import PARAMETERS, Ended, Failed, InvalidParams, ModelInfo, Params, Token, TopToken
+from app.engine import PARAMETERS, InvalidParams, ModelInfo, Params
 
-from .. import formats, openapi, schema, streaming
-from ..errors import Problem, failed
+from .. import openapi, schema, streaming
+from ..errors import Problem
 from ..service import service
-from ..streaming import Choice, Run
-from . import words
+from ..streaming import Run
+from . import kobold_frames, words
 from .words import Fields
 
 kobold = Blueprint("kobold", __name__, url_prefix="/api")
-
-KOBOLD_AI = "1.2.5"  # from 1.2.2 on it takes stop_sequence
-# A version is a promise: from 1.48 on koboldcpp streams, counts tokens and has min_p, as we do.
-KOBOLD_CPP = "1.48"
 
 NAMES = {
     "max_tokens": ("max_length",),
@@ -59,7 +54,6 @@ N_TOP = 5  # alternatives told when logprobs are asked for
 
 FEWEST = 8  # tokens of context, whatever is asked
 
-REASONS = {"length": "length", "deadline": "length"}
 STOP_REASONS = {"length": 0, "deadline": 0, "end_of_text": 1, "stop": 2}  # -1: none yet
 
 BODY = {
@@ -69,14 +63,6 @@ BODY = {
     "max_context_length": words.maybe({"type": "integer"}),
 } | words.described(NAMES)
 KEY = {"genkey": words.maybe(openapi.TEXT)}
-
-
-def render(problem: Problem) -> tuple[int, Any]:
-    if problem.status == 422:
-        return 422, {"detail": {problem.field or "body": [problem.message]}}
-    status = 503 if problem.status == 429 else problem.status
-    kind = "service_unavailable" if status == 503 else problem.type
-    return status, {"detail": {"msg": problem.message, "type": kind}}
 
 
 # ---- continue
@@ -89,7 +75,7 @@ def generate() -> Response:
     """Continue a text, as KoboldAI's clients ask for it."""
     run = _start(words.read())
     streaming.collect(run)
-    return words.reply({"results": [_result(choice, run) for choice in run.choices]})
+    return words.reply({"results": [kobold_frames.result(choice, run) for choice in run.choices]})
 
 
 @kobold.post("/extra/generate/stream")
@@ -98,7 +84,7 @@ def generate() -> Response:
 def stream() -> Response:
     """Continue a text token by token, as koboldcpp's clients ask for it."""
     run = _start(words.read() | {"n": 1})
-    return streaming.respond(run, _frames(run), "text/event-stream; charset=utf-8")
+    return words.streamed(run, kobold_frames.stream(run))
 
 
 @kobold.post("/extra/generate/check")
@@ -129,16 +115,18 @@ def abort() -> Response:
 def last_logprobs() -> Response:
     """The probabilities of what a key's last request wrote."""
     run = _asked_for()
-    return words.reply({"logprobs": None if run is None else _logprobs(run.choices[0], run)})
+    said = None if run is None else kobold_frames.logprobs(run.choices[0], run)
+    return words.reply({"logprobs": said})
 
 
 # ---- by key
 
 
 def _genkey(fields: Fields) -> str | None:
-    """The engine's id of a request: nobody with another API key can guess at it."""
+    """The engine's id of a request. Its clients choose from few: whoever comes with another API
+    key, or from another address, means another request by the same."""
     key = schema.take(fields, "genkey", str, "")
-    return f"{g.get('key', '')}:{key}"[:200] if key else None
+    return f"{g.get('key', '')}:{request.remote_addr}:{key}"[:200] if key else None
 
 
 class Recent(OrderedDict[str, Run]):
@@ -148,6 +136,7 @@ class Recent(OrderedDict[str, Run]):
 
     def add(self, run: Run) -> None:
         self[run.id] = run
+        self.move_to_end(run.id)
         if len(self) > self.MOST:
             self.popitem(last=False)
 
@@ -223,117 +212,7 @@ def _context(fields: Fields, params: Params, info: ModelInfo) -> list[int]:
     return kept + made.ids[n_memory:][-(room - len(kept)) :]
 
 
-# ---- saying
-
-
-def _result(choice: Choice, run: Run) -> dict[str, Any]:
-    assert run.usage is not None
-    return {
-        "text": choice.text,
-        "finish_reason": REASONS.get(choice.reason or "", "stop"),
-        "logprobs": _logprobs(choice, run),
-        "prompt_tokens": run.usage.prompt_tokens,
-        "completion_tokens": len(choice.tokens),
-    }
-
-
-def _logprobs(choice: Choice, run: Run) -> dict[str, Any] | None:
-    if run.params.logprobs is None:
-        return None
-    return {
-        "content": [_one(token) | {"top_logprobs": _top(token)} for token in choice.tokens],
-    }
-
-
-def _top(token: Token) -> list[dict[str, Any]]:
-    return [_one(top) for top in token.top]
-
-
-def _one(token: Token | TopToken) -> dict[str, Any]:
-    logprob = formats.finite(token.logprob)
-    return {"token": words.plain(token.bytes), "logprob": logprob, "bytes": list(token.bytes)}
-
-
-def _frames(run: Run) -> Iterator[bytes]:
-    has_odds = run.params.logprobs is not None
-    for event in run.events():
-        match event:
-            case None:
-                yield words.PING
-            case Token() if event.text or has_odds:
-                more = {"top_logprobs": _top(event)} if has_odds else {}
-                yield _frame({"token": event.text, "finish_reason": None} | more)
-            case Ended():
-                reason = REASONS.get(event.reason, "stop")
-                yield _frame({"token": event.text, "finish_reason": reason})
-            case Failed():
-                yield _frame(render(failed(event))[1])
-
-
-def _frame(said: dict[str, Any]) -> bytes:
-    return b"event: message\n" + words.data(said)
-
-
-# ---- tell
-
-
-@kobold.get("/v1/info/version")
-@kobold.get("/latest/info/version")
-def version() -> Response:
-    """The version of KoboldAI whose interface this is."""
-    return words.reply({"result": KOBOLD_AI})
-
-
-@kobold.get("/v1/model")
-@kobold.get("/latest/model")
-def model() -> Response:
-    """The default model's name."""
-    return words.reply({"result": service().model().name})
-
-
-@kobold.get("/v1/config/max_context_length")
-@kobold.get("/latest/config/max_context_length")
-@kobold.get("/extra/true_max_context_length")
-def max_context_length() -> Response:
-    """The model's window."""
-    return words.reply({"value": service().model().n_positions})
-
-
-@kobold.get("/v1/config/max_length")
-@kobold.get("/latest/config/max_length")
-def max_length() -> Response:
-    """How much is written unless the request says otherwise."""
-    return words.reply({"value": DEFAULTS["max_tokens"]})
-
-
-@kobold.get("/v1/config/soft_prompt")
-@kobold.get("/latest/config/soft_prompt")
-def soft_prompt() -> Response:
-    """None: there are no soft prompts here."""
-    return words.reply({"value": ""})
-
-
-@kobold.get("/extra/version")
-def extra_version() -> Response:
-    """The version of koboldcpp whose interface this is, and what of it is not here."""
-    absent = (
-        "txt2img",
-        "vision",
-        "transcribe",
-        "multiplayer",
-        "websearch",
-        "tts",
-        "embeddings",
-    )
-    said = {"result": "KoboldCpp", "version": KOBOLD_CPP}
-    protected = {"protected": bool(service().options.api_keys)}
-    return words.reply(said | protected | dict.fromkeys(absent, False))
-
-
-@kobold.get("/extra/preloadstory")
-def preloadstory() -> Response:
-    """None: there is no story to begin with."""
-    return words.reply({})
+# ---- how it goes
 
 
 @kobold.get("/extra/perf")
@@ -364,21 +243,3 @@ def _last(run: Run | None) -> dict[str, Any]:
         "last_seed": choice.seed,
         "stop_reason": STOP_REASONS.get(choice.reason or "", -1),
     }
-
-
-@kobold.post("/extra/tokencount")
-@openapi.takes({"prompt": openapi.TEXT}, required=("prompt",))
-def tokencount() -> Response:
-    """A text's tokens; `ids` has the token of the text's beginning in front, as clients expect."""
-    info = service().model()
-    ids = words.tokens_of(words.text(words.read(), "prompt"), info)
-    return words.reply({"value": len(ids), "ids": [info.bos_token_id, *ids]})
-
-
-@kobold.post("/extra/detokenize")
-@openapi.takes({"ids": openapi.IDS}, required=("ids",))
-def detokenize() -> Response:
-    """The text of a list of tokens."""
-    info = service().model()
-    text = words.text_of(words.ids("ids", words.read(), info), info)
-    return words.reply({"result": text, "success": True})

@@ -1,87 +1,24 @@
 """llama.cpp's server: /completion, /props and /slots, as mikupad and SillyTavern use them."""
 
-import math
-from collections.abc import Iterator
 from typing import Any
 
 import msgspec
 from flask import Blueprint, Response, g, request
 
-from app.engine import (
-    PARAMETERS,
-    Ended,
-    Failed,
-    Finished,
-    ModelInfo,
-    Params,
-    Token,
-    TopToken,
-)
+from app.engine import PARAMETERS, ModelInfo
 
-from .. import formats, openapi, schema, streaming
-from ..errors import Problem, bad_value, failed
+from .. import openapi, schema, streaming
+from ..errors import Problem, bad_value
 from ..service import service
-from ..streaming import Prompt, Run
-from . import words
+from ..streaming import Prompt
+from . import llamacpp_frames, words
+from .llamacpp_frames import DEFAULTS, NAMES, SAMPLERS, Asked, render
 from .words import Fields
 
 llamacpp = Blueprint("llamacpp", __name__)
 
-NAMES = {
-    "max_tokens": ("n_predict", "max_tokens"),
-    "temperature": ("temperature",),
-    "top_k": ("top_k",),
-    "top_p": ("top_p",),
-    "min_p": ("min_p",),
-    "typical_p": ("typical_p",),
-    "repetition_penalty": ("repeat_penalty",),
-    "presence_penalty": ("presence_penalty",),
-    "frequency_penalty": ("frequency_penalty",),
-    "penalty_range": ("repeat_last_n",),
-    "stop": ("stop",),
-    "seed": ("seed",),
-    "logprobs": ("n_probs",),
-}
-DEFAULTS = {"temperature": 0.8, "top_k": 40, "top_p": 0.95, "min_p": 0.05, "penalty_range": 64}
-
-# What each of `samplers` stands for; one that is not in the list does not take part.
-SAMPLERS: dict[str, dict[str, float]] = {
-    "penalties": {"repetition_penalty": 1, "presence_penalty": 0, "frequency_penalty": 0},
-    "top_k": {"top_k": 0},
-    "typ_p": {"typical_p": 1},
-    "top_p": {"top_p": 1},
-    "min_p": {"min_p": 0},
-    "temperature": {"temperature": 1},
-}
-
+MAX_TIME_MS = 86_400_000
 MAX_BIASES = next(row.max_items or 0 for row in PARAMETERS if row.name == "logit_bias")
-
-STOP_TYPES = {"length": "limit", "deadline": "limit", "stop": "word", "end_of_text": "eos"}
-
-TYPES = {
-    401: "authentication_error",
-    403: "permission_error",
-    404: "not_found_error",
-    429: "unavailable_error",
-    503: "unavailable_error",
-}
-
-
-def render(problem: Problem) -> tuple[int, Any]:
-    status = 400 if problem.status == 422 else problem.status
-    kind = "server_error" if status >= 500 else "invalid_request_error"
-    said = {"code": status, "message": problem.message, "type": TYPES.get(status, kind)}
-    return status, {"error": said}
-
-
-class Asked(msgspec.Struct):
-    """What POST /completion was asked for."""
-
-    params: Params
-    info: ModelInfo
-    ids: bool  # tell the tokens' ids
-    as_odds: bool  # as probabilities in place of logarithms
-
 
 # ---- continue
 
@@ -106,14 +43,12 @@ def completion() -> Response:
     prompts, is_list = _prompts(fields, info)
     if not schema.take(fields, "stream", bool, False):
         runs = streaming.collect_all(prompts, asked.params, info.name)
-        said = [
-            _final(run, asked, run.text, run.choices[0].tokens, i) for i, run in enumerate(runs)
-        ]
+        said = [llamacpp_frames.whole(run, asked, index) for index, run in enumerate(runs)]
         return words.reply(said if is_list else said[0])
     if len(prompts) > 1:
         raise bad_value("prompt", "One prompt at a time can be streamed.")
     run = streaming.start(prompts[0], asked.params, info.name)
-    return streaming.respond(run, _frames(run, asked), "text/event-stream; charset=utf-8")
+    return words.streamed(run, llamacpp_frames.stream(run, asked))
 
 
 # ---- reading
@@ -136,16 +71,15 @@ def _prompts(fields: Fields, info: ModelInfo) -> tuple[list[Prompt], bool]:
 
 
 def _asked(fields: Fields, info: ModelInfo) -> Asked:
-    params = words.params(_settled(fields, info), NAMES, DEFAULTS)
     bias, banned = _biases(fields, info)
-    max_time = schema.take(fields, "t_max_predict_ms", int, 0)
-    params = msgspec.structs.replace(
-        params,
-        logprobs=params.logprobs or None,  # 0 is off
-        logit_bias=bias,
-        banned=banned,
-        max_time=max_time / 1000 if max_time > 0 else None,
-    )
+    max_time = min(schema.take(fields, "t_max_predict_ms", int, 0), MAX_TIME_MS)
+    more = {
+        "logit_bias": bias,
+        "banned": banned,
+        "max_time": max_time / 1000 if max_time >= 10 else None,
+    }
+    params = words.params(_settled(fields, info), NAMES, DEFAULTS | more)
+    params = msgspec.structs.replace(params, logprobs=params.logprobs or None)  # 0 is off
     as_odds = schema.take(fields, "post_sampling_probs", bool, False)
     return Asked(params, info, schema.take(fields, "return_tokens", bool, False), as_odds)
 
@@ -185,12 +119,12 @@ def _biases(fields: Fields, info: ModelInfo) -> tuple[dict[int, float], list[int
     if schema.take(fields, "ignore_eos", bool, False):
         banned += info.eos_token_ids
     for token, amount in pairs:
-        is_id = isinstance(token, int) or (isinstance(value, dict) and token.isdecimal())
-        ids = [int(token)] if is_id else words.tokens_of(token, info)
+        id = words.id_of(token) if isinstance(value, dict) else token
+        ids = [id] if isinstance(id, int) else words.tokens_of(token, info)
         if amount is False:
             banned += ids
         else:
-            bias |= {id: float(amount) for id in ids}
+            bias |= dict.fromkeys(ids, amount)
     return bias, banned
 
 
@@ -201,114 +135,6 @@ def _is_pair(pair: Any) -> bool:
         and (type(pair[0]) in (int, str))
         and (pair[1] is False or type(pair[1]) in (int, float))
     )
-
-
-# ---- saying
-
-
-def _final(
-    run: Run, asked: Asked, content: str, tokens: list[Token], index: int = 0
-) -> dict[str, Any]:
-    choice, usage = run.choices[0], run.usage
-    assert usage is not None
-    said = {
-        "index": index,
-        "content": content,
-        "tokens": [token.id for token in tokens] if asked.ids else [],
-        "id_slot": 0,
-        "stop": True,
-        "model": run.model,
-        "tokens_predicted": len(choice.tokens),
-        "tokens_evaluated": usage.prompt_tokens,
-        "generation_settings": _settings(run.params) | {"seed": choice.seed},
-        "prompt": words.text_of(run.prompt, asked.info),
-        "has_new_line": "\n" in choice.text,
-        "truncated": _is_truncated(run),
-        "stop_type": STOP_TYPES.get(choice.reason or "", "none"),
-        "stopping_word": choice.stop if isinstance(choice.stop, str) else "",
-        "tokens_cached": max(0, usage.prompt_tokens + len(choice.tokens) - 1),
-        "timings": _timings(run, len(choice.tokens)),
-    }
-    return said | _probabilities(tokens, asked)
-
-
-def _is_truncated(run: Run) -> bool:
-    at_start = run.started is not None and run.started.truncated
-    return at_start or run.choices[0].dropped_tokens > 0
-
-
-def _settings(p: Params) -> dict[str, Any]:
-    said = {theirs[0]: getattr(p, ours) for ours, theirs in NAMES.items()}
-    return said | {"samplers": list(SAMPLERS)}
-
-
-def _timings(run: Run, n: int) -> dict[str, float]:
-    assert run.timings is not None and run.usage is not None
-    new = run.usage.prompt_tokens - run.usage.cached_tokens
-    prompt_ms, speed = run.timings.prefill_ms, run.timings.tokens_per_s
-    return {
-        "cache_n": run.usage.cached_tokens,
-        "prompt_n": new,
-        "prompt_ms": prompt_ms,
-        "prompt_per_token_ms": prompt_ms / max(1, new),
-        "prompt_per_second": 1000 * new / prompt_ms if prompt_ms else 0.0,
-        "predicted_n": n,
-        "predicted_ms": 1000 * n / speed if speed else 0.0,
-        "predicted_per_token_ms": 1000 / speed if speed else 0.0,
-        "predicted_per_second": speed,
-    }
-
-
-def _probabilities(tokens: list[Token], asked: Asked) -> dict[str, Any]:
-    """Whenever they are asked for, even of no token: mikupad does without only then."""
-    if asked.params.logprobs is None:
-        return {}
-    return {"completion_probabilities": [_odds(token, asked) for token in tokens]}
-
-
-def _odds(token: Token, asked: Asked) -> dict[str, Any]:
-    """Odds are the model's own, before any sampling, under either name. `probs` is for clients of
-    2024."""
-    tops = [_one(top, asked) for top in token.top]
-    old = [{"tok_str": words.plain(t.bytes), "prob": math.exp(t.logprob)} for t in token.top]
-    names = ("top_probs" if asked.as_odds else "top_logprobs", "probs")
-    return _one(token, asked) | dict(zip(names, (tops, old), strict=True))
-
-
-def _one(token: Token | TopToken, asked: Asked) -> dict[str, Any]:
-    said = {"id": token.id, "token": words.plain(token.bytes), "bytes": list(token.bytes)}
-    logprob = formats.finite(token.logprob) or 0.0
-    return said | ({"prob": math.exp(logprob)} if asked.as_odds else {"logprob": logprob})
-
-
-def _frames(run: Run, asked: Asked) -> Iterator[bytes]:
-    rest = ""  # of the text, known at the end only
-    for event in run.events():
-        match event:
-            case None:
-                yield words.PING
-            case Token():
-                yield words.data(_part(event, run, asked))
-            case Ended():
-                rest = event.text
-            case Finished():
-                yield words.data(_final(run, asked, rest, []))
-            case Failed():
-                yield words.data(render(failed(event))[1])
-
-
-def _part(token: Token, run: Run, asked: Asked) -> dict[str, Any]:
-    assert run.started is not None
-    said = {
-        "index": 0,
-        "content": token.text,
-        "tokens": [token.id],
-        "stop": False,
-        "id_slot": 0,
-        "tokens_predicted": len(run.choices[0].tokens),
-        "tokens_evaluated": run.started.prompt_tokens,
-    }
-    return said | _probabilities([token], asked)
 
 
 # ---- tell
@@ -323,7 +149,7 @@ def props() -> Response:
         {
             "default_generation_settings": {
                 "n_ctx": info.n_positions,
-                "params": _settings(defaults),
+                "params": llamacpp_frames.settings(defaults),
             },
             "total_slots": service().engine.info().max_running,
             "model_path": info.name,

@@ -85,14 +85,9 @@ def completions() -> Response:
         runs = streaming.in_turn(asked.prompts, asked.params, asked.info.name)
         first = next(runs)  # admitted before the first byte
         frames = openai_frames.stream(first, runs, asked)
-        return streaming.respond(
-            runs, stream_with_context(frames), "text/event-stream; charset=utf-8"
-        )
-    return words.reply(
-        openai_frames.whole(
-            streaming.collect_all(asked.prompts, asked.params, asked.info.name), asked
-        )
-    )
+        return words.streamed(runs, stream_with_context(frames))
+    all_runs = streaming.collect_all(asked.prompts, asked.params, asked.info.name)
+    return words.reply(openai_frames.whole(all_runs, asked))
 
 
 def _asked(fields: Fields) -> Asked:
@@ -154,9 +149,10 @@ def _banned(fields: Fields, info: ModelInfo) -> list[Any]:
     banned: list[Any] = []
     bans = schema.take(fields, "custom_token_bans", str, "")
     if bans.strip():
-        if not all(part.strip().isdecimal() for part in bans.split(",")):
+        ids = [id for part in bans.split(",") if (id := words.id_of(part.strip())) is not None]
+        if len(ids) <= bans.count(","):
             raise bad_value("custom_token_bans", "custom_token_bans must be ids such as '11,13'.")
-        banned += words.check_ids("custom_token_bans", [int(p) for p in bans.split(",")], info)
+        banned += words.check_ids("custom_token_bans", ids, info)
     if _flag(fields, "ban_eos_token"):
         banned += info.eos_token_ids
     return banned

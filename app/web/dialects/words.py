@@ -9,7 +9,7 @@ Unknown fields are passed over, as all these servers do; null is as good as abse
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from flask import Response, request
@@ -26,7 +26,7 @@ from app.engine import (
     make_params,
 )
 
-from .. import formats, schema
+from .. import formats, schema, streaming
 from ..errors import bad_value
 from ..service import service
 from ..streaming import Choice, Prompt
@@ -191,6 +191,11 @@ def ids(name: str, fields: Fields, info: ModelInfo) -> list[int]:
     return check_ids(name, value, info)
 
 
+def id_of(text: str) -> int | None:
+    """A token's id written in digits; None when it is something else."""
+    return int(text) if text.isdecimal() and len(text) < 10 else None
+
+
 def tokens_of(prompt: Prompt, info: ModelInfo) -> Sequence[int]:
     if not isinstance(prompt, str):
         return prompt
@@ -208,6 +213,10 @@ def text_of(prompt: Prompt, info: ModelInfo) -> str:
 
 def reply(value: Any) -> Response:
     return Response(formats.encode(value), content_type="application/json")
+
+
+def streamed(source: streaming.Closing, frames: Iterable[bytes]) -> Response:
+    return streaming.respond(source, frames, "text/event-stream; charset=utf-8")
 
 
 def data(value: Any) -> bytes:

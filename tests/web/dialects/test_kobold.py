@@ -133,6 +133,16 @@ def test_check_knows_its_key_only(client, running):
     assert said == {"results": [{"text": ""}]}
 
 
+def test_a_key_is_its_addresss_own(client, engine, running):
+    other = {"REMOTE_ADDR": "10.0.0.9"}
+    check = {"genkey": "KCPP1234"}
+    engine.step.set()
+    b"".join(running.response)
+    said = client.post("/api/extra/generate/check", json=check, environ_base=other).json
+    assert said == {"results": [{"text": ""}]}
+    assert client.post("/api/extra/generate/check", json=check).json["results"][0]["text"]
+
+
 def test_a_key_in_use_is_busy(client, running):
     reply = client.post("/api/v1/generate", json={"prompt": "", "genkey": "KCPP1234"})
     assert reply.status_code == 503 and reply.json["detail"]["type"] == "service_unavailable"

@@ -91,7 +91,7 @@ def test_numbers_that_mean_something_of_their_own(ask, params):
     ask(temperature=-1, top_k=-1, repeat_last_n=-1, seed=-1, t_max_predict_ms=1500)
     assert (params.temperature, params.top_k, params.penalty_range) == (0, 0, 0)
     assert params.seed is None and params.max_time == 1.5
-    ask(repeat_last_n=0, repeat_penalty=1.5)
+    ask(repeat_last_n=0, repeat_penalty=1.5, t_max_predict_ms=10**18)
     assert params.repetition_penalty == 1
 
 
@@ -113,6 +113,8 @@ def test_biases_are_by_id_or_text(ask, params, bias):
         {"logit_bias": [[1]]},
         {"logit_bias": 5},
         {"logit_bias": [[1, 200]]},
+        {"logit_bias": [[1, 10**400]]},
+        {"logit_bias": {"9" * 5000: 10**400}},
         {"samplers": "kp"},
         {"n_probs": 51},
     ],

@@ -179,6 +179,7 @@ def test_a_busy_engine_is_429_with_a_time_also_for_streams(ask, engine):
         ({"guided_json": {"type": "object"}}, "guided_json"),
         ({"logit_bias": {"x": 1}}, "logit_bias"),
         ({"custom_token_bans": "1,x"}, "custom_token_bans"),
+        ({"custom_token_bans": "9" * 5000}, "custom_token_bans"),
     ],
 )
 def test_a_mistake_is_400_and_names_the_field(ask, fields, param):
