@@ -85,7 +85,7 @@ def _is_news(record):
 
 
 def worker_int(worker):
-    worker.stopping.close()  # Ctrl-C: nobody waits
+    worker.stopping.leave()  # Ctrl-C, or its code has changed: nobody waits
 
 
 def child_exit(server, worker):

@@ -38,14 +38,15 @@ class SharedStopping(Stopping):
         self._memory = mmap.mmap(-1, 8 + 8 * _SLOTS)  # flags; then an integer per worker
         self._lock = threading.Lock()
         self._slot = 0
+        self._is_leaving = False  # this process alone
 
     @property
     def is_draining(self) -> bool:
-        return self._memory[0] != 0
+        return self._is_leaving or self._memory[0] != 0
 
     @property
     def is_closing(self) -> bool:
-        return self._memory[1] != 0
+        return self._is_leaving or self._memory[1] != 0
 
     # ---- the master's side
 
@@ -69,6 +70,10 @@ class SharedStopping(Stopping):
         """From now on this process counts as that worker."""
         self._slot = number % _SLOTS
         self._lock = threading.Lock()  # the fork may have copied a held one
+
+    def leave(self) -> None:
+        """This worker closes, whatever the others do."""
+        self._is_leaving = True
 
     def begin(self) -> None:
         self._add(1)

@@ -1,6 +1,7 @@
 """A real gunicorn under our configuration, on the fake engine."""
 
 import re
+import signal
 import socket
 
 import pytest
@@ -115,6 +116,15 @@ def test_a_second_sigterm_or_the_times_end_closes_streams_with_an_error(grace, s
             pass
         if signals == 2:
             server.terminate()
+        assert b"event: error" in read_until(connection, b"0\r\n\r\n")
+        assert server.process.wait(10) == 0
+
+
+def test_ctrl_c_waits_for_nobody():
+    with serve(fake(0.02)) as server:
+        connection = server.connect(ENDLESS)
+        read_until(connection, b"event: token")
+        server.process.send_signal(signal.SIGINT)
         assert b"event: error" in read_until(connection, b"0\r\n\r\n")
         assert server.process.wait(10) == 0
 

@@ -19,6 +19,15 @@ def test_workers_count_and_the_master_sees_the_sum():
     assert shared.running == 1
 
 
+def test_one_worker_may_leave_and_the_others_go_on():
+    shared = SharedStopping()
+    if (pid := os.fork()) == 0:
+        shared.leave()
+        os._exit(0 if shared.is_draining and shared.is_closing else 1)
+    assert os.waitpid(pid, 0)[1] == 0
+    assert not shared.is_draining and not shared.is_closing
+
+
 def test_closing_is_draining_too():
     shared = SharedStopping()
     assert not shared.is_draining
