@@ -79,7 +79,7 @@ function unmark(source) {
 }
 
 function articleOf(page) {
-	const inner = /<article>([^]*)<\/article>/.exec(page) ?? /<body[^>]*>([^]*)<\/body>/i.exec(page);
+	const inner = /<article>([^]*)<\/article>/.exec(page);
 	return inner === null ? page : inner[1];
 }
 

@@ -13,9 +13,9 @@ export class Word {
 		surface.element.addEventListener("pointerup", ({ pointerType, clientX, clientY }) => {
 			if (pointerType !== "mouse") this.#lookAt(this.surface.offsetAt(clientX, clientY));
 		});
-		surface.element.addEventListener("pointerleave", () => this.#leave());
+		surface.element.addEventListener("pointerleave", (event) => this.#leave(event));
 		this.panel.addEventListener("pointerenter", () => clearTimeout(this.timer));
-		this.panel.addEventListener("pointerleave", () => this.#leave());
+		this.panel.addEventListener("pointerleave", (event) => this.#leave(event));
 		this.panel.addEventListener("keydown", (event) => this.#key(event));
 		addEventListener("scroll", () => { if (!this.panel.contains(document.activeElement)) this.hide(); }, { passive: true });
 	}
@@ -31,7 +31,8 @@ export class Word {
 		this.timer = setTimeout(() => this.#lookAt(this.surface.offsetAt(clientX, clientY)), REST_MS);
 	}
 
-	#leave() {
+	#leave({ pointerType }) {
+		if (pointerType !== "mouse") return; // a finger leaves whenever it is lifted
 		clearTimeout(this.timer);
 		this.timer = setTimeout(() => this.hide(), REST_MS);
 	}

@@ -224,6 +224,16 @@ def test_nothing_runs_over_the_side_or_under_the_bar(desk, size):
         assert box["x"] >= 0 and box["x"] + box["width"] <= size[0], button
 
 
+def test_a_phone_has_every_control_one_fold_away(desk):
+    desk.page.set_viewport_size({"width": 320, "height": 640})
+    expect(desk.page.locator("#knob-seed")).to_be_hidden()
+    desk.page.click("#knobs .more")
+    for name in ("max_tokens", "top_k", "seed", "min_p", "healing"):
+        desk.page.locator(f"#knob-{name}").scroll_into_view_if_needed()
+        expect(desk.page.locator(f"#knob-{name}")).to_be_in_viewport()
+    assert desk.page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
 def test_a_phone_with_its_keyboard_up_still_shows_line_and_bar(desk):
     desk.page.set_viewport_size({"width": 320, "height": 260})
     desk.type("Once upon a time. " * 30)

@@ -4,6 +4,8 @@ import re
 
 from playwright.sync_api import expect
 
+from .desk import Desk
+
 POINT_IN_WORD = """() => {
   const range = new Range();
   range.setStart(document.querySelector('#text p').firstChild, 6);
@@ -38,6 +40,22 @@ def test_hovering_shows_the_list_and_leaving_takes_it_away(desk, engine):
     assert "lamplighter" in desk.page.locator("#word .drawn").inner_text()
     desk.page.mouse.move(5, 5)
     expect(desk.page.locator("#word")).to_be_hidden()
+
+
+def test_a_finger_on_a_word_opens_the_list_as_a_sheet(browser, url, engine):
+    engine.story = [" lamplighter"]
+    context = browser.new_context(
+        viewport={"width": 375, "height": 700}, has_touch=True, is_mobile=True
+    )
+    page = context.new_page()
+    page.goto(url)
+    desk = Desk(page).ready().length(1)
+    desk.type("The").continue_()
+    page.touchscreen.tap(*page.evaluate(POINT_IN_WORD))
+    expect(page.locator("#word .drawn")).to_contain_text("lamplighter")
+    page.wait_for_timeout(500)  # a hover would be over by now
+    assert page.locator("#word").bounding_box()["width"] > 340
+    context.close()
 
 
 def test_several_at_once_stream_side_by_side_and_a_key_takes_one(desk, engine):
