@@ -11,7 +11,7 @@ BIN = $(VENV)/bin
 PIP = $(BIN)/python -m pip install --disable-pip-version-check --quiet $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX))
 TEST = $(BIN)/python -m pytest
 
-.PHONY: serve test lint format training bench soak browser screenshots
+.PHONY: serve test lint format training bench bench-llama soak browser screenshots
 
 serve: $(VENV)/serving models/starter/config.json
 	@$(BIN)/python -m app serve $(MODEL) --port $(PORT)
@@ -40,6 +40,19 @@ soak: $(VENV)/dev
 
 bench: $(VENV)/dev
 	@$(BIN)/python -m tests.benchmarks
+
+# llama.cpp's server, from the source inside a Python package, for a row in `make bench`
+LLAMA = llama_cpp_python-0.3.36
+bench-llama: $(VENV)/dev
+	@mkdir -p .bench
+	@$(BIN)/python -m pip download --quiet --no-deps --no-binary :all: --dest .bench llama-cpp-python==0.3.36
+	@tar -xzf .bench/$(LLAMA).tar.gz -C .bench
+	@cmake -S .bench/$(LLAMA)/vendor/llama.cpp -B .bench/llama -DCMAKE_BUILD_TYPE=Release \
+		-DBUILD_SHARED_LIBS=OFF -DLLAMA_CURL=OFF -DLLAMA_BUILD_TESTS=OFF
+	@cmake --build .bench/llama --target llama-server -j 2
+	@cp .bench/llama/bin/llama-server .bench/
+	@$(BIN)/python -c 'from tests.benchmarks.engine import make_model; make_model()'
+	@$(BIN)/python .bench/$(LLAMA)/vendor/llama.cpp/convert_hf_to_gguf.py .bench/model --outtype q8_0 --outfile .bench/model-q8_0.gguf
 
 # the pictures in docs/, of the starter's own writing
 screenshots: $(VENV)/dev browser

@@ -6,10 +6,12 @@ prints a line of JSON for each measurement. A program that is not installed ends
 """
 
 import json
+import os
 import resource
 import subprocess
 import sys
 import time
+import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 
@@ -144,23 +146,29 @@ def ours_http(model: str, precision: str) -> None:
     command = [sys.executable, "-m", "app", "serve", model]
     settings = {"precision": precision, "workers": 2, "threads": THREADS, "cache": BENCH / "cache"}
     with serve(command, **settings) as server:
-        server.wait_for("ready", timeout=120)
         tell_readers(
             server.url + "/v1/completions",
             lambda ids: {"prompt": ids, "max_tokens": N_NEW, "stream": True, "ignore_eos": True,
                          "temperature": 0.7, "top_k": 40},
         )  # fmt: skip
-        tell("memory", peak_mb=_pss(server.process.pid))
+        engines = [pid for pid in map(int, filter(str.isdigit, os.listdir("/proc")))
+                   if os.fsencode(server._folder.name) in _command(pid)]  # fmt: skip
+        tell("memory", peak_mb=sum(map(_pss, [server.process.pid, *engines])))
+
+
+def _command(pid: int) -> bytes:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return b""  # it has ended
 
 
 def _pss(pid: int) -> float:
-    """Megabytes of a process and all that descend from it, shared pages divided among them."""
-    total = 0
-    for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
-        if line.startswith("Pss:"):
-            total += int(line.split()[1])
-    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    return total / 1024 + sum(_pss(int(child)) for child in children)
+    """Megabytes of a process and its descendants, shared pages divided among those who share."""
+    lines = Path(f"/proc/{pid}/smaps_rollup").read_text(encoding="utf-8").splitlines()
+    own = sum(int(line.split()[1]) for line in lines if line.startswith("Pss:")) / 1024
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="utf-8").split()
+    return own + sum(_pss(int(child)) for child in children)
 
 
 def llama_http(model: str) -> None:
@@ -169,16 +177,25 @@ def llama_http(model: str) -> None:
         raise Missing("make bench-llama")
     words = [program, "-m", weights, "-t", str(THREADS), "-np", "32", "-c", str(32 * 256),
              "--port", "18089", "--no-webui"]  # fmt: skip
-    with subprocess.Popen(words, stderr=subprocess.PIPE, text=True) as process:
-        for line in process.stderr:
-            if "server is listening" in line:
-                break
+    with subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        _wait_for("http://127.0.0.1:18089/health", process)
         tell_readers(
             "http://127.0.0.1:18089/completion",
             lambda ids: {"prompt": ids, "n_predict": N_NEW, "stream": True, "ignore_eos": True,
                          "temperature": 0.7, "top_k": 40, "cache_prompt": False},
         )  # fmt: skip
+        tell("memory", peak_mb=_pss(process.pid))
         process.kill()
+
+
+def _wait_for(url: str, process: subprocess.Popen) -> None:
+    while process.poll() is None:
+        try:
+            urllib.request.urlopen(url, timeout=5)
+            return
+        except OSError:
+            time.sleep(0.2)
+    raise Missing(f"it ended with {process.returncode}")
 
 
 PROGRAMS = {
