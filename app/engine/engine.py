@@ -100,7 +100,7 @@ class Engine:
                 "n", f"n {params.n} of this length needs more than the server has; ask for fewer."
             )
         with self._changed:
-            self._check_open(lane, id)
+            self._check_open(lane, request)
             self._alive[id] = request
             self._inbox.append((lane, request))
             self._changed.notify()
@@ -113,18 +113,21 @@ class Engine:
             raise UnknownModel(f"No model {model!r} is served; there is {', '.join(self._lanes)}.")
         return self._lanes[model]
 
-    def _check_open(self, lane: Lane, id: str) -> None:
+    def _check_open(self, lane: Lane, request: Request) -> None:
         if self._stop_at is not None:
             raise EngineStopped("The engine is stopping; try again in a moment.")
-        if id in self._alive:
-            raise InvalidParams("id", f"id {id!r} is in use by a running completion.")
-        ahead = len(lane.scheduler.waiting) + sum(other is lane for other, _ in self._inbox)
-        wait_s = lane.wait_s(ahead) if ahead else 0.0
-        if ahead >= self.options.max_queue or wait_s > self.options.max_wait:
+        if request.id in self._alive:
+            raise InvalidParams("id", f"id {request.id!r} is in use by a running completion.")
+        before = [*lane.scheduler.waiting, *(r for other, r in self._inbox if other is lane)]
+        waits = lane.waits([*before, request], time.monotonic())
+        ahead = sum(
+            wait > 0 for wait in waits[:-1]
+        )  # those that only have to be taken in start now
+        if ahead >= self.options.max_queue or waits[-1] > self.options.max_wait:
             self._n_refused += 1
             raise EngineBusy(
-                f"{ahead} requests are waiting already; try again in {math.ceil(wait_s)} s.",
-                retry_after=wait_s,
+                f"Busy: {ahead} requests wait already; try again in {math.ceil(waits[-1])} s.",
+                retry_after=waits[-1],
                 ahead=ahead,
             )
 

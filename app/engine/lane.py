@@ -30,6 +30,7 @@ from .completion import (
 from .request import End, Request, Row
 from .scheduler import Scheduler, Step
 from .vocabulary import Vocabulary
+from .waiting import Need, starts
 
 log = logging.getLogger(__name__)
 
@@ -68,11 +69,20 @@ class Lane:
     def has_work(self) -> bool:
         return bool(self.scheduler.running or self.scheduler.waiting)
 
-    def wait_s(self, ahead: int) -> float:
-        """How long until the request with `ahead` others before it starts, by measured speed."""
-        before = [*self.scheduler.running, *self.scheduler.waiting]
-        before = before[: len(self.scheduler.running) + ahead]
-        return sum(map(_tokens_left, before)) / self.tally.tokens_per_s
+    def waits(self, queue: Sequence[Request], now: float) -> list[float]:
+        """In how many seconds each of `queue` starts, by measured speed. From any thread."""
+        scheduler = self.scheduler
+        rate = self.tally.tokens_per_s / max(1, scheduler.n_rows)  # of one row
+        return starts(
+            [self._need(request, rate, now) for request in list(scheduler.running)],
+            [self._need(request, rate, now) for request in queue],
+            rows=scheduler.max_running - scheduler.n_rows,
+            pages=scheduler.cache.n_available,
+        )
+
+    def _need(self, request: Request, rate: float, now: float) -> Need:
+        seconds = min(_tokens_left(request) / rate, max(0.0, request.deadline - now))
+        return Need(seconds, len(request.rows), self.scheduler.pages_needed(request))
 
     # ---- a turn ----
 
@@ -117,10 +127,13 @@ class Lane:
             request.started = now
             if not request.wants_prompt:
                 self._tell_started(request)
-        for ahead, request in enumerate(self.scheduler.waiting):
-            if request.ahead != ahead:
-                request.ahead = ahead
-                request.put(Queued(ahead, self.wait_s(ahead)))
+        waiting = list(self.scheduler.waiting)
+        if all(request.ahead == ahead for ahead, request in enumerate(waiting)):
+            return
+        for ahead, wait_s in enumerate(self.waits(waiting, now)):
+            if waiting[ahead].ahead != ahead:
+                waiting[ahead].ahead = ahead
+                waiting[ahead].put(Queued(ahead, wait_s))
 
     def _tell_started(self, request: Request) -> None:
         self.tally.prompt_tokens += request.prompt_tokens
@@ -277,9 +290,10 @@ def _n_wanted(step: Step) -> int:
 
 
 def _tokens_left(request: Request) -> int:
-    each = request.params.max_tokens
-    longest = len(request.rows) * (UNKNOWN_LENGTH if each is None else each)
-    return max(1, longest - request.n_written)
+    """Of the row that has the longest way to go."""
+    most = request.params.max_tokens
+    longest = UNKNOWN_LENGTH if most is None else most
+    return max(1, longest - min(len(row.written) for row in request.rows))
 
 
 def _timings(request: Request, now: float) -> Timings:

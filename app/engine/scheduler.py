@@ -50,8 +50,12 @@ class Scheduler:
 
     def fits(self, request: Request) -> bool:
         """Could it ever start, with everything else gone?"""
-        n_pages = self._n_fresh(request, n_found=0)
-        return len(request.rows) <= self.max_running and n_pages <= self.cache.n_pages
+        is_narrow = len(request.rows) <= self.max_running
+        return is_narrow and self.pages_needed(request) <= self.cache.n_pages
+
+    def pages_needed(self, request: Request) -> int:
+        """Where nothing of it is known."""
+        return self._n_fresh(request, n_found=0)
 
     def add(self, request: Request) -> None:
         self.waiting.append(request)

@@ -302,6 +302,14 @@ def test_a_full_queue_is_refused_with_an_estimate(small):
         assert until(completion, Finished)
 
 
+def test_a_long_text_does_not_close_the_door_to_others(engine):
+    """Requests that only had to be taken in were counted as waiting for all that ran."""
+    asked = [ask(engine, max_tokens=100_000) for _ in range(3)]
+    for completion in asked:
+        until(completion, Token)
+        completion.cancel()
+
+
 def test_a_queued_request_can_be_cancelled(small):
     with ask(small, max_tokens=None) as running:
         until(running, Token)
