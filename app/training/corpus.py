@@ -16,6 +16,7 @@ import shutil
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 
@@ -24,12 +25,12 @@ from app.training import split, text
 from app.training.config import TrainingError
 from app.training.formats import BadFile, chunks
 from app.training.sources import Source
-from app.training.tokens import TokenFile, TokenWriter
+from app.training.tokens import DATA, TokenFile, TokenWriter
 from app.training.vocabulary import new_vocabulary
 from app.training.whole import whole_folder
 
 VERSION = 1  # of what is written here; another one makes old folders be ignored
-GROUP = 4 << 20  # characters encoded together, on all cores
+GROUP = 1 << 20  # characters encoded together, on all cores; their tokens take 100 MB
 
 
 @dataclass(frozen=True)
@@ -223,21 +224,34 @@ class Encoder:
 
 
 def _groups(pieces: text.Pieces) -> Iterator[list[str | None]]:
-    """Pieces in lists of about GROUP characters; a document's blank edges are cut off."""
+    """Pieces in lists of about GROUP characters."""
     group: list[str | None] = []
-    size, fresh = 0, True
-    for piece in pieces:
-        if piece is not None:
-            piece = piece.lstrip("\n") if fresh else piece
-        fresh = piece is None or (fresh and not piece)
-        if piece is None and group and group[-1] is not None:
-            group[-1] = group[-1].rstrip()
+    size = 0
+    for piece in _trimmed(pieces):
         group.append(piece)
         size += len(piece or "")
-        if size > GROUP and piece is None or size > 4 * GROUP:
+        if size > GROUP:
             yield group
             group, size = [], 0
     yield group
+
+
+def _trimmed(pieces: text.Pieces) -> text.Pieces:
+    """The same pieces without the blank edges of each document."""
+    held, begun = "", False  # held: the last piece, until it is known whether the document goes on
+    for piece in pieces:
+        if piece is None:
+            yield held.rstrip()
+            yield None
+            held, begun = "", False
+        elif piece and not begun:
+            held = piece.lstrip("\n")
+            begun = bool(held)
+        elif piece.isspace():
+            held += piece
+        elif piece:
+            yield held
+            held = piece
 
 
 def _distribute(encoder: Encoder, rules: Rules, folder: Path) -> None:
@@ -254,14 +268,15 @@ def _distribute(encoder: Encoder, rules: Rules, folder: Path) -> None:
     writers = [
         TokenWriter(folder / f"{part}.tokens", encoder.tokenizer.n_tokens) for part in split.PARTS
     ]
-    for document, (start, end) in enumerate(zip(bounds, bounds[1:], strict=False)):
-        if whole:
-            _copy(everything.ids[start:end], writers[parts[document]], encoder)
-            continue
-        for writer, (a, b) in zip(writers, split.cuts(start + 1, end, rules.shares), strict=True):
-            if b > a:
-                ids = np.concatenate([everything.ids[start : start + 1], everything.ids[a:b]])
-                _copy(ids, writer, encoder)
+    with path.open("rb") as file:
+        for document, (start, end) in enumerate(zip(bounds, bounds[1:], strict=False)):
+            spans = [(start, end) if part == parts[document] else (end, end) for part in range(3)]
+            if not whole:  # each part gets its share of the document, after a separator of its own
+                spans = split.cuts(start, end, rules.shares)
+            for part, (a, b) in enumerate(spans):
+                if b > a:
+                    opening = encoder.opening if a > start else []
+                    _copy(file, everything.dtype, (a, b), opening, writers[part], encoder)
     for writer in writers:
         if not rules.line_by_line and writer.tokens:
             writer.write(encoder.opening, 0)  # the end of the last document is learned too
@@ -269,6 +284,18 @@ def _distribute(encoder: Encoder, rules: Rules, folder: Path) -> None:
     path.unlink()
 
 
-def _copy(ids: np.ndarray, writer: TokenWriter, encoder: Encoder) -> None:
+def _copy(
+    file: IO[bytes],
+    dtype: np.dtype,
+    span: tuple[int, int],
+    opening: list[int],
+    writer: TokenWriter,
+    encoder: Encoder,
+) -> None:
+    """A document or a part of one; read in pieces, not mapped, so that memory stays flat."""
     writer.begin_document()
-    writer.write(ids, int(encoder.lengths[ids].sum()))
+    writer.write(opening, 0)
+    file.seek(DATA + span[0] * dtype.itemsize)
+    for start in range(*span, GROUP):
+        ids = np.fromfile(file, dtype, min(GROUP, span[1] - start))
+        writer.write(ids, int(encoder.lengths[ids].sum()))

@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterable, Iterator
 
 SEPARATOR = "<|endoftext|>"
-PIECE = 1 << 20  # characters
+PIECE = 1 << 18  # characters
 # A line break after a letter, or failing that a space: tokens never reach over either to the left.
 BREAKS = re.compile(r"(?<=\S)\n"), re.compile(r"(?<=\S) (?=\S)")
 SEPARATOR_LINE = re.compile(r"^[ \t]*<\|endoftext\|>[ \t]*(?:\r?\n|\Z)", re.MULTILINE)
@@ -39,13 +39,13 @@ def documents(chunks: Iterable[str]) -> Pieces:
 
 
 def _last_break(text: str) -> int:
-    """Where to cut so that the right side starts a token; the end where there is no such place."""
+    """Where to cut so that the right side starts a token; where nothing does, after all letters."""
     for pattern in BREAKS:
         for start in (max(0, len(text) - 4096), 0):
             found = [m.start() for m in pattern.finditer(text, start)]
             if found:
                 return found[-1]
-    return len(text)
+    return len(text.rstrip())
 
 
 def lines(chunks: Iterable[str]) -> Pieces:

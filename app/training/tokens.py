@@ -71,12 +71,13 @@ class TokenFile:
             raise TrainingError(f"{path} is of another version; prepare the corpus again.")
         header = json.loads(start[16 : 16 + int.from_bytes(start[12:16], "little")])
         self.path, self.bytes = path, header["bytes"]
-        dtype, n_tokens, n_documents = header["dtype"], header["tokens"], header["documents"]
-        end = DATA + n_tokens * np.dtype(dtype).itemsize
+        self.dtype = np.dtype(header["dtype"])
+        n_tokens, n_documents = header["tokens"], header["documents"]
+        end = DATA + n_tokens * self.dtype.itemsize
         if path.stat().st_size != end + 8 * n_documents:
             raise TrainingError(f"{path} has been cut short; prepare the corpus again.")
         whole = np.memmap(path, np.uint8, mode="r")
-        self.ids = whole[DATA:end].view(dtype)
+        self.ids = whole[DATA:end].view(self.dtype)
         self.starts = whole[end:].view("<u8")
 
     def __len__(self) -> int:

@@ -99,3 +99,15 @@ def test_a_token_file_that_is_cut_short_is_noticed(make):
     path.write_bytes(path.read_bytes()[:-1])
     with pytest.raises(TrainingError, match="cut short"):
         Corpus.open(corpus.folder)
+
+
+def test_a_document_in_many_pieces_is_the_same_document(make, monkeypatch):
+    long = "\n\n\n" + "\n\n".join(story(n) for n in range(30)) + "\n  \n"
+    whole, _ = make({"a.txt": long}, Rules((100, 0, 0)))
+    expected = whole.train.ids.tolist()
+    monkeypatch.setattr("app.training.text.PIECE", 300)
+    monkeypatch.setattr("app.training.formats.CHUNK", 170)
+    monkeypatch.setattr("app.training.corpus.GROUP", 500)
+    pieces, _ = make({"a.txt": long}, Rules((100, 0, 0), column="other"))
+    assert pieces.folder != whole.folder and pieces.train.ids.tolist() == expected
+    assert documents(pieces, "train") == [long.strip()]
