@@ -1,10 +1,11 @@
-"""Saves checkpoint after checkpoint in the folder argv[1]; before each thing that a save does to
+"""Saves checkpoint after checkpoint; before each thing that a save does to the disk it says what,
 
-the disk it prints what, and waits for a line on stdin: there a test kills it.
+and waits for an answer: there a test kills it.
 """
 
 import os
 import sys
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 import torch
@@ -14,15 +15,15 @@ from app.training import checkpoint
 TOUCHES = ("open", "os.mkdir", "os.rename", "os.symlink", "os.remove", "os.rmdir")
 
 
-def main(run: Path) -> None:
+def main(run: Path, pipe: Connection) -> None:
     run.mkdir(parents=True, exist_ok=True)
     newest, _ = checkpoint.newest(run)
     step = int(newest.name[-8:]) if newest else 0
 
     def touched(event: str, args: tuple) -> None:  # Python calls this before it does it
         if event in TOUCHES and str(run) in str(args[0]):
-            print(event, os.path.basename(str(args[0])), flush=True)
-            sys.stdin.readline()
+            pipe.send(f"{event} {os.path.basename(str(args[0]))}")
+            pipe.recv()
 
     sys.addaudithook(touched)
     while True:
@@ -30,7 +31,3 @@ def main(run: Path) -> None:
         weights = {"w": torch.full((50_000,), float(step))}
         state = {"step": step, "best_step": step}
         checkpoint.save(run, weights, {"moment": weights["w"]}, state, keep=99)
-
-
-if __name__ == "__main__":
-    main(Path(sys.argv[1]))
