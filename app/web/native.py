@@ -10,7 +10,7 @@ from app.engine import PARAMETERS
 
 from . import dialects, formats, openapi, schema, streaming
 from .errors import Problem, bad_value
-from .positions import utf16_length
+from .positions import utf16_places
 from .service import service
 
 native = Blueprint("native", __name__)
@@ -171,8 +171,9 @@ def tokenize() -> Response:
         raise bad_value("text", "text is missing.")
     text = _bounded("text", schema.take(fields, "text", str, ""))
     made = service().engine.tokenize(text, schema.take(fields, "model", str, None))
-    places = [[utf16_length(text[:a]), utf16_length(text[:b])] for a, b in made.offsets]
-    return reply({"count": len(made.ids), "tokens": made.ids, "offsets": places})
+    place = utf16_places(text)
+    offsets = [[place[start], place[end]] for start, end in made.offsets]
+    return reply({"count": len(made.ids), "tokens": made.ids, "offsets": offsets})
 
 
 @native.post("/detokenize")

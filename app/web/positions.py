@@ -6,10 +6,16 @@ another length is given.
 
 import codecs
 from collections.abc import Callable
+from itertools import accumulate
 
 
 def utf16_length(text: str) -> int:
     return len(text) + sum(char > "\uffff" for char in text)
+
+
+def utf16_places(text: str) -> list[int]:
+    """Where each character begins, and where the last one ends: "a🙂b" -> [0, 1, 3, 4]."""
+    return list(accumulate((1 + (char > "\uffff") for char in text), initial=0))
 
 
 class Spans:
