@@ -26,7 +26,7 @@ from .completion import (
 )
 from .interface import AnyEngine
 from .options import EngineOptions
-from .parameters import MAX_SEED, PARAMETERS, InvalidParams, Parameter, Params, make_params
+from .parameters import MAX_ID, MAX_SEED, PARAMETERS, InvalidParams, Parameter, Params, make_params
 
 _LAZY = {"Engine": ".engine", "connect": ".client"}  # torch or OpenVINO; ZeroMQ
 
@@ -54,6 +54,7 @@ __all__ = [
     "Failed",
     "Finished",
     "InvalidParams",
+    "MAX_ID",
     "MAX_SEED",
     "ModelInfo",
     "PARAMETERS",

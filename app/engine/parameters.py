@@ -14,6 +14,7 @@ from typing import Annotated, Any
 import msgspec
 
 MAX_SEED = 2**53 - 1  # the largest integer that JSON and JavaScript carry exactly
+MAX_ID = 2**31 - 1  # of any token; whether a model has it, the engine knows
 MAX_STOP_LENGTH = 1000  # characters of one stop text
 
 
@@ -89,14 +90,14 @@ class Params(msgspec.Struct, frozen=True, kw_only=True):
     ] = {}
     banned: Annotated[
         list[int | str],
-        _Says("Tokens never to write: ids, or texts of one token.", neutral=[], max_items=1024),
+        _Says("Tokens never to write: ids, or texts of one token.", 0, MAX_ID, [], max_items=1024),
     ] = []
     stop: Annotated[
         list[str], _Says("Texts that end the continuation.", neutral=[], max_items=64)
     ] = []
     stop_token_ids: Annotated[
         list[int],
-        _Says("Tokens that end the continuation, by id.", 0, neutral=[], max_items=64),
+        _Says("Tokens that end the continuation, by id.", 0, MAX_ID, [], max_items=64),
     ] = []
     include_stop: Annotated[bool, _Says("Keep the stop text in the result.", neutral=False)] = False
     ignore_eos: Annotated[bool, _Says("Go on past the end-of-text token.", neutral=False)] = False
@@ -164,7 +165,7 @@ def _check(parameter: Parameter, value: Any) -> None:
     if isinstance(value, dict):
         items = list(value.values())
         for id in value:
-            _check_number(name, 0, None, id)
+            _check_number(name, 0, MAX_ID, id)
     elif not isinstance(value, list):
         items = [value]
     if parameter.max_items is not None and len(items) > parameter.max_items:

@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 from flask import Blueprint, Response, g, request, stream_template
 
-from app.engine import PARAMETERS
+from app.engine import MAX_ID, PARAMETERS
 
 from . import dialects, formats, openapi, schema, streaming
 from .errors import Problem, bad_value
@@ -183,7 +183,7 @@ def detokenize() -> Response:
     fields = schema.read_json(request, service().options.patience)
     schema.refuse_unknown(fields, ("tokens", "model"))
     ids = fields.get("tokens")
-    if not isinstance(ids, list) or not all(type(id) is int and id >= 0 for id in ids):
+    if not isinstance(ids, list) or not all(type(id) is int and 0 <= id <= MAX_ID for id in ids):
         raise bad_value("tokens", "tokens must be a list of token ids.")
     text = service().engine.detokenize(ids, schema.take(fields, "model", str, None))
     return reply({"text": text} | dict.fromkeys(dialects.DETOKENIZED, text))

@@ -164,6 +164,13 @@ def test_tokens_there_and_back(client):
     assert client.post("/detokenize", json={"tokens": said["tokens"]}).json["text"] == "a🙂"
 
 
+@pytest.mark.parametrize("id", [-1, 2**31, 10**20, True, "1", None])
+def test_what_can_be_no_token_is_refused(client, id):
+    """10**20 fits in no frame to the engine."""
+    said = client.post("/detokenize", json={"tokens": [id]})
+    assert (said.status_code, said.json["error"]["field"]) == (422, "tokens")
+
+
 def test_a_long_text_is_tokenized_in_one_pass(client):
     """Each offset used to be counted from the text's beginning: minutes for a megabyte."""
     said = client.post("/tokenize", json={"text": "🙂" + "x" * 400_000}).json
