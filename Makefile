@@ -41,14 +41,16 @@ soak: $(VENV)/dev
 bench: $(VENV)/dev
 	@$(BIN)/python -m tests.benchmarks
 
-# llama.cpp's server, from the source inside a Python package, for a row in `make bench`
+# llama.cpp's server, from the source inside a Python package, for its rows in `make bench`;
+# without its AMX kernels, which end in an illegal instruction in some virtual machines
 LLAMA = llama_cpp_python-0.3.36
 bench-llama: $(VENV)/dev
 	@mkdir -p .bench
 	@$(BIN)/python -m pip download --quiet --no-deps --no-binary :all: --dest .bench llama-cpp-python==0.3.36
 	@tar -xzf .bench/$(LLAMA).tar.gz -C .bench
 	@cmake -S .bench/$(LLAMA)/vendor/llama.cpp -B .bench/llama -DCMAKE_BUILD_TYPE=Release \
-		-DBUILD_SHARED_LIBS=OFF -DLLAMA_CURL=OFF -DLLAMA_BUILD_TESTS=OFF
+		-DBUILD_SHARED_LIBS=OFF -DLLAMA_CURL=OFF -DLLAMA_BUILD_TESTS=OFF \
+		-DCMAKE_CXX_FLAGS='-mno-amx-tile -mno-amx-int8 -mno-amx-bf16'
 	@cmake --build .bench/llama --target llama-server -j 2
 	@cp .bench/llama/bin/llama-server .bench/
 	@$(BIN)/python -c 'from tests.benchmarks.engine import make_model; make_model()'

@@ -6,18 +6,13 @@ prints a line of JSON for each measurement. A program that is not installed ends
 """
 
 import json
-import os
 import resource
-import subprocess
 import sys
 import time
-import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-
-from tests.benchmarks._readers import read_all
 
 ROOT = Path(__file__).resolve().parents[2]
 BENCH = ROOT / ".bench"  # what `make bench-llama` and `make bench-genai` install
@@ -127,77 +122,6 @@ def transformers(model: str, dtype: str) -> None:
     tell_speed(generate)
 
 
-# ---- over HTTP ----
-
-
-def tell_readers(url: str, body: Callable[[list[int]], dict]) -> None:
-    for n in STREAMS:
-        speeds, firsts = [], []
-        for _ in range(4):
-            readings, took = read_all(url, [body(prompt) for prompt in prompts(n)])
-            speeds.append(n * N_NEW / took)
-            firsts.append(float(np.quantile([reading.first for reading in readings], 0.95)))
-        tell("http", streams=n, tokens_per_s=max(speeds[1:]), first_p95_ms=1000 * min(firsts[1:]))
-
-
-def ours_http(model: str, precision: str) -> None:
-    from tests.server import serve
-
-    command = [sys.executable, "-m", "app", "serve", model]
-    settings = {"precision": precision, "workers": 2, "threads": THREADS, "cache": BENCH / "cache"}
-    with serve(command, **settings) as server:
-        tell_readers(
-            server.url + "/v1/completions",
-            lambda ids: {"prompt": ids, "max_tokens": N_NEW, "stream": True, "ignore_eos": True,
-                         "temperature": 0.7, "top_k": 40},
-        )  # fmt: skip
-        engines = [pid for pid in map(int, filter(str.isdigit, os.listdir("/proc")))
-                   if os.fsencode(server._folder.name) in _command(pid)]  # fmt: skip
-        tell("memory", peak_mb=sum(map(_pss, [server.process.pid, *engines])))
-
-
-def _command(pid: int) -> bytes:
-    try:
-        return Path(f"/proc/{pid}/cmdline").read_bytes()
-    except OSError:
-        return b""  # it has ended
-
-
-def _pss(pid: int) -> float:
-    """Megabytes of a process and its descendants, shared pages divided among those who share."""
-    lines = Path(f"/proc/{pid}/smaps_rollup").read_text(encoding="utf-8").splitlines()
-    own = sum(int(line.split()[1]) for line in lines if line.startswith("Pss:")) / 1024
-    children = Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="utf-8").split()
-    return own + sum(_pss(int(child)) for child in children)
-
-
-def llama_http(model: str) -> None:
-    program, weights = BENCH / "llama-server", BENCH / "model-q8_0.gguf"
-    if not (program.exists() and weights.exists()):
-        raise Missing("make bench-llama")
-    words = [program, "-m", weights, "-t", str(THREADS), "-np", "32", "-c", str(32 * 256),
-             "--port", "18089", "--no-webui"]  # fmt: skip
-    with subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
-        _wait_for("http://127.0.0.1:18089/health", process)
-        tell_readers(
-            "http://127.0.0.1:18089/completion",
-            lambda ids: {"prompt": ids, "n_predict": N_NEW, "stream": True, "ignore_eos": True,
-                         "temperature": 0.7, "top_k": 40, "cache_prompt": False},
-        )  # fmt: skip
-        tell("memory", peak_mb=_pss(process.pid))
-        process.kill()
-
-
-def _wait_for(url: str, process: subprocess.Popen) -> None:
-    while process.poll() is None:
-        try:
-            urllib.request.urlopen(url, timeout=5)
-            return
-        except OSError:
-            time.sleep(0.2)
-    raise Missing(f"it ended with {process.returncode}")
-
-
 PROGRAMS = {
     "continuo int8": lambda model: ours(model, "int8"),
     "continuo bfloat16": lambda model: ours(model, "bfloat16"),
@@ -205,8 +129,6 @@ PROGRAMS = {
     "continuo torch float32": lambda model: ours(model, "float32", "torch"),
     "transformers float32": lambda model: transformers(model, "float32"),
     "transformers bfloat16": lambda model: transformers(model, "bfloat16"),
-    "continuo int8 over HTTP": lambda model: ours_http(model, "int8"),
-    "llama-server q8_0 over HTTP": llama_http,
 }
 
 

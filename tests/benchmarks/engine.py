@@ -67,7 +67,7 @@ def run(name: str, model: Path) -> list[dict]:
 
 def print_table(results: dict[str, list[dict]], bandwidth: float) -> None:
     print(f"{'tokens/s':30}" + "".join(f"{n:>8}" for n in STREAMS), end="")
-    print(f"{'prefill':>9}{'ctx 100':>9}{'ctx 900':>9}{'first95':>9}{'MB':>7}{'of limit':>9}")
+    print(f"{'prefill':>9}{'ctx 100':>9}{'ctx 900':>9}{'MB':>7}{'of limit':>9}")
     for name, said in results.items():
         print(f"{name:30}" + row(name, said, bandwidth))
 
@@ -76,13 +76,12 @@ def row(name: str, said: list[dict], bandwidth: float) -> str:
     missing = [one["why"] for one in said if one["what"] == "missing"]
     if missing:
         return f"MISSING ({missing[0]})"
-    speeds = {one["streams"]: one for one in said if one["what"] in ("speed", "http")}
+    speeds = {one["streams"]: one for one in said if one["what"] == "speed"}
     contexts = {one["length"]: one["tokens_per_s"] for one in said if one["what"] == "context"}
     others = {one["what"]: one for one in said}
     cells = [f"{speeds[n]['tokens_per_s']:8.0f}" for n in STREAMS]
     cells.append(number(others.get("prefill", {}).get("tokens_per_s")))
     cells += [number(contexts.get(length)) for length in (100, 900)]
-    cells.append(number(speeds[32].get("first_p95_ms")))
     cells.append(number(others.get("memory", {}).get("peak_mb"), 7))
     weight = N_BYTES.get(name.split()[-1])
     limit = bandwidth * 1e9 / (weight * 124e6) if weight and name.startswith("continuo") else None
