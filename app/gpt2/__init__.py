@@ -18,6 +18,8 @@ _FROM = {  # imported when first asked for: some need torch, which takes a secon
     "name_of": "shelf",
     "open_all": "shelf",
     "ModelNotFound": "shelf",
+    "whole_file": "whole",
+    "whole_folder": "whole",
     "TorchModel": "torch_model",
     "TorchPagedModel": "torch_pages",
     "OpenVINOModel": "openvino_model",

@@ -5,12 +5,10 @@ Weights are a mapping of OpenAI's names to NumPy arrays as stored (matrices [in,
 when asked for.
 """
 
+import contextlib
 import dataclasses
 import json
-import os
-import shutil
-import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -21,6 +19,7 @@ from app.gpt2 import names, tensorflow
 from app.gpt2.config import Config, ConfigError, read_config, settle
 from app.gpt2.tensors import Tensors, TensorsError, open_tensors
 from app.gpt2.tokenizer import END_OF_TEXT, Tokenizer, TokenizerError
+from app.gpt2.whole import whole_file, whole_folder
 
 
 class CheckpointError(ValueError):
@@ -230,35 +229,28 @@ def save(
     force: bool = False,
 ) -> None:
     """A Hugging Face folder, written whole or not at all; what is there stays unless `force`."""
-
-    def write(aside: Path) -> None:
-        aside.mkdir()
-        _write_config(aside / "config.json", config, dtype or str(weights["wte.weight"].dtype))
-        tokenizer.save(aside)
+    with _in_sentences(folder, force), whole_folder(folder) as new:
+        _write_config(new / "config.json", config, dtype or str(weights["wte.weight"].dtype))
+        tokenizer.save(new)
         state = _torch_state(weights, "transformer.", dtype)
         if format == "safetensors":
             from safetensors.torch import save_file
 
-            save_file(state, aside / FORMATS[format], metadata={"format": "pt"})
+            save_file(state, new / FORMATS[format], metadata={"format": "pt"})
         else:
             import torch
 
-            torch.save(state, aside / FORMATS[format])
-
-    write_aside(folder, write, force)
+            torch.save(state, new / FORMATS[format])
 
 
 def save_legacy(
     file: Path, weights: Mapping[str, np.ndarray], dtype: str | None = None, force: bool = False
 ) -> None:
     """One unprefixed gpt2-pytorch_model.bin in torch's old pickle format, as in 2019."""
+    import torch
 
-    def write(aside: Path) -> None:
-        import torch
-
-        torch.save(_torch_state(weights, "", dtype), aside, _use_new_zipfile_serialization=False)
-
-    write_aside(file, write, force)
+    with _in_sentences(file, force), whole_file(file) as new:
+        torch.save(_torch_state(weights, "", dtype), new, _use_new_zipfile_serialization=False)
 
 
 def _torch_state(weights: Mapping[str, np.ndarray], prefix: str, dtype: str | None) -> dict:
@@ -284,36 +276,13 @@ def _write_config(path: Path, config: Config, dtype: str) -> None:
     path.write_text(json.dumps(says, indent=2, sort_keys=True) + "\n", encoding="utf-8")
 
 
-def write_aside(target: Path, write: Callable[[Path], None], force: bool = False) -> None:
-    """Let `write` make a file or folder beside `target`, sync it, and only then name it so."""
+@contextlib.contextmanager
+def _in_sentences(target: Path, force: bool) -> Iterator[None]:
+    """What keeps `target` from being written, in one sentence; what is there needs `force`."""
     if target.exists() and not force:
         raise CheckpointError(f"{target} is there already; remove it, or say --force.")
-    aside = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}.tmp")
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        write(aside)
-        for file in [*(aside.iterdir() if aside.is_dir() else ()), aside]:
-            _sync(file)
-        if target.is_dir():  # a folder cannot be renamed over: the old one steps aside first
-            old = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}.old")
-            target.rename(old)
-            aside.rename(target)
-            shutil.rmtree(old)
-        else:
-            aside.replace(target)
-        _sync(target.parent)
+        yield
     except (OSError, RuntimeError, SafetensorError) as error:  # each library has its own
         why = getattr(error, "strerror", None) or str(error).split("\n")[0]
         raise CheckpointError(f"{target} could not be written: {why}.") from None
-    finally:
-        if aside.is_dir():
-            shutil.rmtree(aside, ignore_errors=True)
-        aside.unlink(missing_ok=True)
-
-
-def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

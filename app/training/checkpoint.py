@@ -6,6 +6,7 @@
 Knows no training: weights, optimizer and counters come in and go out as they are.
 """
 
+import hashlib
 import json
 import os
 import shutil
@@ -15,9 +16,10 @@ from typing import Any
 import torch
 from safetensors.torch import load_file, save_file
 
-from app.training.whole import is_intact, whole_folder
+from app.gpt2 import whole_folder
 
 PREFIX = "step-"
+MANIFEST = "sha256.json"
 
 
 def step_folders(run: Path) -> list[Path]:
@@ -28,10 +30,12 @@ def step_folders(run: Path) -> list[Path]:
 def save(run: Path, weights: dict, optimizer: dict, state: dict[str, Any], keep: int) -> Path:
     """Write step-N whole, then move the links and drop what is neither new nor best."""
     folder = run / f"{PREFIX}{state['step']:08d}"
-    with whole_folder(folder, manifest=True) as temporary:
+    with whole_folder(folder) as temporary:
         save_file(weights, temporary / "weights.safetensors")
         torch.save(optimizer, temporary / "optimizer.pt")
         (temporary / "state.json").write_text(json.dumps(state), encoding="utf-8")
+        sums = {file.name: sha256(file) for file in sorted(temporary.iterdir())}
+        (temporary / MANIFEST).write_text(json.dumps(sums, indent=2), encoding="utf-8")
     _link(run / "last", folder)
     if state["best_step"] == state["step"]:
         _link(run / "best", folder)
@@ -57,6 +61,20 @@ def newest(run: Path) -> tuple[Path | None, list[Path]]:
             return folder, broken
         broken.append(folder)
     return None, broken
+
+
+def is_intact(folder: Path) -> bool:
+    """Every file that was written is there and has its checksum."""
+    try:
+        sums = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+        return all(sha256(folder / name) == digest for name, digest in sums.items())
+    except (OSError, ValueError):
+        return False
+
+
+def sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def load(folder: Path) -> tuple[dict, dict, dict[str, Any]]:

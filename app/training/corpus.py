@@ -20,14 +20,13 @@ from typing import IO
 
 import numpy as np
 
-from app.gpt2 import Tokenizer
+from app.gpt2 import Tokenizer, whole_folder
 from app.training import split, text
 from app.training.config import TrainingError
 from app.training.formats import BadFile, chunks
 from app.training.sources import Source
 from app.training.tokens import DATA, TokenFile, TokenWriter
 from app.training.vocabulary import new_vocabulary
-from app.training.whole import whole_folder
 
 VERSION = 1  # of what is written here; another one makes old folders be ignored
 GROUP = 1 << 20  # characters encoded together, on all cores; their tokens take 100 MB

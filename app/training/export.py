@@ -6,8 +6,8 @@ import tarfile
 import tempfile
 from pathlib import Path
 
-from app.gpt2 import find, load, save, save_legacy
-from app.training.whole import sha256, sync
+from app.gpt2 import find, load, save, save_legacy, whole_file
+from app.training.checkpoint import sha256
 
 BESIDE = ("training.json", "report.html", "README.md")  # told along where they are
 
@@ -30,12 +30,9 @@ def pack(name: str, archive: Path, format: str, dtype: str | None, root: Path) -
         for file in BESIDE:
             if source.is_dir() and (source / file).is_file():
                 shutil.copyfile(source / file, folder / file)
-        partial = Path(scratch) / "archive"
-        _write(folder, partial)
-        digest = sha256(partial)
-        sync(partial)
-        partial.replace(archive)
-    line = f"{digest}  {archive.name}\n"
+        with whole_file(archive) as partial:
+            _write(folder, partial)
+    line = f"{sha256(archive)}  {archive.name}\n"
     archive.with_name(archive.name + ".sha256").write_text(line, encoding="utf-8")
     return archive
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from transformers import GPT2LMHeadModel
 
+from app.gpt2 import whole_folder
 from app.training import network, samples
 from app.training.copying import copied
 from app.training.evaluate import Score
@@ -16,7 +17,6 @@ from app.training.plan import Plan, tell_plan
 from app.training.progress import Progress
 from app.training.report import write_report
 from app.training.runs import RunFolder, State
-from app.training.whole import whole_folder
 
 if TYPE_CHECKING:
     from app.training.train import Run

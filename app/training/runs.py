@@ -11,11 +11,11 @@ from pathlib import Path
 from safetensors import SafetensorError
 from torch import nn
 
+from app.gpt2 import whole_file
 from app.training import checkpoint, network
 from app.training.config import TrainConfig, TrainingError
 from app.training.corpus import Corpus
 from app.training.optimizers import Optimizers
-from app.training.whole import write_whole
 
 
 @dataclass
@@ -51,8 +51,9 @@ class RunFolder:
             self._check_same()
             if self.is_main:
                 says = json.dumps(dataclasses.asdict(self.config), indent=1)
-                write_whole(self.path / "config.json", says)
-                write_whole(self.path / "corpus.txt", self.corpus.folder.name)
+                for name, text in (("config.json", says), ("corpus.txt", self.corpus.folder.name)):
+                    with whole_file(self.path / name) as file:
+                        file.write_text(text, encoding="utf-8")
         folder, broken = checkpoint.newest(self.path)
         for bad in broken:
             back = f"going back to {folder.name}" if folder else "beginning again"

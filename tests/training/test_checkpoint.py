@@ -9,24 +9,7 @@ import pytest
 
 from app.training import checkpoint
 from app.training.config import TrainingError
-from app.training.whole import is_intact, whole_folder
 from tests.training import saver
-
-
-def test_a_folder_appears_whole_or_not_at_all(tmp_path):
-    with pytest.raises(RuntimeError), whole_folder(tmp_path / "new") as folder:
-        (folder / "half").write_text("x", encoding="utf-8")
-        raise RuntimeError
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_a_folder_is_replaced_at_once_and_leaves_nothing(tmp_path):
-    for content in ("old", "new"):
-        with whole_folder(tmp_path / "it", manifest=True) as folder:
-            (folder / "file").write_text(content, encoding="utf-8")
-    assert [p.name for p in tmp_path.iterdir()] == ["it"]
-    assert (tmp_path / "it" / "file").read_text(encoding="utf-8") == "new"
-    assert is_intact(tmp_path / "it")
 
 
 @pytest.mark.parametrize("harm", ["cut", "flip", "remove"])

@@ -1,0 +1,91 @@
+"""Writing a file or a folder whole or not at all: beside its place, synced, then renamed.
+
+A power cut at any moment leaves the old one or the new one. Knows nothing of what is inside.
+"""
+
+import contextlib
+import ctypes
+import glob
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+AT_FDCWD, RENAME_EXCHANGE = -100, 2  # Linux's numbers for them
+
+
+@contextlib.contextmanager
+def whole_folder(path: Path) -> Iterator[Path]:
+    """An empty folder to write into; on leaving without an error it takes the place of `path`."""
+    with whole_file(path) as new:
+        new.mkdir()
+        yield new
+
+
+@contextlib.contextmanager
+def whole_file(path: Path) -> Iterator[Path]:
+    """A free name to write under; on leaving without an error it takes the place of `path`."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    _clear_away(path)
+    new = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        yield new
+        for file in (*new.rglob("*"), new):
+            _sync(file)
+        _take_the_place(new, path)
+    finally:
+        _remove(new)
+
+
+def _clear_away(path: Path) -> None:
+    """What crashed processes left half-written; another one may be writing there right now."""
+    for left in path.parent.glob(f".{glob.escape(path.name)}.*.partial"):
+        pid = left.name.split(".")[-2]
+        if pid == str(os.getpid()) or not (pid.isdigit() and _is_alive(int(pid))):
+            _remove(left)
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # alive, and somebody else's
+        return True
+    return True
+
+
+def _take_the_place(new: Path, old: Path) -> None:
+    if os.path.lexists(old) and (old.is_dir() or new.is_dir()):
+        _exchange(new, old)  # `new` now holds what was there before, and is removed by the caller
+    else:
+        new.replace(old)
+    _sync(old.parent)
+
+
+def _exchange(one: Path, other: Path) -> None:
+    """Swap two names; where the file system cannot do it at once, there is a moment between."""
+    libc = ctypes.CDLL(None)
+    names = os.fsencode(one), os.fsencode(other)
+    if hasattr(libc, "renameat2"):
+        if libc.renameat2(AT_FDCWD, names[0], AT_FDCWD, names[1], RENAME_EXCHANGE) == 0:
+            return
+    aside = one.with_name(one.name + ".aside")
+    other.rename(aside)
+    one.rename(other)
+    aside.rename(one)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
