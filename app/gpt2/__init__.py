@@ -28,6 +28,9 @@ _FROM = {  # imported when first asked for: some need torch, which takes a secon
     "Feed": "pages",
     "Logits": "pages",
     "continue_ids": "generate",
+    "GELU": "network",
+    "transformers_config": "network",
+    "transformers_model": "network",
     "search_beams": "beams",
 }
 __all__ = list(_FROM)

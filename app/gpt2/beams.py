@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 
 import torch
-import transformers
 
 from app.gpt2.checkpoint import Checkpoint, CheckpointError
+from app.gpt2.network import transformers_model
 
 
 def search_beams(
@@ -20,33 +20,19 @@ def search_beams(
             f"Beam search needs a prompt of fewer than {config.n_positions} tokens; "
             f"this one has {len(prompt)}."
         )
-    found = _network(checkpoint).generate(
-        torch.tensor([prompt]),
-        attention_mask=torch.ones(1, len(prompt), dtype=torch.int64),
-        num_beams=width,
-        max_new_tokens=room if max_tokens is None else min(max_tokens, room),
-        do_sample=False,
-        eos_token_id=list(config.eos_token_ids) or None,
-        pad_token_id=config.bos_token_id,
+    found = (
+        transformers_model(checkpoint)
+        .eval()
+        .generate(
+            torch.tensor([prompt]),
+            attention_mask=torch.ones(1, len(prompt), dtype=torch.int64),
+            num_beams=width,
+            max_new_tokens=room if max_tokens is None else min(max_tokens, room),
+            do_sample=False,
+            use_cache=True,
+            eos_token_id=list(config.eos_token_ids) or None,
+            pad_token_id=config.bos_token_id,
+        )
     )
     new = found[0, len(prompt) :].tolist()
     return new[:-1] if new[-1] in config.eos_token_ids else new
-
-
-def _network(checkpoint: Checkpoint) -> transformers.GPT2LMHeadModel:
-    config = checkpoint.config
-    network = transformers.GPT2LMHeadModel(
-        transformers.GPT2Config(
-            vocab_size=config.vocab_size,
-            n_positions=config.n_positions,
-            n_embd=config.n_embd,
-            n_layer=config.n_layer,
-            n_head=config.n_head,
-            n_inner=config.n_inner,
-            layer_norm_epsilon=config.layer_norm_epsilon,
-            scale_attn_by_inverse_layer_idx=config.scale_attn_by_inverse_layer_idx,
-        )
-    )
-    state = {f"transformer.{n}": torch.tensor(w) for n, w in checkpoint.weights.items()}
-    network.load_state_dict(state | {"lm_head.weight": state["transformer.wte.weight"]})
-    return network.eval()

@@ -7,8 +7,8 @@ from typing import Any
 
 import torch
 
-from app.gpt2 import Checkpoint, find, load
-from app.training import machine, network, sources
+from app.gpt2 import Checkpoint, find, load, transformers_model
+from app.training import machine, sources
 from app.training.batches import Lines
 from app.training.config import TrainingError
 from app.training.corpus import Corpus, Rules, prepare
@@ -62,7 +62,7 @@ class Measure:
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         machine.keep_memory()
         self.window, self.batch = checkpoint.config.n_positions, batch
-        self.loss = SummedLoss(network.from_checkpoint(checkpoint).eval().to(self.device))
+        self.loss = SummedLoss(transformers_model(checkpoint).eval().to(self.device))
 
     def __call__(self, corpus: Corpus, tokens: TokenFile) -> Score:
         if len(tokens) < 2:

@@ -3,37 +3,14 @@
 import copy
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import nn
-from transformers import GPT2Config, GPT2LMHeadModel
+from transformers import GPT2LMHeadModel
 from transformers.utils import logging
 
-from app.gpt2 import Checkpoint, Config
+from app.gpt2 import GELU, Checkpoint, Config, transformers_config, transformers_model
 from app.training.config import TrainConfig
 from app.training.corpus import Corpus
-
-GELU = "gelu_pytorch_tanh"  # OpenAI's formula as one kernel; "gelu_new" is eight, and 1.5 x slower
-
-
-def hugging_face(config: Config, dropout: float = 0.0) -> GPT2Config:
-    return GPT2Config(
-        vocab_size=config.vocab_size,
-        n_positions=config.n_positions,
-        n_embd=config.n_embd,
-        n_layer=config.n_layer,
-        n_head=config.n_head,
-        n_inner=config.n_inner,
-        layer_norm_epsilon=config.layer_norm_epsilon,
-        scale_attn_by_inverse_layer_idx=config.scale_attn_by_inverse_layer_idx,
-        bos_token_id=config.bos_token_id,
-        eos_token_id=next(iter(config.eos_token_ids), None),
-        resid_pdrop=dropout,
-        embd_pdrop=dropout,
-        attn_pdrop=dropout,
-        activation_function=GELU,
-        use_cache=False,
-    )
 
 
 def new_model(config: TrainConfig, corpus: Corpus) -> GPT2LMHeadModel:
@@ -49,21 +26,14 @@ def new_model(config: TrainConfig, corpus: Corpus) -> GPT2LMHeadModel:
         eos_token_ids=(corpus.end,),
     )
     torch.manual_seed(config.seed)
-    model = GPT2LMHeadModel(hugging_face(shape, config.dropout))
+    model = GPT2LMHeadModel(transformers_config(shape, config.dropout))
     fit_out(model, config)
-    return model
-
-
-def from_checkpoint(checkpoint: Checkpoint, dropout: float = 0.0) -> GPT2LMHeadModel:
-    model = GPT2LMHeadModel(hugging_face(checkpoint.config, dropout))
-    state = {f"transformer.{name}": tensor(w) for name, w in checkpoint.weights.items()}
-    model.load_state_dict(state | {"lm_head.weight": state["transformer.wte.weight"]})
     return model
 
 
 def tuned_model(checkpoint: Checkpoint, config: TrainConfig, corpus: Corpus) -> GPT2LMHeadModel:
     """The checkpoint's weights; new tokens, such as <BOS>, begin as the mean of the others."""
-    model = from_checkpoint(checkpoint, config.dropout)
+    model = transformers_model(checkpoint, config.dropout)
     n_tokens = corpus.tokenizer.n_tokens
     n_new = n_tokens - checkpoint.config.vocab_size
     if n_new > 0:
@@ -73,10 +43,6 @@ def tuned_model(checkpoint: Checkpoint, config: TrainConfig, corpus: Corpus) -> 
     model.config.bos_token_id, model.config.eos_token_id = corpus.begin, corpus.end
     fit_out(model, config)
     return model
-
-
-def tensor(weights: np.ndarray) -> torch.Tensor:
-    return torch.from_numpy(np.array(weights, np.float32))  # a copy: files are mapped read-only
 
 
 def fit_out(model: GPT2LMHeadModel, config: TrainConfig) -> None:
