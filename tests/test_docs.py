@@ -43,6 +43,11 @@ def test_every_file_of_the_house_has_its_duty_in_the_tree(pattern):
         assert is_told or path.endswith("__init__.py"), f"{path} is not in the README's tree"
 
 
+def test_every_link_leads_to_a_file():
+    for target in re.findall(r"\]\(([^)#:]+)\)", README):
+        assert (ROOT / target).exists(), f"the README links to {target}, which is not there"
+
+
 def test_everything_in_the_tree_is_there():
     for path in files_in_tree():
         assert (ROOT / path).exists(), f"the README's tree has {path}, which is not there"

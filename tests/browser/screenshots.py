@@ -30,7 +30,7 @@ def address() -> Iterator[str]:
         return
     server = Server([sys.executable, "-m", "app", "serve"])
     try:
-        server.wait_for("ready")
+        server.wait_for("writes at")
         yield server.url
     finally:
         server.process.terminate()
