@@ -4,10 +4,10 @@ import math
 
 from flask import Blueprint, Response
 
-from app.engine import Params
+from app.engine import Params, Token
 
 from .. import openapi, streaming
-from ..errors import bad_value
+from ..errors import RETRY_S, Problem, bad_value
 from ..service import service
 from . import words
 
@@ -60,12 +60,15 @@ def logits() -> Response:
         raise bad_value("use_samplers", "use_samplers must be false: odds are the model's own.")
     names = {"logprobs": ("top_logits",)}
     asked = words.params(fields, names, {"logprobs": 50, "max_tokens": 1, "ignore_eos": True})
-    [token] = _first_tokens(words.text(fields, "prompt"), asked)
+    token = _first_token(words.text(fields, "prompt"), asked)
     return words.reply({words.plain(top.bytes): math.exp(top.logprob) for top in token.top})
 
 
-def _first_tokens(prompt: str, asked: Params) -> list:
-    return streaming.collect(streaming.start(prompt, asked)).choices[0].tokens
+def _first_token(prompt: str, asked: Params) -> Token:
+    tokens = streaming.collect(streaming.start(prompt, asked)).choices[0].tokens
+    if not tokens:
+        raise Problem(503, "unavailable", "There was no time for it.", retry_after=RETRY_S)
+    return tokens[0]
 
 
 @webui.post("/stop-generation")

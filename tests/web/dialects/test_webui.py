@@ -23,6 +23,20 @@ def test_the_odds_are_refused_after_sampling(client):
     assert reply.status_code == 400 and reply.json["error"]["param"] == "use_samplers"
 
 
+def test_odds_whose_time_ran_out_in_the_queue_are_a_503(client, engine, monkeypatch):
+    submit = engine.submit
+
+    def run_out(*asked):
+        completion = submit(*asked)
+        completion.cancel()
+        return completion
+
+    engine.begin.clear()
+    monkeypatch.setattr(engine, "submit", run_out)
+    reply = client.post("/v1/internal/logits", json={"prompt": "x"})
+    assert reply.status_code == 503 and reply.headers["Retry-After"]
+
+
 def test_stopping_everybody_stops_nobody(client, engine):
     engine.step.clear()
     running = client.post("/v1/completions", json={"prompt": "", "stream": True}, buffered=False)
