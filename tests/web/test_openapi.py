@@ -54,3 +54,4 @@ def test_the_readable_page_names_every_parameter_and_needs_nobody_else(client, d
     )
     parser.feed(html)
     assert addresses and all(address.startswith("/") for address in addresses)
+    assert "/static/icon.svg" in addresses  # else browsers ask for /favicon.ico
