@@ -187,10 +187,9 @@ def _check_text(name: str, text: str) -> None:
 
 
 def _check_number(name: str, low: float | None, high: float | None, value: float) -> None:
-    if (low is None or low <= value) and (high is None or value <= high):
+    if low is None or high is None or low <= value <= high:
         return  # written so that NaN, which no comparison holds for, is refused
-    bounds = f"at least {low}" if high is None else f"from {low} to {high}"
-    raise InvalidParams(name, f"{name} must be {bounds}; got {value}.")
+    raise InvalidParams(name, f"{name} must be from {low} to {high}; got {value}.")
 
 
 _TYPES = typing.get_type_hints(Params)
