@@ -12,7 +12,6 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-import msgspec
 from flask import Flask, Response, current_app, g, render_template, request
 from werkzeug.exceptions import HTTPException
 
@@ -25,6 +24,8 @@ from app.engine import (
     InvalidParams,
     UnknownModel,
 )
+
+from .replies import reply
 
 log = logging.getLogger(__name__)
 
@@ -116,7 +117,7 @@ def answer(problem: Problem) -> Response:
         response = Response(page, problem.status, mimetype="text/html")
     else:
         status, said = _render()(problem)
-        response = Response(msgspec.json.encode(said), status, mimetype="application/json")
+        response = reply(said, status)
     if problem.retry_after is not None:
         response.headers["Retry-After"] = str(max(1, math.ceil(problem.retry_after)))
         response.headers["retry-after-ms"] = str(round(problem.retry_after * 1000))

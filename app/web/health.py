@@ -1,18 +1,18 @@
 """Whether the server lives, and whether it is ready: for supervisors, proxies and dashboards."""
 
-import msgspec
 from flask import Blueprint, Response, g
 
 from .dialects import llamacpp
 from .errors import RETRY_S, Problem
 from .openapi import gives
+from .replies import reply
 from .service import service
 
 health = Blueprint("health", __name__)
 
 
 def _ok() -> Response:
-    return Response(msgspec.json.encode({"status": "ok"}), content_type="application/json")
+    return reply({"status": "ok"})
 
 
 @health.get("/livez")

@@ -11,6 +11,7 @@ from app.engine import MAX_ID, PARAMETERS
 from . import dialects, formats, openapi, schema, streaming
 from .errors import Problem, bad_value
 from .positions import utf16_places
+from .replies import reply
 from .service import service
 
 native = Blueprint("native", __name__)
@@ -19,10 +20,6 @@ MAX_TOP = next(int(row.high or 0) for row in PARAMETERS if row.name == "logprobs
 
 JSON, SSE, NDJSON = "application/json", "text/event-stream", "application/x-ndjson"
 TEXT, HTML = "text/plain", "text/html"
-
-
-def reply(value: Any, status: int = 200) -> Response:
-    return Response(formats.encode(value), status, content_type=JSON)
 
 
 def read_fields() -> dict[str, Any]:

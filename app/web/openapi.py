@@ -17,6 +17,8 @@ from werkzeug.routing import Rule
 
 from app.engine import PARAMETERS, Params
 
+from .replies import reply
+
 Schema = dict[str, Any]
 View = TypeVar("View", bound=Callable[..., Any])
 
@@ -171,7 +173,7 @@ def _body(view: Callable) -> Schema:
 @docs.get("/openapi.json")
 def openapi() -> Response:
     """This interface as an OpenAPI document."""
-    return Response(msgspec.json.encode(document(current_app)), content_type="application/json")
+    return reply(document(current_app))
 
 
 @docs.get("/docs")

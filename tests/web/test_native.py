@@ -27,6 +27,11 @@ def test_json_in_json_out(client):
     assert set(said["timings"]) == {"queue_ms", "prefill_ms", "first_token_ms", "tokens_per_s"}
 
 
+@pytest.mark.parametrize("path", ["/models", "/v1/models", "/nowhere", "/livez", "/openapi.json"])
+def test_json_ends_with_a_newline_for_whoever_reads_it_in_a_terminal(client, path):
+    assert client.get(path).text.endswith("}\n")
+
+
 def test_include_prompt_puts_it_in_front(client):
     asked = {"prompt": "Sing", "max_tokens": 3, "include_prompt": True, "logprobs": 0}
     said = client.post("/generate", json=asked).json

@@ -14,6 +14,7 @@ from app.engine import PARAMETERS, InvalidParams, ModelInfo, Params
 
 from .. import openapi, schema, streaming
 from ..errors import Problem
+from ..replies import reply
 from ..service import service
 from ..streaming import Run
 from . import kobold_frames, words
@@ -75,7 +76,7 @@ def generate() -> Response:
     """Continue a text, as KoboldAI's clients ask for it."""
     run = _start(words.read())
     streaming.collect(run)
-    return words.reply({"results": [kobold_frames.result(choice, run) for choice in run.choices]})
+    return reply({"results": [kobold_frames.result(choice, run) for choice in run.choices]})
 
 
 @kobold.post("/extra/generate/stream")
@@ -92,13 +93,13 @@ def stream() -> Response:
 def check() -> Response:
     """How far a request has come; of the key's last one."""
     run = _asked_for()
-    return words.reply({"results": [{"text": "" if run is None else run.text}]})
+    return reply({"results": [{"text": "" if run is None else run.text}]})
 
 
 @kobold.get("/extra/generate/check")
 def check_any() -> Response:
     """Nothing: without a key nobody's text is shown."""
-    return words.reply({"results": [{"text": ""}]})
+    return reply({"results": [{"text": ""}]})
 
 
 @kobold.post("/extra/abort")
@@ -107,7 +108,7 @@ def abort() -> Response:
     """End a request by its key, whichever worker runs it."""
     key = _genkey(words.read_if_any())
     is_done = key is not None and service().engine.cancel(key)
-    return words.reply({"success": str(is_done).lower(), "done": "true"})
+    return reply({"success": str(is_done).lower(), "done": "true"})
 
 
 @kobold.post("/extra/last_logprobs")
@@ -116,7 +117,7 @@ def last_logprobs() -> Response:
     """The probabilities of what a key's last request wrote."""
     run = _asked_for()
     said = None if run is None else kobold_frames.logprobs(run.choices[0], run)
-    return words.reply({"logprobs": said})
+    return reply({"logprobs": said})
 
 
 # ---- by key
@@ -219,7 +220,7 @@ def _context(fields: Fields, params: Params, info: ModelInfo) -> list[int]:
 def perf() -> Response:
     """How busy the engine is, and how this process's last request of this kind went."""
     stats, run = service().engine.stats(), _recent().last()
-    return words.reply(
+    return reply(
         {
             "total_gens": stats.requests,
             "queue": stats.waiting,

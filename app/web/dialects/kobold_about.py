@@ -3,6 +3,7 @@
 from flask import Blueprint, Response
 
 from .. import openapi
+from ..replies import reply
 from ..service import service
 from . import words
 from .kobold import DEFAULTS
@@ -18,14 +19,14 @@ KOBOLD_CPP = "1.48"
 @about.get("/latest/info/version")
 def version() -> Response:
     """The version of KoboldAI whose interface this is."""
-    return words.reply({"result": KOBOLD_AI})
+    return reply({"result": KOBOLD_AI})
 
 
 @about.get("/v1/model")
 @about.get("/latest/model")
 def model() -> Response:
     """The default model's name."""
-    return words.reply({"result": service().model().name})
+    return reply({"result": service().model().name})
 
 
 @about.get("/v1/config/max_context_length")
@@ -33,21 +34,21 @@ def model() -> Response:
 @about.get("/extra/true_max_context_length")
 def max_context_length() -> Response:
     """The model's window."""
-    return words.reply({"value": service().model().n_positions})
+    return reply({"value": service().model().n_positions})
 
 
 @about.get("/v1/config/max_length")
 @about.get("/latest/config/max_length")
 def max_length() -> Response:
     """How much is written unless the request says otherwise."""
-    return words.reply({"value": DEFAULTS["max_tokens"]})
+    return reply({"value": DEFAULTS["max_tokens"]})
 
 
 @about.get("/v1/config/soft_prompt")
 @about.get("/latest/config/soft_prompt")
 def soft_prompt() -> Response:
     """None: there are no soft prompts here."""
-    return words.reply({"value": ""})
+    return reply({"value": ""})
 
 
 @about.get("/extra/version")
@@ -64,13 +65,13 @@ def extra_version() -> Response:
     )
     said = {"result": "KoboldCpp", "version": KOBOLD_CPP}
     protected = {"protected": bool(service().options.api_keys)}
-    return words.reply(said | protected | dict.fromkeys(absent, False))
+    return reply(said | protected | dict.fromkeys(absent, False))
 
 
 @about.get("/extra/preloadstory")
 def preloadstory() -> Response:
     """None: there is no story to begin with."""
-    return words.reply({})
+    return reply({})
 
 
 @about.post("/extra/tokencount")
@@ -79,7 +80,7 @@ def tokencount() -> Response:
     """A text's tokens; `ids` has the token of the text's beginning in front, as clients expect."""
     info = service().model()
     ids = words.tokens_of(words.text(words.read(), "prompt"), info)
-    return words.reply({"value": len(ids), "ids": [info.bos_token_id, *ids]})
+    return reply({"value": len(ids), "ids": [info.bos_token_id, *ids]})
 
 
 @about.post("/extra/detokenize")
@@ -88,4 +89,4 @@ def detokenize() -> Response:
     """The text of a list of tokens."""
     info = service().model()
     text = words.text_of(words.ids("ids", words.read(), info), info)
-    return words.reply({"result": text, "success": True})
+    return reply({"result": text, "success": True})

@@ -9,6 +9,7 @@ from app.engine import PARAMETERS, ModelInfo
 
 from .. import openapi, schema, streaming
 from ..errors import Problem, bad_value
+from ..replies import reply
 from ..service import service
 from ..streaming import Prompt
 from . import llamacpp_frames, words
@@ -44,7 +45,7 @@ def completion() -> Response:
     if not schema.take(fields, "stream", bool, False):
         runs = streaming.collect_all(prompts, asked.params, info.name)
         said = [llamacpp_frames.whole(run, asked, index) for index, run in enumerate(runs)]
-        return words.reply(said if is_list else said[0])
+        return reply(said if is_list else said[0])
     if len(prompts) > 1:
         raise bad_value("prompt", "One prompt at a time can be streamed.")
     run = streaming.start(prompts[0], asked.params, info.name)
@@ -145,7 +146,7 @@ def props() -> Response:
     """The model's window and the defaults, as llama.cpp's clients ask for them."""
     info = service().model()
     defaults = words.params({}, NAMES, DEFAULTS | {"max_tokens": info.n_positions})
-    return words.reply(
+    return reply(
         {
             "default_generation_settings": {
                 "n_ctx": info.n_positions,
@@ -167,9 +168,7 @@ def slots() -> Response:
     if request.args.get("fail_on_no_slot") == "1" and running >= total:
         raise Problem(503, "unavailable", "No slot is free.", retry_after=1.0)
     window = service().model().n_positions
-    return words.reply(
-        [{"id": i, "n_ctx": window, "is_processing": i < running} for i in range(total)]
-    )
+    return reply([{"id": i, "n_ctx": window, "is_processing": i < running} for i in range(total)])
 
 
 def tokenize(fields: Fields) -> Response:
@@ -178,6 +177,6 @@ def tokenize(fields: Fields) -> Response:
     text = words.text(fields, "content")
     made = service().engine.tokenize(text)
     if not schema.take(fields, "with_pieces", bool, False):
-        return words.reply({"tokens": made.ids})
+        return reply({"tokens": made.ids})
     pairs = zip(made.ids, made.offsets, strict=True)
-    return words.reply({"tokens": [{"id": id, "piece": text[a:b]} for id, (a, b) in pairs]})
+    return reply({"tokens": [{"id": id, "piece": text[a:b]} for id, (a, b) in pairs]})

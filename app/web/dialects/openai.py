@@ -9,6 +9,7 @@ from app.engine import ModelInfo, Params
 
 from .. import openapi, schema, streaming
 from ..errors import Problem, bad_value
+from ..replies import reply
 from ..service import service
 from ..streaming import Prompt
 from . import openai_frames, words
@@ -87,7 +88,7 @@ def completions() -> Response:
         frames = openai_frames.stream(first, runs, asked)
         return words.streamed(runs, stream_with_context(frames))
     all_runs = streaming.collect_all(asked.prompts, asked.params, asked.info.name)
-    return words.reply(openai_frames.whole(all_runs, asked))
+    return reply(openai_frames.whole(all_runs, asked))
 
 
 def _asked(fields: Fields) -> Asked:
@@ -188,15 +189,13 @@ def _fitting(prompt: Prompt, fields: Fields, info: ModelInfo) -> Prompt:
 @openai.get("/v1/models")
 def models() -> Response:
     """The models that are served, as OpenAI's clients ask for them."""
-    return words.reply(
-        {"object": "list", "data": [_model(info) for info in service().models().values()]}
-    )
+    return reply({"object": "list", "data": [_model(info) for info in service().models().values()]})
 
 
 @openai.get("/v1/models/<path:name>")
 def model(name: str) -> Response:
     """One model."""
-    return words.reply(_model(service().model(name)))
+    return reply(_model(service().model(name)))
 
 
 def _model(info: ModelInfo) -> dict[str, Any]:
@@ -225,11 +224,11 @@ def tokenizer_info() -> Response:
     eos, bos = (
         service().engine.detokenize([id]) for id in (info.eos_token_ids[0], info.bos_token_id)
     )
-    return words.reply({"eos_token": eos, "bos_token": bos, "pad_token": eos})
+    return reply({"eos_token": eos, "bos_token": bos, "pad_token": eos})
 
 
 def tokenize(fields: Fields) -> Response:
     """POST /tokenize with a prompt."""
     info = words.model(fields)
     ids = words.tokens_of(words.text(fields, "prompt"), info)
-    return words.reply({"count": len(ids), "max_model_len": info.n_positions, "tokens": ids})
+    return reply({"count": len(ids), "max_model_len": info.n_positions, "tokens": ids})

@@ -11,6 +11,7 @@ from app.engine import PARAMETERS, ModelInfo, Params
 
 from .. import openapi, schema, streaming
 from ..errors import Problem, bad_value
+from ..replies import reply
 from ..service import service
 from . import tgi_frames, words
 from .tgi_frames import Asked
@@ -55,7 +56,7 @@ def render(problem: Problem) -> tuple[int, Any]:
 def generate(fields: Fields) -> Response:
     """POST /generate with inputs: one object."""
     g.render_problem = render
-    return words.reply(_whole(_asked(fields)))
+    return reply(_whole(_asked(fields)))
 
 
 @tgi.post("/generate_stream")
@@ -75,7 +76,7 @@ def either() -> Response:
     fields = words.read()
     if schema.take(fields, "stream", bool, False):
         return _stream(fields)
-    return words.reply([_whole(_asked(fields))])
+    return reply([_whole(_asked(fields))])
 
 
 def _whole(asked: Asked) -> dict[str, Any]:
@@ -179,7 +180,7 @@ def _refuse(when: bool, field: str, message: str) -> None:
 def info() -> Response:
     """The model and its limits, as TGI's clients ask for them."""
     engine, model = service().engine.info(), service().model()
-    return words.reply(
+    return reply(
         {
             "model_id": model.name,
             "model_sha": None,
@@ -209,7 +210,7 @@ def tokenize(fields: Fields) -> Response:
     g.render_problem = render
     text = words.text(fields, "inputs")
     made = service().engine.tokenize(text)
-    return words.reply(
+    return reply(
         [
             {"id": id, "text": text[start:end], "start": start, "stop": end}
             for id, (start, end) in zip(made.ids, made.offsets, strict=True)

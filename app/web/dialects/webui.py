@@ -8,6 +8,7 @@ from app.engine import Params, Token
 
 from .. import openapi, streaming
 from ..errors import RETRY_S, Problem, bad_value
+from ..replies import reply
 from ..service import service
 from . import words
 
@@ -18,7 +19,7 @@ webui = Blueprint("webui", __name__, url_prefix="/v1/internal")
 def model_info() -> Response:
     """The default model's name."""
     info = service().model()
-    return words.reply({"model_name": info.name, "lora_names": [], "loader": info.backend})
+    return reply({"model_name": info.name, "lora_names": [], "loader": info.backend})
 
 
 @webui.post("/encode")
@@ -26,14 +27,14 @@ def model_info() -> Response:
 def encode() -> Response:
     """A text's tokens."""
     ids = _tokens()
-    return words.reply({"tokens": ids, "length": len(ids)})
+    return reply({"tokens": ids, "length": len(ids)})
 
 
 @webui.post("/token-count")
 @openapi.takes({"text": openapi.TEXT}, required=("text",))
 def token_count() -> Response:
     """How many tokens a text is."""
-    return words.reply({"length": len(_tokens())})
+    return reply({"length": len(_tokens())})
 
 
 def _tokens() -> list[int]:
@@ -45,7 +46,7 @@ def _tokens() -> list[int]:
 def decode() -> Response:
     """The text of a list of tokens."""
     info = service().model()
-    return words.reply({"text": words.text_of(words.ids("tokens", words.read(), info), info)})
+    return reply({"text": words.text_of(words.ids("tokens", words.read(), info), info)})
 
 
 @webui.post("/logits")
@@ -61,7 +62,7 @@ def logits() -> Response:
     names = {"logprobs": ("top_logits",)}
     asked = words.params(fields, names, {"logprobs": 50, "max_tokens": 1, "ignore_eos": True})
     token = _first_token(words.text(fields, "prompt"), asked)
-    return words.reply({words.plain(top.bytes): math.exp(top.logprob) for top in token.top})
+    return reply({words.plain(top.bytes): math.exp(top.logprob) for top in token.top})
 
 
 def _first_token(prompt: str, asked: Params) -> Token:
@@ -75,4 +76,4 @@ def _first_token(prompt: str, asked: Params) -> Token:
 def stop_generation() -> Response:
     """Nothing: it would stop everybody. Whoever hangs up ends their own request."""
     words.read_if_any()
-    return words.reply({"status": "success"})
+    return reply({"status": "success"})

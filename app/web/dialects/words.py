@@ -211,10 +211,6 @@ def text_of(prompt: Prompt, info: ModelInfo) -> str:
 # ---- saying
 
 
-def reply(value: Any) -> Response:
-    return Response(formats.encode(value), content_type="application/json")
-
-
 def streamed(source: streaming.Closing, frames: Iterable[bytes]) -> Response:
     return streaming.respond(source, frames, "text/event-stream; charset=utf-8")
 
