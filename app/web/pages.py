@@ -3,16 +3,21 @@
 Addresses in the templates are relative: the page works under any path a proxy may put it.
 """
 
+import contextlib
 import functools
 import json
 from pathlib import Path
 from typing import Any
 
 from flask import Blueprint, Response, current_app, make_response, render_template, request
+from werkzeug.exceptions import RequestEntityTooLarge
 
 from app.engine import PARAMETERS
 
+from . import schema
+from .errors import Problem
 from .openapi import gives
+from .service import service
 
 LANGUAGES = ("en", "zh")
 
@@ -31,12 +36,20 @@ def index() -> Response:
 
 @pages.app_context_processor
 def _for_templates() -> dict[str, Any]:
+    _read_form()
     language = request.accept_languages.best_match(LANGUAGES, default="en")
     defaults = {row.name: row.default for row in PARAMETERS}
     asked = {
         name: request.values.get(name, defaults[name]) for name in ("max_tokens", "temperature")
     }
     return {"language": language, "t": _words(_static(), language), "asked": asked}
+
+
+def _read_form() -> None:
+    """What a refused reader wrote stands in the form again, if it can be read at all."""
+    if "form" not in vars(request):
+        with contextlib.suppress(Problem, RequestEntityTooLarge):
+            schema.read_body(request, service().options.patience)
 
 
 def _static() -> Path:

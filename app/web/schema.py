@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 from flask import Request
+from werkzeug.datastructures import ImmutableMultiDict
 from werkzeug.exceptions import RequestEntityTooLarge
 
 from app.engine import PARAMETERS, InvalidParams, Params, make_params
@@ -72,9 +73,10 @@ def read_body(request: Request, patience: float) -> bytes:
         accepted.settimeout(patience)
     try:
         return request.get_data()
-    except RequestEntityTooLarge:
-        raise
     except Exception as error:  # every server has its own for a body that breaks off
+        request.form = ImmutableMultiDict()  # the page that says so has a form, and must not read
+        if isinstance(error, RequestEntityTooLarge):
+            raise
         if isinstance(error.__context__ or error, TimeoutError):
             raise Problem(408, "too_slow", f"The body stood still for {patience:g} s.") from None
         raise unreadable(f"The body broke off: {type(error).__name__}.") from None

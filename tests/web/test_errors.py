@@ -152,3 +152,11 @@ def test_the_request_id_comes_back_cleaned(client):
 
 def test_clients_are_told_not_to_repeat_what_cannot_improve(client):
     assert client.get("/nothing").headers["x-should-retry"] == "false"
+
+
+@pytest.mark.parametrize(("host", "status"), [("localhost", 413), ("elsewhere", 403)])
+def test_a_page_says_what_is_wrong_though_its_form_cannot_be_read(make_client, host, status):
+    """The page asked for the form's fields, and that failed anew: a 500 without a body."""
+    headers = {"Accept": "text/html", "Host": host}
+    reply = make_client(max_body=100).post("/generate", data={"prompt": "x" * 101}, headers=headers)
+    assert reply.status_code == status and 'role="alert"' in reply.text
