@@ -55,8 +55,8 @@ def load(path: str | Path) -> Checkpoint:
         tensors = _open(source)
         folder = source.parent
         ours, masks, heads = names.rename(tensors)
-        names.check_looks(ours)
         shapes = {name: tensors.shapes[theirs] for name, theirs in ours.items()}
+        names.check_looks(ours, shapes)
         tokenizer = Tokenizer.beside(folder)
         config = settle(shapes, *_told(folder, tokenizer, shapes["wte.weight"][0]))
         names.check_shapes(ours, shapes, config.shapes())
@@ -152,6 +152,13 @@ def _told(folder: Path, tokenizer: Tokenizer | None, n_vocab: int) -> tuple[dict
         if (folder / name).is_file():
             told, source = read_config(folder / name), str(folder / name)
             break
+    # Ids that the weights do not have (transformers' default of 50256, -1) say nothing.
+    ends = told.pop("eos_token_ids", None)
+    kept = tuple(id for id in ends or () if id in range(n_vocab))
+    if kept or ends == ():
+        told["eos_token_ids"] = kept
+    if told.get("bos_token_id") not in range(n_vocab):
+        told.pop("bos_token_id", None)
     end = 50256 if tokenizer is None else tokenizer.specials.get(END_OF_TEXT)
     if end is not None and end < n_vocab:
         told.setdefault("eos_token_ids", (end,))

@@ -34,8 +34,13 @@ class Config:
 
     def __post_init__(self) -> None:
         for name in ("vocab_size", "n_positions", "n_embd", "n_layer", "n_head", "n_inner"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"{name} is {getattr(self, name)}; it must be at least 1.")
+            value = getattr(self, name)
+            if type(value) is not int or value < 1:
+                raise ConfigError(f"{name} is {value!r}; it must be a whole number, at least 1.")
+        if type(self.layer_norm_epsilon) is not float or not 0 < self.layer_norm_epsilon < 1:
+            raise ConfigError(
+                f"layer_norm_epsilon is {self.layer_norm_epsilon!r}; it must be between 0 and 1."
+            )
         if self.n_embd % self.n_head:
             raise ConfigError(
                 f"n_embd {self.n_embd} cannot be divided among n_head {self.n_head} heads."
@@ -127,11 +132,12 @@ def settle(
     shapes: Mapping[str, tuple[int, ...]], told: Mapping, source: str = "the config"
 ) -> Config:
     """The Config of weights of these shapes; what `source` told must agree with them."""
+    layers = {n.split(".")[1] for n in shapes if n.startswith("h.")}
     seen = {
         "vocab_size": shapes["wte.weight"][0],
         "n_positions": shapes["wpe.weight"][0],
         "n_embd": shapes["wte.weight"][1],
-        "n_layer": 1 + max(int(n.split(".")[1]) for n in shapes if n.startswith("h.")),
+        "n_layer": sum(layer.isdecimal() for layer in layers),  # a missing one is named later
         "n_inner": shapes["h.0.mlp.c_fc.weight"][1],
     }
     for name, size in seen.items():

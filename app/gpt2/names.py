@@ -2,6 +2,7 @@
 
 transformer.h.0.attn.c_attn.weight  (transformers)         -> h.0.attn.c_attn.weight
 module.h.0.ln_1.g                   (DataParallel, older)  -> h.0.ln_1.weight
+model.transformer.wte.weight        (Lightning)            -> wte.weight
 h.0.attn.bias                       (causal mask, a buffer) -> ignored
 lm_head.decoder.weight              (tied to wte)          -> ignored once found equal
 """
@@ -9,12 +10,12 @@ lm_head.decoder.weight              (tied to wte)          -> ignored once found
 import re
 from collections.abc import Iterable, Mapping
 
-PREFIX = re.compile(r"^((module|_orig_mod|transformer)\.)*")
+PREFIX = re.compile(r"^((module|_orig_mod|model|transformer)\.)*")
 MASK = re.compile(r"^h\.\d+\.attn\.(bias|masked_bias)$")
 HEAD = re.compile(r"^lm_head\.(decoder\.)?weight$")
 OLD_ENDINGS = {"g": "weight", "w": "weight", "b": "bias"}
 LOOKS_LIKE = (  # a piece of a name, and whose names have it
-    ("lora_", "a LoRA adapter: merge it into its model first"),
+    ("lora_", "a LoRA adapter, to be merged into its model first"),
     ("exp_avg", "an optimizer's state"),
     ("encoder.layer.", "a BERT"),
     ("bert.", "a BERT"),
@@ -52,14 +53,20 @@ def rename(names: Iterable[str]) -> tuple[dict[str, str], list[str], list[str]]:
     return ours, masks, heads
 
 
-def check_looks(ours: Mapping[str, str]) -> None:
-    """That the tensors are a GPT-2's at all: the three from which its sizes are read are there."""
-    missing = [n for n in ("wte.weight", "wpe.weight", "h.0.mlp.c_fc.weight") if n not in ours]
+SIZED = ("wte.weight", "wpe.weight", "h.0.mlp.c_fc.weight")  # the sizes are read from these
+
+
+def check_looks(ours: Mapping[str, str], shapes: Mapping[str, tuple[int, ...]]) -> None:
+    """That the tensors are a GPT-2's at all: those that tell its sizes are there, as matrices."""
+    missing = [name for name in SIZED if name not in ours]
     if not missing:
+        for name in SIZED:
+            if len(shapes[name]) != 2:
+                raise NamesError(f"{ours[name]} has shape {shapes[name]}; it is no matrix.")
         return
     for piece, whose in LOOKS_LIKE:
         if any(piece in theirs for theirs in ours.values()):
-            raise NamesError(f"{missing[0]} is missing; this looks like {whose}, not a GPT-2.")
+            raise NamesError(f"{missing[0]} is missing; this is no GPT-2, it looks like {whose}.")
     some = ", ".join(list(ours.values())[:3]) or "nothing"
     raise NamesError(f"{missing[0]} is missing; this is no GPT-2 (it holds {some}, ...).")
 

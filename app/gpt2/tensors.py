@@ -5,6 +5,7 @@ file is judged by its first bytes, not by its ending. Nothing in a file is ever 
 """
 
 import json
+import math
 import pickle
 import re
 import warnings
@@ -43,6 +44,7 @@ LEGACY_PICKLE = bytes.fromhex("80028a0a6cfc9c46f920")  # torch's magic number, p
 NOT_WEIGHTS = (  # first bytes of what people save as a model by mistake
     (b"version https://git-lfs", "a Git LFS pointer, not the file itself; run `git lfs pull`"),
     (b"<", "a web page or XML, such as a failed download's error message"),
+    (b"{", "a JSON text, such as a failed download's error message"),
     (b"\x1f\x8b", "a gzip archive; unpack it first"),
     (b"GGUF", "a GGUF file of llama.cpp; only PyTorch, safetensors and TensorFlow files open"),
     (b"\x89HDF", "a Keras .h5 file; only PyTorch, safetensors and TensorFlow files open"),
@@ -60,11 +62,11 @@ def open_tensors(path: Path) -> Tensors:
         raise TensorsError(f"{path} is empty.")
     if head.startswith(ZIP) or head.startswith(LEGACY_PICKLE):
         return Pickle(path, mmap=head.startswith(ZIP))
+    if head[8:9] == b"{" and int.from_bytes(head[:8], "little") < 2**32:
+        return Safetensors(path, size)  # first: those 8 bytes may happen to look like anything
     for magic, what in NOT_WEIGHTS:
         if head.lstrip().startswith(magic):
             raise TensorsError(f"{path} is {what}.")
-    if head[8:9] == b"{" and int.from_bytes(head[:8], "little") < 2**32:
-        return Safetensors(path, size)
     if head.startswith(b"\x80"):
         raise TensorsError(f"{path} is a Python pickle, but no PyTorch file; it was not opened.")
     raise TensorsError(f"{path} is neither a PyTorch nor a safetensors file.")
@@ -95,7 +97,7 @@ class Safetensors(Tensors):
             self._entries.pop("__metadata__", None)
             self.shapes = {n: tuple(e["shape"]) for n, e in self._entries.items()}
             self.dtypes = {n: TYPE_WORDS.get(e["dtype"], e["dtype"]) for n, e in self._items()}
-            end = max((e["data_offsets"][1] for _, e in self._items()), default=0)
+            end = max((_end_of(e) for e in self._entries.values()), default=0)
         except (ValueError, KeyError, TypeError, AttributeError):
             raise TensorsError(f"{path} has no readable safetensors header.") from None
         if size < 8 + n_header + end:
@@ -110,6 +112,16 @@ class Safetensors(Tensors):
         start, end = entry["data_offsets"]
         array = self._data[start:end].view(NUMPY_TYPES[entry["dtype"]]).reshape(entry["shape"])
         return widen(array) if entry["dtype"] == "BF16" else array
+
+
+def _end_of(entry: dict) -> int:
+    """Where a tensor's bytes end; a ValueError if they are not as many as its shape needs."""
+    start, end = entry["data_offsets"]
+    kind = NUMPY_TYPES.get(entry["dtype"])
+    n_bytes = end - start if kind is None else math.prod(entry["shape"]) * np.dtype(kind).itemsize
+    if start < 0 or n_bytes < 0 or end - start != n_bytes:
+        raise ValueError
+    return end
 
 
 def widen(bits: np.ndarray) -> np.ndarray:
@@ -132,9 +144,9 @@ class Pickle(Tensors):
         except pickle.UnpicklingError as error:
             raise TensorsError(_refusal(path, str(error))) from None
         except (RuntimeError, EOFError, OSError, ValueError, KeyError, AttributeError) as error:
-            first = str(error).strip().split("\n")[0]
+            why = str(error).strip().split("\n")[0].split(". ")[0].rstrip(".") or "it just ends"
             raise TensorsError(
-                f"{path} is cut short or damaged; download or copy it again ({first})."
+                f"{path} is cut short or damaged; download or copy it again ({why})."
             ) from None
         self._held = _state_dict(path, held)
         self.shapes = {name: tuple(tensor.shape) for name, tensor in self._held.items()}
@@ -168,9 +180,13 @@ def _state_dict(path: Path, held: Any) -> dict[str, Any]:
         raise TensorsError(f"{path} is an optimizer's state, not a model's weights.")
     if not isinstance(held, dict):
         raise TensorsError(f"{path} holds a {type(held).__name__}, not a model's state_dict.")
-    tensors = {str(n): t for n, t in held.items() if isinstance(t, torch.Tensor)}
+    tensors = {str(n): t.detach() for n, t in held.items() if isinstance(t, torch.Tensor)}
     if not tensors:
         raise TensorsError(f"{path} holds no tensors.")
+    for name, tensor in tensors.items():
+        if tensor.is_meta or tensor.layout != torch.strided:
+            kind = "meta" if tensor.is_meta else "sparse"
+            raise TensorsError(f"{path} holds {name} as a {kind} tensor; save it as a plain one.")
     return tensors
 
 
@@ -182,11 +198,14 @@ class Shards(Tensors):
         try:
             places = json.loads(path.read_text(encoding="utf-8"))["weight_map"]
             files = {name: path.parent / name for name in sorted(set(places.values()))}
+            first = min(files)  # none is a ValueError
         except (ValueError, KeyError, TypeError, AttributeError):
             raise TensorsError(f"{path} is no index of shards (no weight_map in it).") from None
         for name, file in files.items():
-            if not file.is_file():
+            if not file.is_file() or name != file.name:
                 raise TensorsError(f"{path} names the shard {name}, which is not beside it.")
+            if name.endswith(".index.json"):
+                raise TensorsError(f"{path} names {name} as a shard, which is an index.")
         opened = {name: open_tensors(file) for name, file in files.items()}
         lost = next((n for n, shard in places.items() if n not in opened[shard]), None)
         if lost is not None:
@@ -194,7 +213,7 @@ class Shards(Tensors):
         self._place = {name: opened[shard] for name, shard in places.items()}
         self.shapes = {name: shard.shapes[name] for name, shard in self._place.items()}
         self.dtypes = {name: shard.dtypes[name] for name, shard in self._place.items()}
-        self.format = f"{next(iter(opened.values())).format}, {len(opened)} shards"
+        self.format = f"{opened[first].format}, {len(opened)} shards"
 
     def __getitem__(self, name: str) -> np.ndarray:
         return self._place[name][name]

@@ -75,6 +75,8 @@ STYLES = {
     "DataParallel": state("module.transformer."),
     "g, b and w": old_endings(),
     "inside state_dict": {"state_dict": state(), "epoch": 3},
+    "Lightning": state("model.transformer."),
+    "parameters": {n: torch.nn.Parameter(t) for n, t in state().items()},
     "OrderedDict": collections.OrderedDict(state()),
 }
 
@@ -113,6 +115,49 @@ def test_shards_open_and_a_missing_one_is_named(tmp_path):
     assert_opens(tmp_path)
     (tmp_path / "model-2-of-2.safetensors").unlink()
     assert "model-2-of-2.safetensors, which is not beside it" in refusal(path)
+
+
+def test_a_safetensors_file_whose_header_has_an_odd_length_opens(tmp_path):
+    """Headers of 15,392 bytes begin with " <" and were taken for web pages."""
+    plain = safetensors.torch.save(state())
+    n_header = int.from_bytes(plain[:8], "little")
+    header = plain[8 : 8 + n_header].ljust(0x3C20)
+    path = tmp_path / "model.safetensors"
+    path.write_bytes(len(header).to_bytes(8, "little") + header + plain[8 + n_header :])
+    assert path.read_bytes().startswith(b" <")
+    assert_opens(path)
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        {"dtype": "F32", "shape": [2, 2], "data_offsets": [0, 8]},
+        {"dtype": "F32", "shape": [2], "data_offsets": [-8, 0]},
+        {"dtype": "F32", "shape": "ab", "data_offsets": [0, 8]},
+    ],
+)
+def test_a_safetensors_header_that_cannot_be_is_a_sentence(tmp_path, entry):
+    header = json.dumps({"wte.weight": entry}).encode()
+    path = tmp_path / "model.safetensors"
+    path.write_bytes(len(header).to_bytes(8, "little") + header + bytes(64))
+    assert "no readable safetensors header" in refusal(path)
+
+
+@pytest.mark.parametrize(
+    "shards, sentence",
+    [
+        ({}, "no index of shards"),
+        ({"wte.weight": "model.safetensors.index.json"}, "which is an index"),
+        ({"wte.weight": "../elsewhere.safetensors"}, "which is not beside it"),
+    ],
+    ids=["none", "itself", "elsewhere"],
+)
+def test_an_index_that_names_no_shards_is_a_sentence(tmp_path, shards, sentence):
+    (tmp_path / "elsewhere.safetensors").touch()
+    (tmp_path / "m").mkdir()
+    path = tmp_path / "m" / "model.safetensors.index.json"
+    path.write_text(json.dumps({"weight_map": shards}))
+    assert sentence in refusal(path)
 
 
 # ---- folders ----
@@ -200,6 +245,11 @@ IMPOSTORS = {
     "misshaped": (state() | {"h.0.ln_1.bias": torch.ones(5)}, "shape (5,), not (64,)"),
     "untied": (state() | {"lm_head.weight": torch.ones(50257, 64)}, "differs from wte.weight"),
     "integers": (state() | {"ln_f.bias": torch.ones(64, dtype=torch.int64)}, "holds int64"),
+    "sparse": (state() | {"wpe.weight": torch.ones(32, 64).to_sparse()}, "as a sparse tensor"),
+    "numberless": (state() | {"wpe.weight": torch.ones(32, 64, device="meta")}, "a meta tensor"),
+    "a scalar": (state() | {"wte.weight": torch.tensor(1.0)}, "wte.weight has shape ()"),
+    "a layer of another name": (state() | {"h.last.ln_1.bias": torch.ones(64)}, "h.last.ln_1.bias"),
+    "a layer far off": (state() | {f"h.{10**15}.ln_1.bias": torch.ones(64)}, "is missing"),
     "other vocabulary": (
         state() | {"wte.weight": torch.ones(100, 64)},
         "GPT-2's own vocabulary has 50257",
@@ -216,6 +266,7 @@ def test_what_is_no_gpt2_is_one_sentence_that_says_what_it_is(tmp_path, held, se
 FAKES = {
     "html": (b"<!DOCTYPE html><html>404", "a web page"),
     "xml": (b"<?xml version='1.0'?><Error>", "a web page or XML"),
+    "json": (b'{"error": "Entry not found"}', "a JSON text"),
     "lfs": (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "Git LFS pointer"),
     "empty": (b"", "is empty"),
     "text": (b"hello, I am a model, a model of honesty", "neither a PyTorch nor a safetensors"),
@@ -250,6 +301,30 @@ def test_a_config_of_another_model_is_an_error(tmp_path):
     torch.save(state(), tmp_path / "pytorch_model.bin")
     (tmp_path / "config.json").write_text('{"n_layer": 24}')
     assert "says n_layer 24, but the weights have 2" in refusal(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "said, sentence",
+    [
+        ({"n_head": "4"}, "n_head is '4'; it must be a whole number"),
+        ({"n_head": 1.0}, "n_head is 1.0; it must be a whole number"),
+        ({"layer_norm_epsilon": -5}, "layer_norm_epsilon is -5"),
+        ({"layer_norm_epsilon": "small"}, "layer_norm_epsilon is 'small'"),
+    ],
+)
+def test_a_config_that_makes_no_sense_is_an_error(tmp_path, said, sentence):
+    torch.save(state(), tmp_path / "pytorch_model.bin")
+    (tmp_path / "config.json").write_text(json.dumps(said))
+    assert sentence in refusal(tmp_path)
+
+
+@pytest.mark.parametrize("told", [60000, -1, "x"])
+def test_special_ids_that_the_weights_lack_say_nothing(tmp_path, told):
+    """transformers writes 50256 into the config of a model with 1,000 tokens."""
+    torch.save(state(), tmp_path / "pytorch_model.bin")
+    says = {"eos_token_id": told, "bos_token_id": told}
+    (tmp_path / "config.json").write_text(json.dumps(says))
+    assert_opens(tmp_path)
 
 
 # ---- writing ----

@@ -47,7 +47,7 @@ def test_the_same_tensor_twice_is_an_error():
 )
 def test_what_is_no_gpt2_is_called_what_it_is(name, whose):
     with pytest.raises(NamesError, match=whose):
-        check_looks({name: name})
+        check_looks({name: name}, {name: (1,)})
 
 
 def test_missing_unexpected_and_misshaped_tensors_are_named():
