@@ -150,6 +150,8 @@ def _from_pair(folder: Path, vocab: str, merges: str) -> tokenizers.Tokenizer:
     rust.decoder = decoders.ByteLevel()
     if rust.token_to_id(END_OF_TEXT) is not None:
         rust.add_special_tokens([END_OF_TEXT])
+    # Before transformers 4.34 a config said only the names of special tokens in the vocabulary.
+    rust.add_special_tokens([t for t in _named(folder) if rust.token_to_id(t) is not None])
     for token, id in sorted(_added_tokens(folder).items(), key=lambda pair: pair[1]):
         rust.add_special_tokens([token])
         if rust.token_to_id(token) != id:
@@ -170,6 +172,15 @@ def _added_tokens(folder: Path) -> dict[str, int]:
         for id, token in said.get("added_tokens_decoder", {}).items():
             added[token["content"]] = int(id)
     return added
+
+
+def _named(folder: Path) -> list[str]:
+    """The special tokens that special_tokens_map.json names: bos_token, eos_token, and so on."""
+    if not (folder / "special_tokens_map.json").is_file():
+        return []
+    said = json.loads((folder / "special_tokens_map.json").read_text(encoding="utf-8"))
+    tokens = [t for value in said.values() for t in (value if isinstance(value, list) else [value])]
+    return [token["content"] if isinstance(token, dict) else token for token in tokens]
 
 
 def _byte_of_letter() -> dict[str, int]:

@@ -79,6 +79,16 @@ def test_both_layouts_of_two_files_open_with_their_added_tokens(tmp_path, names)
     assert tokenizer.specials == {"<|endoftext|>": 50256, "<BOS>": 50257, "<EOS>": 50258}
 
 
+@pytest.mark.parametrize("said", ["<BOS>", {"content": "<BOS>", "lstrip": False}])
+def test_a_special_token_in_the_vocabulary_may_only_be_named_beside_it(tmp_path, said):
+    vocabulary = json.loads((VOCABULARY / "encoder.json").read_text(encoding="utf-8"))
+    (tmp_path / "vocab.json").write_text(json.dumps(vocabulary | {"<BOS>": 50257}))
+    (tmp_path / "merges.txt").write_bytes((VOCABULARY / "vocab.bpe").read_bytes())
+    named = {"bos_token": said, "additional_special_tokens": [said, "<not there>"]}
+    (tmp_path / "special_tokens_map.json").write_text(json.dumps(named))
+    assert Tokenizer.beside(tmp_path).encode("<BOS>Hello") == [50257, 15496]
+
+
 def test_an_added_token_whose_id_leaves_a_gap_is_an_error(tmp_path):
     for name in ("encoder.json", "vocab.bpe"):
         (tmp_path / name).write_bytes((VOCABULARY / name).read_bytes())
