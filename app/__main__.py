@@ -5,11 +5,12 @@ sentence on stderr and a non-zero exit.
 """
 
 import dataclasses
+import itertools
 import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 
@@ -202,29 +203,32 @@ def generate(
     from app.gpt2 import find
     from app.samples import open_engine
 
+    if beams is not None and (interactive or out is not None):
+        raise click.UsageError("--beams goes neither with --interactive nor with --out.")
     given = {name: value for name, value in given.items() if value is not None}
     n_samples = given.pop("n", 1) if out is not None else 1  # a file may have thousands
     params = make_params(given | {"stop": list(stop)})
-    texts = [*prompts, *([file.read()] if file else [])] or [""]
+    texts = [*prompts, *([_text_of(file)] if file else [])] or [""]
     path = find(model, MODELS)
     if beams is not None:
-        from app.gpt2 import load, search_beams
-
-        checkpoint = load(path)
-        for text in texts:
-            ids = checkpoint.tokenizer.encode(text)
-            found = search_beams(checkpoint, ids, beams, params.max_tokens)
-            terminal.say(text if include_prompt else "")
-            terminal.say(checkpoint.tokenizer.decode(found) + "\n", terminal.MACHINE)
+        terminal.write_beams(path, texts, params, beams, include_prompt, as_json)
         return
     with open_engine(path) as engine:
         if out is not None:
             delimiter = delimiter.replace("\\n", "\n")
             terminal.fill(engine, out, texts, params, n_samples, delimiter, include_prompt)
         elif interactive:
-            terminal.interact(engine, params, terminal.read_lines())
+            begun = (text for text in texts if text)
+            terminal.interact(engine, params, itertools.chain(begun, terminal.read_lines()))
         else:
             terminal.write_all(engine, texts, params, include_prompt, as_json)
+
+
+def _text_of(file: TextIO) -> str:
+    try:
+        return file.read()
+    except UnicodeDecodeError:
+        raise click.ClickException(f"{file.name} is not UTF-8 text; save it as that.") from None
 
 
 # ---- commands that have a file of their own ----

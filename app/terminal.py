@@ -99,6 +99,32 @@ def write_json(prompt: str, completion: Completion) -> None:
                     click.echo(json.dumps(row, ensure_ascii=False))
 
 
+def write_beams(
+    path: Path,
+    texts: Sequence[str],
+    params: Params,
+    width: int,
+    include_prompt: bool,
+    as_json: bool,
+) -> None:
+    """Every prompt's likeliest continuation; a search is done when all of it is, so no stream."""
+    from app.gpt2 import load, search_beams
+
+    checkpoint = load(path)
+    for text in texts:
+        ids = checkpoint.tokenizer.encode(text)
+        found = search_beams(checkpoint, ids, width, params.max_tokens)
+        written = checkpoint.tokenizer.decode(found)
+        ends = [written.find(stop) for stop in params.stop if stop in written]
+        written = written[: min(ends, default=None)]
+        if as_json:
+            row = {"prompt": text, "text": written, "tokens": len(found)}
+            click.echo(json.dumps(row, ensure_ascii=False))
+        else:
+            say(text if include_prompt else "")
+            say(written + "\n", MACHINE)
+
+
 def say(text: str, colour: str | None = None) -> None:
     """Write at once; click drops the colour where stdout is no terminal."""
     click.echo(click.style(text, fg=colour) if colour else text, nl=False)
@@ -215,7 +241,7 @@ def save(turns: Turns, name: str) -> None:
         click.echo("Name a file: /save story.txt", err=True)
         return
     try:
-        with open(name, "x", encoding="utf-8") as file:
+        with Path(name).expanduser().open("x", encoding="utf-8") as file:
             file.write(whole(turns))
     except FileExistsError:
         click.echo(f"{name} is there already; choose another name.", err=True)

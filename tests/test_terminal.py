@@ -10,6 +10,8 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
+import transformers
 
 from app import gpt2
 from app.gpt2 import TorchModel, continue_ids
@@ -124,7 +126,33 @@ def test_a_pipe_that_closes_early_ends_it_quietly(tiny):
 
 def test_beams_find_what_transformers_finds(tiny):
     done = continuo("generate", "-m", tiny, PROMPT, "--beams", 3, "--max-tokens", 5)
-    assert done.returncode == 0 and done.stdout.startswith(PROMPT)
+    tokenizer = gpt2.Tokenizer.gpt2()
+    ids = torch.tensor([tokenizer.encode(PROMPT)])
+    theirs = transformers.GPT2LMHeadModel.from_pretrained(tiny)
+    (found,) = theirs.generate(
+        ids, attention_mask=ids * 0 + 1, num_beams=3, max_new_tokens=5, pad_token_id=50256
+    )
+    assert done.stdout == tokenizer.decode(found.tolist()) + "\n"
+
+
+def test_beams_heed_stop_json_and_the_prompts_number(tiny):
+    words = ["generate", "-m", tiny, PROMPT, "Hi", "--beams", 2, "--max-tokens", 4, "--json"]
+    texts = [json.loads(line)["text"] for line in continuo(*words).stdout.splitlines()]
+    assert len(texts) == 2
+    stopped = continuo(*words, "--stop", texts[0][2:4]).stdout.splitlines()
+    assert json.loads(stopped[0])["text"] == texts[0][: texts[0].index(texts[0][2:4])]
+
+
+def test_beams_cannot_be_interactive(tiny):
+    done = continuo("generate", "-m", tiny, "--beams", 2, "--interactive")
+    assert done.returncode == 2 and "--beams goes neither with --interactive" in done.stderr
+
+
+def test_a_prompt_file_in_another_encoding_is_a_sentence(tiny, tmp_path):
+    (tmp_path / "latin.txt").write_bytes("é".encode("latin-1"))
+    done = continuo("generate", "-m", tiny, "--file", tmp_path / "latin.txt")
+    assert done.returncode == 1
+    assert done.stderr == f"Error: {tmp_path}/latin.txt is not UTF-8 text; save it as that.\n"
 
 
 # ---- at a terminal ----
@@ -153,6 +181,17 @@ def test_writing_in_turns_keeps_the_text(tiny, tmp_path):
         terminal.type("/quit\n")
         assert terminal.end() == 0
     assert (tmp_path / "story.txt").read_text(encoding="utf-8").startswith("Hello there")
+
+
+def test_writing_in_turns_begins_with_the_prompt_given_and_saves_at_home(tiny, tmp_path):
+    words = ["generate", "-m", tiny, PROMPT, "--interactive", "--max-tokens", 4]
+    with Terminal(*words, NO_COLOR="1", HOME=str(tmp_path)) as terminal:
+        terminal.read_until(r"\n> ")
+        terminal.type("/save ~/story.txt\n")
+        terminal.read_until("Saved")
+        terminal.type("/quit\n")
+        assert terminal.end() == 0
+    assert (tmp_path / "story.txt").read_text(encoding="utf-8").startswith(PROMPT)
 
 
 def test_ctrl_c_stops_the_text_and_keeps_what_came(tiny):
