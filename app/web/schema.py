@@ -1,6 +1,7 @@
 """What bodies may say: read, checked, and refused in a sentence. The parameters' own bounds live in
 PARAMETERS; nothing is written twice here."""
 
+import contextlib
 import difflib
 from collections.abc import Collection, Mapping
 from typing import Any, NamedTuple
@@ -9,6 +10,7 @@ import msgspec
 from flask import Request
 from werkzeug.datastructures import ImmutableMultiDict
 from werkzeug.exceptions import RequestEntityTooLarge
+from werkzeug.wsgi import get_input_stream
 
 from app.engine import PARAMETERS, InvalidParams, Params, make_params
 
@@ -76,6 +78,7 @@ def read_body(request: Request, patience: float) -> bytes:
     except Exception as error:  # every server has its own for a body that breaks off
         request.form = ImmutableMultiDict()  # the page that says so has a form, and must not read
         if isinstance(error, RequestEntityTooLarge):
+            _read_past(request)
             raise
         if isinstance(error.__context__ or error, TimeoutError):
             raise Problem(408, "too_slow", f"The body stood still for {patience:g} s.") from None
@@ -83,6 +86,15 @@ def read_body(request: Request, patience: float) -> bytes:
     finally:
         if accepted is not None:
             accepted.settimeout(None)
+
+
+def _read_past(request: Request) -> None:
+    """Who is cut off while sending never reads why: up to 64 MB more are taken, and dropped."""
+    rest = get_input_stream(request.environ)
+    with contextlib.suppress(Exception):  # of any server's; the answer is the same
+        for _ in range(64):
+            if not rest.read(2**20):
+                return
 
 
 def read_json(request: Request, patience: float) -> dict[str, Any]:

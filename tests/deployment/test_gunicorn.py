@@ -81,6 +81,16 @@ def test_broken_chunking_is_the_callers_mistake(server, body, status):
     assert server.get("/livez").status_code == 200
 
 
+def test_who_sends_too_much_gets_to_read_so(server):
+    """The connection was closed while they were still sending: a broken pipe and no answer."""
+    with socket.create_connection(server.address, timeout=30) as connection:
+        connection.sendall(
+            b"POST /generate HTTP/1.1\r\nHost: localhost\r\nContent-Type: text/plain\r\n"
+            b"Content-Length: 20000000\r\n\r\n" + b"x" * 20_000_000
+        )
+        assert connection.recv(65536).startswith(b"HTTP/1.1 413")
+
+
 def test_a_full_server_still_says_that_it_lives():
     with serve(fake(0.02), max_running=20, max_queue=4) as server:
         connections = [server.connect(ENDLESS) for _ in range(24)]
