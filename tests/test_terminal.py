@@ -143,6 +143,10 @@ def test_beams_heed_stop_json_and_the_prompts_number(tiny):
     assert json.loads(stopped[0])["text"] == texts[0][: texts[0].index(texts[0][2:4])]
 
 
+def test_beams_of_no_tokens_write_nothing(tiny):
+    assert gpt2.search_beams(gpt2.load(tiny), [1, 2, 3], width=2, max_tokens=0) == []
+
+
 def test_beams_cannot_be_interactive(tiny):
     done = continuo("generate", "-m", tiny, "--beams", 2, "--interactive")
     assert done.returncode == 2 and "--beams goes neither with --interactive" in done.stderr
