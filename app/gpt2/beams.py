@@ -20,19 +20,18 @@ def search_beams(
             f"Beam search needs a prompt of fewer than {config.n_positions} tokens; "
             f"this one has {len(prompt)}."
         )
-    found = (
-        transformers_model(checkpoint)
-        .eval()
-        .generate(
-            torch.tensor([prompt]),
-            attention_mask=torch.ones(1, len(prompt), dtype=torch.int64),
-            num_beams=width,
-            max_new_tokens=room if max_tokens is None else min(max_tokens, room),
-            do_sample=False,
-            use_cache=True,
-            eos_token_id=list(config.eos_token_ids) or None,
-            pad_token_id=config.bos_token_id,
-        )
+    if max_tokens == 0:  # which transformers refuses
+        return []
+    model = transformers_model(checkpoint).eval()
+    found = model.generate(
+        torch.tensor([prompt]),
+        attention_mask=torch.ones(1, len(prompt), dtype=torch.int64),
+        num_beams=width,
+        max_new_tokens=room if max_tokens is None else min(max_tokens, room),
+        do_sample=False,
+        use_cache=True,
+        eos_token_id=list(config.eos_token_ids) or None,
+        pad_token_id=config.bos_token_id,
     )
     new = found[0, len(prompt) :].tolist()
     return new[:-1] if new[-1] in config.eos_token_ids else new
