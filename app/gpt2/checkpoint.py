@@ -238,7 +238,7 @@ def save(
     """A Hugging Face folder, written whole or not at all; what is there stays unless `force`."""
     with _in_sentences(folder, force), whole_folder(folder) as new:
         _write_config(new / "config.json", config, dtype or str(weights["wte.weight"].dtype))
-        tokenizer.save(new)
+        tokenizer.save(new, config.bos_token_id, next(iter(config.eos_token_ids), None))
         state = _torch_state(weights, "transformer.", dtype)
         if format == "safetensors":
             from safetensors.torch import save_file

@@ -59,13 +59,19 @@ class Tokenizer:
             raise TokenizerError(f"The vocabulary in {folder} cannot be read: {error}.") from None
         return None
 
-    def save(self, folder: Path) -> None:
-        """tokenizer.json, and the small file by which transformers knows what to do with it."""
+    def save(self, folder: Path, bos: int | None = None, eos: int | None = None) -> None:
+        """tokenizer.json, and the small file by which transformers knows what to do with it.
+
+        `bos` and `eos` are the ids that begin and end a text; <|endoftext|> where nothing is said.
+        """
         whole = self._rust.to_str(pretty=True)
         (folder / "tokenizer.json").write_text(whole, encoding="utf-8")
-        says = {"tokenizer_class": "PreTrainedTokenizerFast", "clean_up_tokenization_spaces": False}
-        if END_OF_TEXT in self.specials:
-            says |= {"bos_token": END_OF_TEXT, "eos_token": END_OF_TEXT}
+        says: dict = {"tokenizer_class": "PreTrainedTokenizerFast"}
+        says["clean_up_tokenization_spaces"] = False
+        for word, id in (("bos_token", bos), ("eos_token", eos)):
+            token = END_OF_TEXT if id is None else self._rust.id_to_token(id)
+            if token in self.specials:
+                says[word] = token
         path = folder / "tokenizer_config.json"
         path.write_text(json.dumps(says, indent=2) + "\n", encoding="utf-8")
 

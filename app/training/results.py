@@ -113,7 +113,8 @@ class Results:
             self.run.result.parent.mkdir(parents=True, exist_ok=True)
             with whole_folder(self.run.result) as folder:
                 network.write(model, folder)
-                self.run.corpus.tokenizer.save(folder)
+                corpus = self.run.corpus
+                corpus.tokenizer.save(folder, corpus.begin, corpus.end)
                 says = json.dumps(self.training_json(validation), ensure_ascii=False, indent=1)
                 (folder / "training.json").write_text(says, encoding="utf-8")
                 self._report(folder)

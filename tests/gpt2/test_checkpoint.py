@@ -207,6 +207,8 @@ def test_an_own_vocabulary_of_another_size_opens_with_its_end_of_text(tmp_path):
     opened = gpt2.load(tmp_path / "m")
     assert opened.config == config
     assert opened.tokenizer.encode("<EOS>") == [50258]
+    theirs = transformers.AutoTokenizer.from_pretrained(tmp_path / "m")
+    assert (theirs.bos_token, theirs.eos_token) == ("<BOS>", "<EOS>")
 
 
 # ---- what is not a GPT-2 ----
