@@ -16,8 +16,13 @@ TEST = $(BIN)/python -m pytest
 serve: $(VENV)/serving models/starter/config.json
 	@$(BIN)/python -m app serve $(MODEL) --port $(PORT)
 
+# These fork workers as a web server does, so they have a process of their own: by and by the others'
+# holds the threads of torch and OpenVINO, which a fork does not survive.
+FORKING = $(addprefix tests/engine/test_,client.py process.py server.py) tests/web/test_stopping.py
+
 test: $(VENV)/dev $(VENV)/clients browser
-	@$(TEST)
+	@$(TEST) $(FORKING)
+	@$(TEST) $(addprefix --ignore=,$(FORKING))
 
 lint: $(VENV)/dev
 	@$(BIN)/ruff check .
