@@ -35,7 +35,7 @@ class Terminal:
         os.close(slave)
 
     def read_until(self, pattern: str) -> str:
-        while not re.search(pattern, self.seen):
+        while not re.search(pattern, self.seen, re.DOTALL):
             try:
                 self.seen += os.read(self.master, 4096).decode("utf-8", "replace")
             except OSError:  # the other end is gone
@@ -199,7 +199,7 @@ def test_writing_in_turns_begins_with_the_prompt_given_and_saves_at_home(tiny, t
 
 
 def test_ctrl_c_stops_the_text_and_keeps_what_came(tiny):
-    words = ["generate", "-m", tiny, "--interactive", "--max-tokens", 1_000_000]
+    words = ["generate", "-m", tiny, "--interactive", "--max-tokens", 1_000_000, "--seed", 1]
     with Terminal(*words, NO_COLOR="1") as terminal:
         terminal.read_until("> ")
         terminal.type("Hello there\n")
@@ -207,6 +207,6 @@ def test_ctrl_c_stops_the_text_and_keeps_what_came(tiny):
         terminal.process.send_signal(signal.SIGINT)
         terminal.read_until(r"\n> ")
         terminal.type("/text\n")
-        assert re.search("Hello there.{20}", terminal.read_until(r"\n> "))
+        assert re.search("Hello there.{20}", terminal.read_until(r"\n> "), re.DOTALL)
         terminal.type("\x04")  # Ctrl-D
         assert terminal.end() == 0
