@@ -3,6 +3,7 @@
 import re
 import signal
 import socket
+import time
 
 import pytest
 
@@ -17,12 +18,11 @@ def server():
         yield server
 
 
-def wait_for_metric(server, name, value):
+def wait_for_metric(server, name, value, seconds=30):
     """Asks until the metric has the value: it follows what happened by a moment."""
-    for _ in range(200):
-        if server.metric(name) == value:
-            return
-    raise AssertionError(f"{name} is {server.metric(name)}, not {value}")
+    until = time.monotonic() + seconds
+    while (there := server.metric(name)) != value:
+        assert time.monotonic() < until, f"{name} is {there}, not {value}"
 
 
 def test_a_reader_who_hangs_up_while_streaming_is_noticed(server):
