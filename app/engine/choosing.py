@@ -24,18 +24,25 @@ class Drawing(NamedTuple):
     at: int
 
 
+class Odds(NamedTuple):
+    """What the model itself finds likely, whatever the request makes of it."""
+
+    logprobs: np.ndarray  # [V] natural logarithms
+    top_ids: np.ndarray  # [K] in falling order
+
+
 class Choice(NamedTuple):
     row: Row
     id: int | None
     error: Exception | None
-    odds: np.ndarray | None  # natural logarithms [V], where the row wants to tell them
+    odds: Odds | None  # where the row wants to tell them
 
 
 def choose(drawing: list[Drawing], logits: Logits, vocabulary: Vocabulary) -> list[Choice]:
     if not drawing:
         return []
     odds = [
-        sampling.logprobs(logits.logits[at]) if row.request.params.logprobs is not None else None
+        odds_at(logits, at) if row.request.params.logprobs is not None else None
         for row, at in drawing
     ]
     try:
@@ -48,8 +55,12 @@ def choose(drawing: list[Drawing], logits: Logits, vocabulary: Vocabulary) -> li
     ]
 
 
+def odds_at(logits: Logits, at: int) -> Odds:
+    return Odds(sampling.logprobs(logits.logits[at]), logits.top_ids[at])
+
+
 def _choose_one(
-    drawing: Drawing, odds: np.ndarray | None, logits: Logits, vocabulary: Vocabulary
+    drawing: Drawing, odds: Odds | None, logits: Logits, vocabulary: Vocabulary
 ) -> Choice:
     try:
         [id] = _choose_together([drawing], logits, vocabulary)

@@ -9,12 +9,10 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 
-import numpy as np
-
-from app.gpt2 import Checkpoint, Feed, Logits, PagedModel, sampling
+from app.gpt2 import Checkpoint, Feed, Logits, PagedModel
 
 from .cache import PageCache, pages_for
-from .choosing import Choice, Drawing, choose
+from .choosing import Choice, Drawing, Odds, choose, odds_at
 from .completion import (
     Ended,
     Failed,
@@ -161,7 +159,7 @@ class Lane:
         for step in steps:
             row, request, n_wanted = step.row, step.row.request, _n_wanted(step)
             if request.wants_prompt:
-                self._score(step, logits.logits[at : at + n_wanted])
+                self._score(step, [odds_at(logits, at + i) for i in range(n_wanted)])
             at += n_wanted
             self.scheduler.advance(step)
             if row.is_prefilling:
@@ -179,18 +177,18 @@ class Lane:
             self._tell_started(first.request)
         return [row for row in first.request.rows if not row.is_over]
 
-    def _score(self, step: Step, logits: np.ndarray) -> None:
-        """The logits after each token of a chunk tell how likely the next one was."""
+    def _score(self, step: Step, odds: list[Odds]) -> None:
+        """The odds after each token of a chunk tell how likely the next one was."""
         row, request = step.row, step.row.request
         if not request.prompt:
             request.prompt.append(
                 PromptToken(row.ids[0], self.vocabulary.bytes_of(row.ids[0]), None, [])
             )
-        for at, id in enumerate(row.ids[row.n_computed + 1 : step.end + 1]):
-            odds = sampling.logprobs(logits[at])
-            top = self.vocabulary.top(odds, request.params.prompt_logprobs or 0)
+        following = row.ids[row.n_computed + 1 : step.end + 1]
+        for id, (logprobs, top_ids) in zip(following, odds, strict=False):
+            top = self.vocabulary.top(logprobs, top_ids[: request.params.prompt_logprobs])
             data = self.vocabulary.bytes_of(id)
-            request.prompt.append(PromptToken(id, data, float(odds[id]), top))
+            request.prompt.append(PromptToken(id, data, float(logprobs[id]), top))
 
     # ---- handing out ----
 
@@ -219,7 +217,7 @@ class Lane:
         else:
             self._slide_if_full(row)
 
-    def _tell_token(self, row: Row, id: int, data: bytes, odds: np.ndarray | None) -> None:
+    def _tell_token(self, row: Row, id: int, data: bytes, odds: Odds | None) -> None:
         request, params = row.request, row.request.params
         row.written.append(id)
         row.text.may_stop = len(row.written) >= params.min_tokens
@@ -230,8 +228,8 @@ class Lane:
         if odds is None:
             request.put(Token(row.choice, id, text, data, None, []))
         else:
-            top = self.vocabulary.top(odds, params.logprobs or 0)
-            request.put(Token(row.choice, id, text, data, float(odds[id]), top))
+            top = self.vocabulary.top(odds.logprobs, odds.top_ids[: params.logprobs])
+            request.put(Token(row.choice, id, text, data, float(odds.logprobs[id]), top))
 
     def _slide_if_full(self, row: Row) -> None:
         if len(row.ids) > self.config.n_positions:

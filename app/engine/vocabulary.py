@@ -9,7 +9,7 @@ from bisect import bisect_left
 
 import numpy as np
 
-from app.gpt2 import Tokenizer, sampling
+from app.gpt2 import Tokenizer
 
 from .completion import TopToken
 
@@ -27,9 +27,8 @@ class Vocabulary:
     def bytes_of(self, id: int) -> bytes:
         return self.tokenizer.token_bytes(id)
 
-    def top(self, logprobs: np.ndarray, n: int) -> list[TopToken]:
-        ids = sampling.candidates(logprobs, n).tolist() if n else []
-        return [TopToken(id, self.bytes_of(id), float(logprobs[id])) for id in ids]
+    def top(self, logprobs: np.ndarray, ids: np.ndarray) -> list[TopToken]:
+        return [TopToken(id, self.bytes_of(id), float(logprobs[id])) for id in ids.tolist()]
 
     def heal(self, id: int) -> bytes:
         """The bytes to take back at a prompt's end; b"" where no longer token begins with them."""

@@ -3,10 +3,9 @@
 The same network as torch_model.py, built node by node from the weights; no exporter, no torch.
 Shapes in comments: T tokens of the turn, all rows flat; W wanted ones; E width, V vocabulary.
 
-All arithmetic is float32, whatever the weights are stored in: only so is a row's result the same
-bits alone and in any company. (In bfloat16 the kernels that the plugin picks depend on how many
-rows there are.) One more thing depended on that number, the order of sums in attention: see
-`_silent_row`.
+A row's result has to be the same bits alone and in any company, so all arithmetic is in float32
+or in whole numbers. (In bfloat16 the kernels that the plugin picks depend on how many rows there
+are.) One more thing depended on that number, the order of sums in attention: see `_silent_row`.
 """
 
 import ctypes
@@ -38,6 +37,7 @@ class Quantized(NamedTuple):
 
     whole: np.ndarray  # [out, in] int8, -127 to 127
     scales: np.ndarray  # [out, 1] float16
+    by_groups: bool = False  # whether what it is multiplied with is rounded by groups, or by rows
 
 
 Weights = Mapping[str, np.ndarray | Quantized]
@@ -167,14 +167,13 @@ class _Graph:
         self.caches: list[ov.Node] = []
 
     def build(self) -> ov.Model:
-        head = self._matrix("wte.weight")  # [V, E], one table for both ends
-        x = self._embed(head)  # [T, E]
+        x = self._embed()  # [T, E]
         for i in range(self.config.n_layer):
             x = op.add(x, self._attend(i, self._norm(x, f"h.{i}.ln_1")))
             x = op.add(x, self._mlp(i, self._norm(x, f"h.{i}.ln_2")))
         x = op.gather(x, self.inputs["sample_rows"], _constant(0, np.int64))  # [W, E]
         x = self._probe(self._norm(x, "ln_f"), "wte.weight")
-        logits = op.matmul(x, head, False, True)  # [W, V]
+        logits = self._times(x, "wte.weight")  # [W, V]
         k = min(CANDIDATES, self.config.vocab_size)
         top = op.topk(logits, _constant(k, np.int64), -1, "max", "none", "i32")
         logits.output(0).set_names({"logits"})
@@ -182,9 +181,9 @@ class _Graph:
         results = [op.result(logits), op.result(top.output(1)), *map(op.result, self.probes)]
         return ov.Model(results, [*self.inputs.values(), *self.caches], "gpt2")
 
-    def _embed(self, head: ov.Node) -> ov.Node:
+    def _embed(self) -> ov.Node:
         axis = _constant(0, np.int64)
-        tokens = op.gather(head, self.inputs["input_ids"], axis)
+        tokens = op.gather(self._matrix("wte.weight"), self.inputs["input_ids"], axis)
         table = _constant(self.weights["wpe.weight"], np.float32)
         return op.add(tokens, op.gather(table, self.inputs["position_ids"], axis))
 
@@ -221,15 +220,19 @@ class _Graph:
         return self._linear(hidden, f"h.{i}.mlp.c_proj")
 
     def _linear(self, x: ov.Node | ov.Output, name: str) -> ov.Node:
-        x = self._probe(x, f"{name}.weight")
-        matrix = self._matrix(f"{name}.weight")
-        y = op.matmul(x, matrix, False, self._is_turned(f"{name}.weight"))
+        y = self._times(self._probe(x, f"{name}.weight"), f"{name}.weight")
         return op.add(y, _constant(self.weights[f"{name}.bias"], np.float32))
+
+    def _times(self, x: ov.Node | ov.Output, name: str) -> ov.Node:
+        weight = self.weights[name]
+        if isinstance(weight, Quantized) and not weight.by_groups:
+            return _in_whole_numbers(x, weight)
+        return op.matmul(x, self._matrix(name), False, self._is_turned(name))
 
     def _matrix(self, name: str) -> ov.Node:
         weight = self.weights[name]
         if isinstance(weight, Quantized):
-            return _int8(weight)
+            return _unpacked(weight)
         if self.precision == "float32":
             return self._shared(weight)
         return _bfloat16(rows(name, weight))
@@ -282,10 +285,25 @@ def _bfloat16(matrix: np.ndarray) -> ov.Node:
     return op.convert(op.constant(tensor), Type.f32)
 
 
-def _int8(matrix: Quantized) -> ov.Node:
-    """The pattern of nodes that the plugin has kernels for."""
+def _unpacked(matrix: Quantized) -> ov.Node:
+    """The pattern of nodes that the plugin has kernels for, which round x by groups of 32."""
     whole = op.convert(op.constant(matrix.whole), Type.f16)
     return op.convert(op.multiply(whole, op.constant(matrix.scales)), Type.f32)
+
+
+def _in_whole_numbers(x: ov.Node | ov.Output, matrix: Quantized) -> ov.Node:
+    """x [T, in] times the matrix, both as int8: [T, out].
+
+    Each row of x is divided by its own greatest number and rounded to 127 steps either way. Sums
+    of whole numbers are the same in any order, so no kernel and no neighbour changes a row's bits.
+    """
+    greatest = op.reduce_max(op.abs(x), _constant([-1], np.int64), True)  # [T, 1]
+    greatest = op.maximum(greatest, _constant(1e-20, np.float32))  # a row may be all zeros
+    one, minus_one = _constant(1, np.float32), _constant(-1, np.float32)
+    rounded = op.fake_quantize(op.divide(x, greatest), minus_one, one, minus_one, one, 255)
+    scales = op.constant(matrix.scales.astype(np.float32))
+    whole = op.multiply(op.convert(op.constant(matrix.whole), Type.f32), scales)
+    return op.multiply(op.matmul(rounded, whole, False, True), greatest)
 
 
 def _constant(value: object, dtype: type) -> ov.Node:

@@ -1,9 +1,11 @@
 """int8 weights for the OpenVINO graph: made once, checked against float32, kept on disk.
 
-Each matrix becomes whole numbers from -127 to 127 and a scale per output. What that costs is
-measured on text that the float32 model itself samples: there the mean divergence of the two models'
-odds is what quantizing adds to the loss, so exp of it is the growth in perplexity. Matrices that
-cost too much stay in bfloat16; if that does not help, all do.
+Each matrix becomes whole numbers from -127 to 127 and a scale per output, and so does what it is
+multiplied with, a row at a time. What that costs is measured on text that the float32 model itself
+samples: there the mean divergence of the two models' odds is what quantizing adds to the loss, so
+exp of it is the growth in perplexity. Matrices that cost too much are given more care: where large
+inputs leave their neighbours no digits these are rounded by groups of 32, which is slower; where
+large weights do, the matrix stays in bfloat16. If that does not help, all do.
 """
 
 import contextlib
@@ -33,12 +35,15 @@ Weights = dict[str, np.ndarray | Quantized]
 
 log = logging.getLogger(__name__)
 
-VERSION = 1  # of what is kept on disk
+VERSION = 2  # of what is kept on disk
 ENOUGH = 0.002  # growth in perplexity below which no matrix is raised: 0.2%
 TOO_MUCH = 0.01  # and above which int8 is not served
 ROUNDS = 4  # of raising the worst
 N_ROWS, N_TOKENS = 8, 48  # of sampled text
 SPARSE = 16  # of so many tokens one is looked at when a matrix is judged
+GROUP = 32  # inputs that the plugin rounds together
+
+Care = dict[str, str]  # of matrices that need it: "groups" or "bfloat16"
 
 
 class Verdict(NamedTuple):
@@ -70,10 +75,15 @@ def open_int8(
     return model
 
 
-def quantize(config: Config, weights: Floats, raised: frozenset[str] = frozenset()) -> Weights:
-    """All weights, with the matrices quantized except those to be raised."""
-    names = matrices(config) - raised
-    return {n: _quantize(rows(n, weights[n])) if n in names else weights[n] for n in weights}
+def quantize(config: Config, weights: Floats, care: Mapping[str, str] | None = None) -> Weights:
+    """All weights, with the matrices quantized as far as they bear it."""
+    care = care or {}
+    kept: Weights = dict(weights)
+    for name in matrices(config):
+        if care.get(name) != "bfloat16":
+            quantized = _quantize(rows(name, weights[name]))
+            kept[name] = quantized._replace(by_groups=care.get(name) == "groups")
+    return kept
 
 
 def _quantize(matrix: np.ndarray) -> Quantized:
@@ -94,20 +104,20 @@ def _quantize(matrix: np.ndarray) -> Quantized:
 
 def _make(config: Config, weights: Floats, threads: int | None) -> tuple[Weights, Verdict]:
     sample = _Sample(config, weights, threads)
-    raised: frozenset[str] = frozenset()
+    care: Care = {}
     losses: list[float] = []
     for _ in range(1 + ROUNDS):
-        kept = quantize(config, weights, raised)
+        kept = quantize(config, weights, care)
         losses.append(sample.loss(OpenVINOModel(config, kept, "int8", threads)))
         if losses[-1] <= ENOUGH:
             break
-        raised |= sample.worst(config, weights, raised)
+        care |= sample.more_care(config, weights, care)
     notes = []
-    if raised:
+    if care:
+        names = ", ".join(f"{name} ({how})" for name, how in sorted(care.items()))
         notes.append(
-            f"int8 weights cost {losses[0]:.2%} of perplexity; with {len(raised)} of "
-            f"{len(matrices(config))} matrices in bfloat16 they cost {losses[-1]:.2%}: "
-            f"{', '.join(sorted(raised))}."
+            f"int8 weights cost {losses[0]:.2%} of perplexity; with more care for {len(care)} of "
+            f"{len(matrices(config))} matrices they cost {losses[-1]:.2%}: {names}."
         )
     if losses[-1] > TOO_MUCH:
         notes.append(f"int8 weights cost {losses[-1]:.2%} of perplexity: bfloat16 is served.")
@@ -162,19 +172,36 @@ class _Sample:
         ]
         return math.expm1(sum(divergences) / len(divergences))
 
-    def worst(self, config: Config, weights: Floats, raised: frozenset[str]) -> frozenset[str]:
-        """Of those not raised yet, whichever err at least half as much as the worst."""
-        errors = {name: self._error(name, weights[name]) for name in matrices(config) - raised}
+    def more_care(self, config: Config, weights: Floats, care: Care) -> Care:
+        """For those that err at least half as much as the worst: what they need next."""
+        names = [name for name in matrices(config) if care.get(name) != "bfloat16"]
+        errors = {name: self._error(name, weights[name], care.get(name)) for name in names}
         bar = max(errors.values(), default=0.0) / 2
-        return frozenset(name for name, error in errors.items() if error >= bar)
+        return {
+            name: self._next_care(name, weights[name], care.get(name), error)
+            for name, error in errors.items()
+            if error >= bar
+        }
 
-    def _error(self, name: str, weight: np.ndarray) -> float:
+    def _next_care(self, name: str, weight: np.ndarray, care: str | None, error: float) -> str:
+        helps = care is None and self._error(name, weight, "groups") <= error / 2
+        return "groups" if helps else "bfloat16"
+
+    def _error(self, name: str, weight: np.ndarray, care: str | None) -> float:
         """How far the outputs of a quantized matrix are off, relative to what they are."""
         matrix = rows(name, weight)  # [out, in]
-        whole, scales = _quantize(matrix)
+        whole, scales, _ = _quantize(matrix)
         inputs = self.inputs[name]
-        off = inputs @ (whole * scales.astype(np.float32) - matrix).T
-        return float(np.linalg.norm(off) / np.linalg.norm(inputs @ matrix.T))
+        exact = inputs @ matrix.T
+        off = _rounded(inputs, care == "groups") @ (whole * scales.astype(np.float32)).T - exact
+        return float(np.linalg.norm(off) / np.linalg.norm(exact))
+
+
+def _rounded(inputs: np.ndarray, by_groups: bool) -> np.ndarray:
+    """Inputs [N, in] as the matrix meets them: in 127 steps either way of the greatest."""
+    parts = inputs.reshape(-1, GROUP if by_groups else inputs.shape[1])
+    step = np.abs(parts).max(axis=1, keepdims=True) / 127 + 1e-20
+    return (np.rint(parts / step) * step).reshape(inputs.shape)
 
 
 # ---- kept on disk ----
@@ -192,7 +219,8 @@ def _write(path: Path, kept: Weights, verdict: Verdict) -> None:
     tensors = {}
     for name, weight in kept.items():
         if isinstance(weight, Quantized):
-            tensors |= {f"{name}.whole": weight.whole, f"{name}.scales": weight.scales}
+            parts = weight._asdict().items()
+            tensors |= {f"{name}.{part}": np.asarray(value) for part, value in parts}
         else:
             tensors[name] = np.ascontiguousarray(weight)
     new = path.with_name(f"{uuid.uuid4().hex}.new")
@@ -217,6 +245,6 @@ def _read(path: Path, config: Config) -> tuple[Weights, Verdict]:
             if name in names:
                 kept[name] = file.get_tensor(name)
             else:
-                whole, scales = (file.get_tensor(f"{name}.{part}") for part in Quantized._fields)
-                kept[name] = Quantized(whole, scales)
+                parts = [file.get_tensor(f"{name}.{part}") for part in Quantized._fields]
+                kept[name] = Quantized(*parts)
     return kept, verdict

@@ -1,3 +1,4 @@
+import numpy as np
 import pytest
 
 from app.engine.vocabulary import Vocabulary
@@ -35,7 +36,7 @@ def test_only_a_token_that_another_begins_with_is_taken_back(vocabulary):
     assert vocabulary.heal(50256) == b""
 
 
-def test_top_names_the_likeliest_in_order(vocabulary):
-    odds = -vocabulary.agreeing(b"a")[:50].astype("float32")
-    assert [token.logprob for token in vocabulary.top(odds, 3)] == sorted(odds, reverse=True)[:3]
-    assert vocabulary.top(odds, 0) == []
+def test_top_names_tokens_with_their_odds(vocabulary):
+    logprobs = np.linspace(0, -9, 50257, dtype=np.float32)
+    [first, other] = vocabulary.top(logprobs, np.array([0, 50256]))
+    assert (first.bytes, first.logprob, other.logprob) == (b"!", 0.0, -9.0)

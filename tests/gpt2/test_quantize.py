@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from app.gpt2.openvino_model import matrices
+from app.gpt2.pages import Feed
 from app.gpt2.quantize import ENOUGH, open_int8, quantize
 from tests.tiny import TINY, random_weights
 
@@ -12,13 +13,17 @@ SMALL = dataclasses.replace(TINY, vocab_size=500, bos_token_id=0)
 PLAIN = random_weights(SMALL)
 
 
-def with_outlier(factor):
-    """The same function, but one channel of an MLP's input is scaled up, and its weights with it.
+WIDE = dataclasses.replace(SMALL, n_embd=512, n_inner=2048)
+
+
+def with_outlier(factor, plain=PLAIN):
+    """The same function, but the weights of one channel of an MLP's input are scaled up.
 
     Its layer norm is scaled down for that, so that exact arithmetic gives the same logits; in int8
-    the large weights leave the others in their rows no digits.
+    the large weights leave the others in their rows no digits. With a factor below 1 it is the
+    other way about: the large input leaves its neighbours none.
     """
-    weights = {name: array.copy() for name, array in PLAIN.items()}
+    weights = {name: array.copy() for name, array in plain.items()}
     weights["h.1.ln_2.weight"][7] /= factor
     weights["h.1.ln_2.bias"][7] /= factor
     weights["h.1.mlp.c_fc.weight"][7] *= factor
@@ -46,8 +51,20 @@ def test_a_matrix_with_an_outlier_is_raised_and_named():
     assert model.precision == "int8"
     assert model.perplexity_loss <= ENOUGH
     [note] = model.notes
-    assert "with 1 of 9 matrices in bfloat16" in note
-    assert note.endswith(": h.1.mlp.c_fc.weight.")
+    assert "with more care for 1 of 9 matrices" in note
+    assert note.endswith(": h.1.mlp.c_fc.weight (bfloat16).")
+
+
+def test_a_matrix_whose_input_has_an_outlier_takes_it_by_groups(tmp_path):
+    weights = with_outlier(1 / 100, random_weights(WIDE, spread=0.05))
+    model = open_int8(WIDE, weights, tmp_path)
+    assert model.perplexity_loss <= ENOUGH
+    assert model.notes[0].endswith(": h.1.mlp.c_fc.weight (groups).")
+    kept = open_int8(WIDE, weights, tmp_path)  # from disk this time
+    feeds = [Feed(range(40), 0, [0, 1], 1)]
+    for one in (model, kept):
+        one.allocate(2)
+    assert (model.forward(feeds).logits == kept.forward(feeds).logits).all()
 
 
 def test_what_int8_cannot_hold_is_served_in_bfloat16_and_says_why(monkeypatch):
