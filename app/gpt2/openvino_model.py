@@ -161,6 +161,7 @@ class _Graph:
         self.weights = weights
         self.precision = precision
         self.arrays: list[np.ndarray] = []  # memory that the compiled graph goes on using
+        self.wholes: dict[str, ov.Node] = {}  # one constant each, also where both ends use it
         self.probed = probed
         self.probes: list[ov.Node] = []
         self.inputs = {name: _parameter(name, type, [-1] * r) for name, type, r in PER_TURN}
@@ -182,8 +183,14 @@ class _Graph:
         return ov.Model(results, [*self.inputs.values(), *self.caches], "gpt2")
 
     def _embed(self) -> ov.Node:
-        axis = _constant(0, np.int64)
-        tokens = op.gather(self._matrix("wte.weight"), self.inputs["input_ids"], axis)
+        axis, ids = _constant(0, np.int64), self.inputs["input_ids"]
+        head = self.weights["wte.weight"]
+        if isinstance(head, Quantized):  # only the rows asked for are ever unpacked
+            whole = op.convert(op.gather(self._whole("wte.weight", head), ids, axis), Type.f32)
+            scales = op.convert(op.gather(op.constant(head.scales), ids, axis), Type.f32)
+            tokens = op.multiply(whole, scales)
+        else:
+            tokens = op.gather(self._matrix("wte.weight"), ids, axis)
         table = _constant(self.weights["wpe.weight"], np.float32)
         return op.add(tokens, op.gather(table, self.inputs["position_ids"], axis))
 
@@ -226,16 +233,21 @@ class _Graph:
     def _times(self, x: ov.Node | ov.Output, name: str) -> ov.Node:
         weight = self.weights[name]
         if isinstance(weight, Quantized) and not weight.by_groups:
-            return _in_whole_numbers(x, weight)
+            return _in_whole_numbers(x, self._whole(name, weight), weight.scales)
         return op.matmul(x, self._matrix(name), False, self._is_turned(name))
 
     def _matrix(self, name: str) -> ov.Node:
         weight = self.weights[name]
         if isinstance(weight, Quantized):
-            return _unpacked(weight)
+            return _unpacked(self._whole(name, weight), weight.scales)
         if self.precision == "float32":
             return self._shared(weight)
         return _bfloat16(rows(name, weight))
+
+    def _whole(self, name: str, weight: Quantized) -> ov.Node:
+        if name not in self.wholes:
+            self.wholes[name] = op.constant(weight.whole)
+        return self.wholes[name]
 
     def _is_turned(self, name: str) -> bool:
         """float32 is used as stored, in the file's own memory; the others are made [out, in]."""
@@ -285,14 +297,14 @@ def _bfloat16(matrix: np.ndarray) -> ov.Node:
     return op.convert(op.constant(tensor), Type.f32)
 
 
-def _unpacked(matrix: Quantized) -> ov.Node:
+def _unpacked(whole: ov.Node, scales: np.ndarray) -> ov.Node:
     """The pattern of nodes that the plugin has kernels for, which round x by groups of 32."""
-    whole = op.convert(op.constant(matrix.whole), Type.f16)
-    return op.convert(op.multiply(whole, op.constant(matrix.scales)), Type.f32)
+    scaled = op.multiply(op.convert(whole, Type.f16), op.constant(scales))
+    return op.convert(scaled, Type.f32)
 
 
-def _in_whole_numbers(x: ov.Node | ov.Output, matrix: Quantized) -> ov.Node:
-    """x [T, in] times the matrix, both as int8: [T, out].
+def _in_whole_numbers(x: ov.Node | ov.Output, whole: ov.Node, scales: np.ndarray) -> ov.Node:
+    """x [T, in] times a matrix [out, in], both as int8: [T, out].
 
     Each row of x is divided by its own greatest number and rounded to 127 steps either way. Sums
     of whole numbers are the same in any order, so no kernel and no neighbour changes a row's bits.
@@ -301,9 +313,8 @@ def _in_whole_numbers(x: ov.Node | ov.Output, matrix: Quantized) -> ov.Node:
     greatest = op.maximum(greatest, _constant(1e-20, np.float32))  # a row may be all zeros
     one, minus_one = _constant(1, np.float32), _constant(-1, np.float32)
     rounded = op.fake_quantize(op.divide(x, greatest), minus_one, one, minus_one, one, 255)
-    scales = op.constant(matrix.scales.astype(np.float32))
-    whole = op.multiply(op.convert(op.constant(matrix.whole), Type.f32), scales)
-    return op.multiply(op.matmul(rounded, whole, False, True), greatest)
+    matrix = op.multiply(op.convert(whole, Type.f32), op.constant(scales.astype(np.float32)))
+    return op.multiply(op.matmul(rounded, matrix, False, True), greatest)
 
 
 def _constant(value: object, dtype: type) -> ov.Node:
