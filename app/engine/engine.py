@@ -73,17 +73,15 @@ class Engine:
         params: Params,
         model: str | None = None,
         id: str | None = None,
-        put: Callable[[Event], None] | None = None,
     ) -> Completion:
         lane = self._lane(model)
         id = secrets.token_urlsafe(12) if id is None else id
         completion = Completion(id, cancel=lambda: self.cancel(id))
-        deliver = completion.put if put is None else put
 
         def put_and_forget(event: Event) -> None:
             if is_last(event):
                 self._forget(id)
-            deliver(event)
+            completion.put(event)
 
         request = prepare(
             prompt,

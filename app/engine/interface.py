@@ -1,10 +1,9 @@
 """What `web` holds, whether the engine is in this process or behind the socket.
 
 `Engine(options)` and `Client(...)` are both of this shape. The exceptions and events are drawn in
-completion.py. For a process that serves many readers from one thread, the Engine takes two things
-more: `submit(..., put=f)` calls f(event) on the engine's thread in place of the Completion's own
-queue, and `Engine(options, after_turn=g)` calls g() once all events of a turn are put, so that they
-can be sent together. Neither may block.
+completion.py. For a process that serves many readers from one thread, the Engine takes one thing
+more: `Engine(options, after_turn=g)` calls g() once all events of a turn are put, so that they can
+be sent together. It may not block.
 """
 
 from collections.abc import Sequence

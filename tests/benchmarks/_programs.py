@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 ROOT = Path(__file__).resolve().parents[2]
-BENCH = ROOT / ".bench"  # what `make bench-llama` and `make bench-genai` install
+BENCH = ROOT / ".bench"  # what `make bench-llama` builds, and the models that are measured
 STREAMS = (1, 4, 16, 32)
 N_PROMPT, N_NEW = 32, 64
 THREADS = 2
