@@ -84,6 +84,9 @@ def ours(model: str, precision: str, backend: str = "openvino") -> None:
     tell_speed(generate)
     for length in (100, 900):
         tell("context", length=length, tokens_per_s=_with_context(engine, length))
+    if precision == "int8":
+        for streams in (1, 8):
+            _tell_gaps(engine, streams)
     engine.close()
 
 
@@ -101,6 +104,47 @@ def _with_context(engine, length: int, streams: int = 16) -> float:
         for _ in completion:
             pass
     return (engine.stats().completion_tokens - before) / (time.perf_counter() - began)
+
+
+def _tell_gaps(engine, streams: int) -> None:
+    """How long the next tokens take, among themselves and beside prompts of 1,000 tokens."""
+    from app.engine import Params
+
+    endless = Params(max_tokens=None, ignore_eos=True)
+    running = [engine.submit(prompt, endless) for prompt in prompts(streams)]
+    alone = _gaps(running, 60)
+    beside = []
+    for long in prompts(6, 1000):
+        arriving = engine.submit(long, Params(max_tokens=1, ignore_eos=True))
+        while not _has_written(arriving):
+            beside += _gaps(running, 1)
+    for completion in [*running, arriving]:
+        completion.cancel()
+    median, p99 = np.percentile(beside, 50), np.percentile(beside, 99)
+    tell("gap", streams=streams, alone=np.median(alone), median=median, p99=p99)
+
+
+def _has_written(completion) -> bool:
+    from app.engine import Token
+
+    while (event := completion.next(0)) is not None:
+        if isinstance(event, Token):
+            return True
+    return False
+
+
+def _gaps(running, n: int) -> list[float]:
+    """Milliseconds until every stream has its next token, n times."""
+    from app.engine import Token
+
+    gaps = []
+    for _ in range(n):
+        began = time.perf_counter()
+        for completion in running:
+            while not isinstance(completion.next(), Token):
+                pass
+        gaps.append(1000 * (time.perf_counter() - began))
+    return gaps
 
 
 def transformers(model: str, dtype: str) -> None:

@@ -9,7 +9,8 @@ same cores. Rows:
     llama-server   q8_0, built for this processor by `make bench-llama`
     continuo       int8 weights, gunicorn with one web worker and with two
 
-The web's share is the CPU time of the web workers over theirs and the engine's together.
+The web's share is the CPU time of the web workers over theirs and the engine's together; memory is
+all processes' PSS after the load, with a cache for 16 full windows.
 """
 
 import json
@@ -30,6 +31,7 @@ from tests.benchmarks.engine import make_model
 READERS = (1, 16, 32)
 NEW_TOKENS = 64
 PROMPT_WORDS = 32  # of one token each
+CACHE_MB = 342  # 16 windows of 1,024 tokens in 8 bits
 SECONDS = 8.0  # of load for each figure, after a round to warm up
 
 
@@ -113,8 +115,9 @@ def continuo(folder: Path, workers: int) -> None:
     from tests.server import Server
 
     server = Server(
-        [sys.executable, "-m", "app", "serve", str(folder)], workers=workers, log="json"
-    )
+        [sys.executable, "-m", "app", "serve", str(folder)],
+        workers=workers, cache_mb=CACHE_MB, log="json",
+    )  # fmt: skip
     try:
         address = server.address
         server.wait_for("writes at", timeout=120)
@@ -132,9 +135,8 @@ def continuo(folder: Path, workers: int) -> None:
             web, engine = (
                 b - a for a, b in zip(before, cpu_seconds(server.process.pid), strict=True)
             )
-            note = f"web's share of CPU {web / (web + engine):.0%}"
+            note = f"web's share {web / (web + engine):.0%}, {pss(server.process.pid) >> 20} MB"
             row(f"continuo int8, {workers} web", n, rate, median, late, note)
-        print(f"memory (PSS, all processes): {pss(server.process.pid) / 2**20:.0f} MB")
     finally:
         server.process.terminate()
         server.process.wait(timeout=60)
