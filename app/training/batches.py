@@ -4,7 +4,9 @@ so a run that is taken up again needs no position, and no row is lost or seen tw
 Knows no model.
 """
 
+from collections.abc import Iterator
 from functools import lru_cache
+from itertools import chain
 
 import numpy as np
 
@@ -55,10 +57,21 @@ class Lines:
     def rows(self, first: int, count: int) -> tuple[np.ndarray, np.ndarray]:
         """Inputs and labels, both [count, longest]; the labels of padding are IGNORED."""
         places = [divmod(n, self.n_rows) for n in range(first, first + count)]
-        return self.padded([int(self._epoch(epoch)[n]) for epoch, n in places])
+        firsts = (self._epoch(epoch)[n] for epoch, n in places)
+        return self.padded([next(self._pieces(document)) for document in firsts])
 
-    def padded(self, documents: list[int]) -> tuple[np.ndarray, np.ndarray]:
-        texts = [self.ids[self.bounds[d] : self.bounds[d + 1]][: self.block + 1] for d in documents]
+    def every_piece(self) -> Iterator[slice]:
+        """All documents, in order; every token but the first of each is a label once."""
+        return chain.from_iterable(map(self._pieces, range(self.n_rows)))
+
+    def _pieces(self, document: int) -> Iterator[slice]:
+        """A document in rows; where one ends the next begins with the same token."""
+        start, end = self.bounds[document : document + 2].tolist()
+        for at in range(start, max(start + 1, end - 1), self.block):
+            yield slice(at, min(at + self.block + 1, end))
+
+    def padded(self, pieces: list[slice]) -> tuple[np.ndarray, np.ndarray]:
+        texts = [self.ids[piece] for piece in pieces]
         longest = max(len(text) for text in texts)
         ids = np.full((len(texts), longest), self.pad, np.int64)
         labels = np.full_like(ids, IGNORED)

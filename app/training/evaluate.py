@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 
 import numpy as np
 import torch
@@ -64,8 +65,9 @@ def stream_rows(ids: np.ndarray, window: int, stride: int, batch: int) -> Rows:
 
 
 def line_rows(lines: Lines, batch: int) -> Rows:
-    for first in range(0, lines.n_rows, batch):
-        yield lines.padded(list(range(first, min(first + batch, lines.n_rows))))
+    pieces = lines.every_piece()
+    while group := list(islice(pieces, batch)):
+        yield lines.padded(group)
 
 
 def score(

@@ -5,6 +5,7 @@ import pytest
 
 from app.training.batches import IGNORED, Batches, Lines, Stream
 from app.training.config import TrainConfig
+from app.training.evaluate import line_rows
 from app.training.network import new_model
 from app.training.plan import make_plan
 from tests.training.conftest import SMALL
@@ -59,3 +60,12 @@ def test_lines_are_padded_and_the_padding_is_not_learned(corpus):
 def test_every_line_is_taken_once_an_epoch(corpus):
     lines = Lines(corpus.train, 10_000, seed=1, pad=7)
     assert sorted(lines._epoch(0)) == list(range(len(corpus.train.starts)))
+
+
+@pytest.mark.parametrize("block", [7, 16, 10_000])
+def test_pieces_of_long_lines_have_every_token_as_a_label_once(corpus, block):
+    """Their ends were left out of the loss, and their bytes were counted all the same."""
+    lines = Lines(corpus.train, block, seed=1, pad=7)
+    labels = [ids for _, batch in line_rows(lines, 3) for ids in batch[batch != IGNORED]]
+    firsts = corpus.train.starts.astype(int)
+    assert labels == np.delete(corpus.train.ids, firsts).tolist()
