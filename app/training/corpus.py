@@ -117,8 +117,9 @@ def _key(sources: Sequence[Source], tokenizer: Tokenizer | None, rules: Rules) -
     digest.update(json.dumps([VERSION, dataclasses.asdict(rules)]).encode())
     if tokenizer is not None and rules.new_vocabulary is None:
         digest.update(tokenizer.to_json().encode())
-    for source in sources:
-        with source.path.open("rb") as file:
+    for source in sources:  # the same bytes are another text as .csv than as .txt
+        digest.update(json.dumps([source.member, Path(source.name).suffixes]).encode())
+        with contextlib.suppress(OSError), source.path.open("rb") as file:  # told when it is read
             digest.update(hashlib.file_digest(file, "blake2b").digest())
     return digest.hexdigest()
 

@@ -27,6 +27,12 @@ COLUMN = "text"  # of a table, where the user names none; where there is no such
 LONGEST_CELL = 1 << 30
 
 
+# RuntimeError: a .zip that wants a password or an unknown compression
+UNREADABLE = (
+    OSError, EOFError, ValueError, RuntimeError, zlib.error, zipfile.BadZipFile, csv.Error,
+)  # fmt: skip
+
+
 class BadFile(Exception):
     """Why a file is skipped, as the end of a sentence."""
 
@@ -36,7 +42,7 @@ def chunks(source: Source, column: str | None = None) -> Iterator[str]:
     try:
         with source.open() as raw:
             yield from _opened(raw, PurePath(source.name.lower()), column)
-    except (OSError, EOFError, ValueError, zlib.error, zipfile.BadZipFile, csv.Error) as error:
+    except UNREADABLE as error:
         raise BadFile(f"cannot be read: {error}") from None
 
 
@@ -44,6 +50,8 @@ def _opened(raw: IO[bytes], name: PurePath, column: str | None) -> Iterator[str]
     if name.suffix == ".gz":
         with gzip.open(raw) as unpacked:
             yield from _opened(unpacked, name.with_suffix(""), column)
+    elif name.suffix == ".zip":
+        raise BadFile("is a .zip that cannot be opened")
     elif name.suffix == ".npz":
         yield from _token_chunks(raw)
     else:
@@ -119,5 +127,8 @@ def _token_chunks(raw: IO[bytes]) -> Iterator[str]:
     tokenizer = Tokenizer.gpt2()
     with np.load(io.BytesIO(raw.read()), allow_pickle=False) as archive:
         for member in archive.files:
-            text = tokenizer.decode(archive[member].ravel().tolist())
+            ids = archive[member].ravel()
+            if ids.dtype.kind not in "iu" or not np.isin(ids, range(tokenizer.n_tokens)).all():
+                raise BadFile("holds other numbers than GPT-2's token ids")
+            text = tokenizer.decode(ids.tolist())
             yield from _documents(iter(text.split(SEPARATOR)))

@@ -2,9 +2,9 @@
 
 import fnmatch
 import glob
+import http.client
 import shutil
 import sys
-import urllib.error
 import urllib.request
 import zipfile
 from collections.abc import Sequence
@@ -13,6 +13,7 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import IO
 
+from app.gpt2 import whole_file
 from app.training.config import TrainingError
 
 STDIN = "-"
@@ -78,8 +79,11 @@ def _members(name: str, path: Path) -> list[Source]:
     """The files in a .zip, or the file itself."""
     if not name.lower().endswith(".zip") or not zipfile.is_zipfile(path):
         return [Source(name, path)]
-    with zipfile.ZipFile(path) as archive:
-        members = sorted(info.filename for info in archive.infolist() if not info.is_dir())
+    try:
+        with zipfile.ZipFile(path) as archive:
+            members = sorted(info.filename for info in archive.infolist() if not info.is_dir())
+    except (OSError, zipfile.BadZipFile):  # reported and skipped when its turn comes
+        return [Source(name, path)]
     return [Source(f"{name}/{member}", path, member) for member in members]
 
 
@@ -87,16 +91,18 @@ def _fetch(address: str, spool: Path) -> Path:
     request = urllib.request.Request(address, headers={"User-Agent": "continuo"})
     try:
         with urllib.request.urlopen(request, timeout=PATIENCE) as answer:
-            return _keep(answer, address, spool)
-    except (urllib.error.URLError, OSError, ValueError) as error:
+            path, length = _keep(answer, address, spool), answer.headers["Content-Length"]
+    except (OSError, ValueError, http.client.HTTPException) as error:
         reason = getattr(error, "reason", None) or error
         raise TrainingError(f"{address} could not be fetched: {reason}.") from None
+    if length is not None and path.stat().st_size != int(length):
+        raise TrainingError(f"{address} broke off before its end; give the same command again.")
+    return path
 
 
 def _keep(stream: IO[bytes], name: str, spool: Path) -> Path:
     """The whole of a stream in a file that is named by where it came from."""
-    spool.mkdir(parents=True, exist_ok=True)
     path = spool / blake2b(name.encode(), digest_size=8).hexdigest()
-    with path.open("wb") as file:
+    with whole_file(path) as new, new.open("wb") as file:
         shutil.copyfileobj(stream, file)
     return path

@@ -1,12 +1,15 @@
 """From files to token files: all documents, once, with real separators."""
 
+import io
+import zipfile
+
 import numpy as np
 import pytest
 
 from app.gpt2 import Tokenizer
 from app.training.config import TrainingError
 from app.training.corpus import Corpus, Rules, prepare
-from app.training.sources import find
+from app.training.sources import Source, find
 from tests.training.conftest import story
 
 PARTS = ("train", "validation", "test")
@@ -111,3 +114,34 @@ def test_a_document_in_many_pieces_is_the_same_document(make, monkeypatch):
     pieces, _ = make({"a.txt": long}, Rules((100, 0, 0), column="other"))
     assert pieces.folder != whole.folder and pieces.train.ids.tolist() == expected
     assert documents(pieces, "train") == [long.strip()]
+
+
+def test_files_that_cannot_be_opened_are_skipped_too(make, tmp_path):
+    broken = io.BytesIO()
+    with zipfile.ZipFile(broken, "w") as archive:
+        archive.writestr("a.txt", "x")
+    content = broken.getvalue().replace(b"PK\1\2", b"PK\1\1")
+    corpus, told = make({"a.zip": content, "b.txt": "kept"}, Rules((100, 0, 0)))
+    assert documents(corpus, "train") == ["kept"] and "a.zip is a .zip that" in told[0]
+    gone = Source("gone.txt", tmp_path / "gone.txt")
+    there = Source("b.txt", tmp_path / "texts" / "b.txt")
+    found = prepare([gone, there], Tokenizer.gpt2(), Rules((100, 0, 0)), tmp_path, told.append)
+    assert documents(found, "train") == ["kept"] and told[-1].startswith("Skipped: gone.txt")
+
+
+def test_the_same_bytes_by_another_name_are_another_text(make, tmp_path):
+    """A table was found again as the plain text it had been read as before."""
+    plain, _ = make({"a.txt": "text,n\nhello,1\n"}, Rules((100, 0, 0)))
+    (tmp_path / "texts" / "a.txt").unlink()
+    table, _ = make({"a.csv": "text,n\nhello,1\n"}, Rules((100, 0, 0)))
+    assert documents(plain, "train") != documents(table, "train") == ["hello"]
+
+
+def test_each_choice_of_files_in_a_zip_is_a_text_of_its_own(make, tmp_path):
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        archive.writestr("one.txt", "1")
+        archive.writestr("two.txt", "2")
+    for left_out, text in (("one*", "2"), ("two*", "1")):
+        found = find([str(tmp_path / "a.zip")], [left_out], tmp_path)
+        made = prepare(found, Tokenizer.gpt2(), Rules((100, 0, 0)), tmp_path, print)
+        assert documents(made, "train") == [text]

@@ -1,7 +1,9 @@
 """Every kind of file becomes text, or says why it does not."""
 
 import gzip
+import io
 import json
+import zipfile
 
 import numpy as np
 import pytest
@@ -57,12 +59,21 @@ def test_npz_of_ids_with_its_separators_in_either_spelling(tmp_path):
     assert read(tmp_path / "a.npz", content) == ["one", "two", "three", "four"]
 
 
+def npz(ids):
+    file = io.BytesIO()
+    np.savez(file, ids)
+    return file.getvalue()
+
+
 @pytest.mark.parametrize(
     "name, content, reason",
     [
         ("a.txt", b"\x89PNG\0\0\0\r" * 99, "no text"),
         ("a.txt.gz", gzip.compress(b"cut short" * 9999)[:50], "cannot be read"),
         ("a.npz", b"no archive", "cannot be read"),
+        ("a.npz", npz(np.array([1.5])), "other numbers than GPT-2's token ids"),
+        ("a.npz", npz(np.array([50257])), "other numbers than GPT-2's token ids"),
+        ("a.zip", b"no archive", "cannot be opened"),
         ("a.jsonl", '{"text": "a"}\n{broken', "no JSON in line 2"),
         ("a.jsonl", '{"other": "a"}', "no field 'text' in line 1; name yours with --field"),
     ],
@@ -75,3 +86,15 @@ def test_a_bad_file_says_why(tmp_path, name, content, reason):
 def test_a_column_that_is_not_there_is_said(tmp_path):
     with pytest.raises(BadFile, match="no column 'story'; it has title, text"):
         read(tmp_path / "a.csv", "title,text\nA,a\n", "story")
+
+
+def test_a_zip_with_a_password_is_said(tmp_path):
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        archive.writestr("a.txt", "secret")
+    content = (tmp_path / "a.zip").read_bytes()
+    for head, flags in ((b"PK\3\4", 6), (b"PK\1\2", 8)):  # bit 0 of the flags: encrypted
+        at = content.index(head) + flags
+        content = content[:at] + b"\1" + content[at + 1 :]
+    (tmp_path / "a.zip").write_bytes(content)
+    with pytest.raises(BadFile, match="password"):
+        list(chunks(Source("a.zip/a.txt", tmp_path / "a.zip", "a.txt")))

@@ -53,6 +53,8 @@ def test_stdin_is_a_file_too(monkeypatch, tmp_path):
 class Page(BaseHTTPRequestHandler):
     def do_GET(self):
         self.send_response(404 if self.path == "/lost.txt" else 200)
+        if self.path == "/short.txt":
+            self.send_header("Content-Length", "1000")
         self.end_headers()
         self.wfile.write(b"from afar")
 
@@ -80,3 +82,8 @@ def test_what_cannot_be_found_is_said(address, pile, tmp_path):
             find([name], (), tmp_path)
     with pytest.raises(TrainingError, match="nothing to read"):
         find([str(pile)], ["*"], tmp_path)
+
+
+def test_a_download_that_breaks_off_is_no_text(address, tmp_path):
+    with pytest.raises(TrainingError, match="broke off before its end"):
+        find([f"{address}/short.txt"], (), tmp_path)
