@@ -8,13 +8,10 @@ inputs leave their neighbours no digits these are rounded by groups of 32, which
 large weights do, the matrix stays in bfloat16. If that does not help, all do.
 """
 
-import contextlib
 import hashlib
 import json
 import logging
 import math
-import os
-import uuid
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -29,6 +26,7 @@ from app.gpt2.config import Config
 from app.gpt2.openvino_model import OpenVINOModel, Quantized, matrices, rows
 from app.gpt2.pages import PAGE, Feed
 from app.gpt2.sampling import Draw, choose, logprobs
+from app.gpt2.whole import whole_file
 
 Floats = Mapping[str, np.ndarray]
 Weights = dict[str, np.ndarray | Quantized]
@@ -223,16 +221,10 @@ def _write(path: Path, kept: Weights, verdict: Verdict) -> None:
             tensors |= {f"{name}.{part}": np.asarray(value) for part, value in parts}
         else:
             tensors[name] = np.ascontiguousarray(weight)
-    new = path.with_name(f"{uuid.uuid4().hex}.new")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with open(new, "wb") as file:
-            file.write(save(tensors, {"verdict": json.dumps(verdict)}))
-            os.fsync(file.fileno())
-        new.replace(path)
+        with whole_file(path) as new:
+            new.write_bytes(save(tensors, {"verdict": json.dumps(verdict)}))
     except OSError as error:
-        with contextlib.suppress(OSError):
-            new.unlink()
         log.warning("int8 weights cannot be kept in %s: %s.", path.parent, error.strerror)
 
 

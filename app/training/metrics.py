@@ -5,6 +5,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from app.gpt2 import whole_file
+
 COLUMNS = (
     "step", "tokens", "seconds", "loss", "learning_rate", "gradient", "tokens_per_second",
     "validation_loss", "perplexity", "bits_per_byte",
@@ -17,15 +19,16 @@ class Metrics:
     def __init__(self, run: Path, step: int) -> None:
         self.path = run / "metrics.jsonl"
         rows = [row for row in read(run) if row["step"] <= step]
-        self._jsonl = self.path.open("w", encoding="utf-8")
+        with whole_file(self.path) as file:
+            file.write_text("".join(map(_line, rows)), encoding="utf-8")
+        self._jsonl = self.path.open("a", encoding="utf-8")
         self._file = (run / "metrics.csv").open("w", encoding="utf-8", newline="")
         self._csv = csv.DictWriter(self._file, COLUMNS, extrasaction="ignore")
         self._csv.writeheader()
-        for row in rows:
-            self.add(row)
+        self._csv.writerows(rows)
 
     def add(self, row: dict[str, Any]) -> None:
-        self._jsonl.write(json.dumps(row) + "\n")
+        self._jsonl.write(_line(row))
         self._csv.writerow(row)
         self._jsonl.flush()
         self._file.flush()
@@ -33,6 +36,10 @@ class Metrics:
     def close(self) -> None:
         self._jsonl.close()
         self._file.close()
+
+
+def _line(row: dict[str, Any]) -> str:
+    return json.dumps(row) + "\n"
 
 
 def read(run: Path) -> list[dict[str, Any]]:

@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from transformers import GPT2LMHeadModel
 
-from app.gpt2 import Tokenizer
+from app.gpt2 import Tokenizer, whole_file
 
 PROMPTS = ("", "Once upon a time", "The door opened and")
 TEMPERATURE, TOP_K = 0.8, 40
@@ -50,19 +50,21 @@ def continued(model: GPT2LMHeadModel, ids: list[int], n_tokens: int, seed: int) 
 
 def keep_samples(run: Path, step: int, samples: list[dict]) -> None:
     """One more line in samples.jsonl, and a page to read."""
-    with (run / "samples.jsonl").open("a", encoding="utf-8") as file:
-        row = {"step": step, "samples": [{k: s[k] for k in ("prompt", "text")} for s in samples]}
-        file.write(json.dumps(row, ensure_ascii=False) + "\n")
+    row = {"step": step, "samples": [{k: s[k] for k in ("prompt", "text")} for s in samples]}
+    rows = [old for old in read_samples(run) if old["step"] < step] + [row]
+    with whole_file(run / "samples.jsonl") as file:
+        lines = (json.dumps(each, ensure_ascii=False) + "\n" for each in rows)
+        file.write_text("".join(lines), encoding="utf-8")
     folder = run / "samples"
-    folder.mkdir(exist_ok=True)
     pages = [f"{'=' * 20} {i}\n{s['prompt']}{s['text']}\n" for i, s in enumerate(samples, 1)]
-    (folder / f"step-{step:08d}.txt").write_text("\n".join(pages), encoding="utf-8")
+    with whole_file(folder / f"step-{step:08d}.txt") as file:
+        file.write_text("\n".join(pages), encoding="utf-8")
 
 
 def read_samples(run: Path) -> list[dict]:
-    """Every round so far, a step that was repeated after a crash once."""
+    """Every round so far."""
     path = run / "samples.jsonl"
     if not path.is_file():
         return []
-    rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-    return list({row["step"]: row for row in rows}.values())
+    with path.open(encoding="utf-8") as file:  # a text may hold other line ends than \n
+        return [json.loads(line) for line in file]

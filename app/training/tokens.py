@@ -9,7 +9,6 @@ then          where each document starts, uint64
 """
 
 import json
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -21,12 +20,11 @@ MAGIC, VERSION, DATA = b"CONTINUO", 1, 512
 
 
 class TokenWriter:
-    """Appends documents to `path`, which appears whole when the writer is closed."""
+    """Appends documents to `path`, which is no token file before the writer is closed."""
 
     def __init__(self, path: Path, n_vocabulary: int) -> None:
         self.dtype = np.dtype("<u2" if n_vocabulary <= 1 << 16 else "<u4")
-        self._path, self._temporary = path, path.with_name(path.name + ".partial")
-        self._file = self._temporary.open("wb")
+        self._file = path.open("wb")
         self._file.seek(DATA)
         self._starts: list[int] = []
         self.tokens = self.bytes = 0
@@ -53,10 +51,7 @@ class TokenWriter:
         self._file.seek(0)
         sizes = VERSION.to_bytes(4, "little") + len(header).to_bytes(4, "little")
         self._file.write((MAGIC + sizes + header).ljust(DATA))
-        self._file.flush()
-        os.fsync(self._file.fileno())
         self._file.close()
-        self._temporary.replace(self._path)
 
 
 class TokenFile:
