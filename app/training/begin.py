@@ -1,6 +1,7 @@
 """From the words of the command line to a corpus, a model and a run."""
 
 import dataclasses
+import math
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -20,6 +21,7 @@ SHAPE = ("layers", "width", "heads")
 
 def begin(words: Words, again: str, tell: Tell) -> int:
     """Train as the words say, or go on with what they began; the exit status."""
+    folder, result = places(words)
     base = opened_base(words)
     config = config_of(words)
     corpus = prepared_for(words, base, tell)
@@ -27,16 +29,16 @@ def begin(words: Words, again: str, tell: Tell) -> int:
         model = network.new_model(config, corpus)
     else:
         model = network.tuned_model(base, config, corpus)
-    into = words["into"]
     run = Run(
         config=config,
         corpus=corpus,
-        folder=into / "runs" / words["name"],
-        result=into / "models" / words["name"],
+        folder=folder,
+        result=result,
         again=again,
         prompts=words.get("prompts") or PROMPTS,
         about=words.get("about"),
         tell=tell,
+        quiet=words["quiet"],
     )
     if words["dry_run"]:
         show_plan(run, model)
@@ -45,6 +47,23 @@ def begin(words: Words, again: str, tell: Tell) -> int:
         shutil.rmtree(run.folder, ignore_errors=True)
     ended = train(run, model)
     return 0 if ended.signal is None else 128 + ended.signal  # as a shell counts signals
+
+
+def places(words: Words) -> tuple[Path, Path]:
+    """runs/NAME and models/NAME; only its own run writes over a model without being asked."""
+    name, into = words["name"], words["into"]
+    if not name.strip() or name.startswith(".") or "/" in name:
+        raise TrainingError(f"--name is {name!r}; it is a word such as friends, and no path.")
+    run, model = into / "runs" / name, into / "models" / name
+    if model.exists() and not run.exists():
+        if not (model / "training.json").is_file():
+            raise TrainingError(f"{model} was not trained here; choose another --name.")
+        if not words["fresh"]:
+            raise TrainingError(
+                f"{model} is there and its run is not; choose another --name, or say --fresh to "
+                "replace it."
+            )
+    return run, model
 
 
 def prepared(words: Words, tell: Tell) -> Corpus:
@@ -114,7 +133,7 @@ def shares_of(split: str) -> tuple[float, float, float]:
     """ "70-20-10" -> (70.0, 20.0, 10.0)."""
     try:
         train_share, validation, test = (float(share) for share in split.split("-"))
-        if train_share <= 0 or validation < 0 or test < 0:
+        if not (0 < train_share < math.inf and 0 <= validation + test < math.inf):
             raise ValueError
     except ValueError:
         raise TrainingError(f"split is {split!r}; it is three shares, such as 70-20-10.") from None

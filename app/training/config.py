@@ -4,6 +4,7 @@ Knows no tensor. What is left None is chosen by `plan` from the corpus and the m
 """
 
 import dataclasses
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -92,17 +93,11 @@ class TrainConfig:
         self._among("precision", PRECISIONS)
         for name in ("layers", "width", "heads", "window", "batch", "accumulate", "keep"):
             self._at_least(name, 1)
-        for name in ("steps", "block", "evaluate_every", "save_every", "sample_every"):
+        for name in ("steps", "block", "threads", "evaluate_every", "save_every", "sample_every"):
             self._at_least(name, 1)
-        for name in (
-            "patience",
-            "long_every",
-            "lora",
-            "noise",
-            "clip",
-            "weight_decay",
-            "learning_rate",
-        ):
+        for name in ("epochs", "max_minutes", "patience", "long_every", "sample_tokens", "seed"):
+            self._at_least(name, 0)
+        for name in ("lora", "clip", "weight_decay", "learning_rate"):
             self._at_least(name, 0)
         for name in ("noise", "dropout", "warmup", "decay"):
             if not 0 <= getattr(self, name) <= 1:
@@ -122,7 +117,7 @@ class TrainConfig:
 
     def _at_least(self, name: str, least: int) -> None:
         value = getattr(self, name)
-        if value is not None and value < least:
+        if value is not None and not least <= value < math.inf:  # nan is neither
             raise TrainingError(f"{name} is {value}; it must be at least {least}.")
 
     def differences(self, other: "TrainConfig") -> list[str]:

@@ -8,10 +8,10 @@ from app.training.config import TrainConfig, TrainingError
 class Loggers:
     """Passes numbers on to those that were asked for."""
 
-    def __init__(self, config: TrainConfig, run: Path) -> None:
+    def __init__(self, config: TrainConfig, run: Path, step: int = 0) -> None:
         self.tensorboard = self.wandb = None
         if config.tensorboard:
-            self.tensorboard = _tensorboard(run)
+            self.tensorboard = _tensorboard(run, step)
         if config.wandb:
             self.wandb = _wandb(run)
 
@@ -29,12 +29,12 @@ class Loggers:
             self.wandb.finish()
 
 
-def _tensorboard(run: Path):
+def _tensorboard(run: Path, step: int):
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError:
         raise TrainingError("--tensorboard needs its package: pip install tensorboard.") from None
-    return SummaryWriter(str(run / "tensorboard"))
+    return SummaryWriter(str(run / "tensorboard"), purge_step=step + 1)  # what a crash has lost
 
 
 def _wandb(run: Path):

@@ -2,6 +2,7 @@
 
 import tempfile
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,10 @@ from app.gpt2 import Checkpoint, find, load, transformers_model
 from app.training import machine, sources
 from app.training.batches import Lines
 from app.training.config import TrainingError
-from app.training.corpus import Corpus, Rules, prepare
+from app.training.corpus import Corpus, Rules, is_prepared, prepare
 from app.training.evaluate import Score, line_rows, score, stream_rows
 from app.training.loss import SummedLoss
+from app.training.runs import corpus_of
 from app.training.tokens import TokenFile
 
 Row = dict[str, Any]
@@ -40,19 +42,33 @@ def measure_models(
 def _texts(name, checkpoint: Checkpoint, words: dict, root: Path, scratch: Path, tell):
     """(title, corpus, tokens) of what was named, or of the test part of the model's own corpus."""
     if not words["texts"]:
-        told = root / "runs" / name / "corpus.txt"
-        if not told.is_file():
+        run = root / "runs" / name
+        if not (run / "corpus.txt").is_file():
             raise TrainingError(
                 f"Name the texts: {name} was not trained here, so has no test part."
             )
-        folder = root / "runs" / ".tokens" / told.read_text(encoding="utf-8")
+        folder = root / "runs" / ".tokens" / corpus_of(run)  # or wherever it says
+        if not is_prepared(folder):
+            raise TrainingError(f"Name the texts: {folder}, which {name} learned from, is gone.")
         corpus = Corpus.open(folder)
         yield "its test part", corpus, corpus.test
         return
-    rules = Rules((100, 0, 0), words["line_by_line"], column=words["column"], prose=words["prose"])
+    rules = Rules((100, 0, 0), column=words["column"], prose=words["prose"])
+    if words["line_by_line"]:
+        begin, end = marks_of(name, checkpoint)
+        rules = replace(rules, line_by_line=True, bos=begin, eos=end, pad=end)
     for source in sources.find(words["texts"], words["exclude"], scratch / "fetched"):
         corpus = prepare([source], checkpoint.tokenizer, rules, scratch, tell)
         yield source.name, corpus, corpus.train
+
+
+def marks_of(name: str, checkpoint: Checkpoint) -> tuple[str, str]:
+    """What the model's lines begin and end with: its own tokens, whatever they are called."""
+    words = {id: word for word, id in checkpoint.tokenizer.specials.items()}
+    begin, end = checkpoint.config.bos_token_id, *checkpoint.config.eos_token_ids[:1]
+    if begin not in words or end not in words:
+        raise TrainingError(f"{name} has no tokens to begin and end a line with.")
+    return words[begin], words[end]
 
 
 class Measure:

@@ -9,7 +9,7 @@ from transformers import GPT2LMHeadModel
 from transformers.utils import logging
 
 from app.gpt2 import GELU, Checkpoint, Config, transformers_config, transformers_model
-from app.training.config import TrainConfig
+from app.training.config import TrainConfig, TrainingError
 from app.training.corpus import Corpus
 
 
@@ -37,6 +37,11 @@ def tuned_model(checkpoint: Checkpoint, config: TrainConfig, corpus: Corpus) -> 
     n_tokens = corpus.tokenizer.n_tokens
     n_new = n_tokens - checkpoint.config.vocab_size
     if n_new > 0:
+        if config.freeze or config.lora:
+            raise TrainingError(
+                f"--freeze and --lora learn no tokens, and {n_new} would be new; leave them out, "
+                "or take tokens that the base has, as --bos, --eos and --pad."
+            )
         model.resize_token_embeddings(n_tokens, mean_resizing=False)
         embeddings = model.transformer.wte.weight.data
         embeddings[-n_new:] = embeddings[:-n_new].mean(dim=0)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import jinja2
 from markupsafe import Markup
 
+from app.gpt2 import whole_file
 from app.training import machine, metrics, samples
 from app.training.chart import Line, line_chart
 from app.training.plan import Plan, duration
@@ -38,7 +39,8 @@ def write_report(
         settings={k: v for k, v in dataclasses.asdict(plan.config).items() if v is not None},
         command=run.again,
     )
-    (folder / "report.html").write_text(page, encoding="utf-8")
+    with whole_file(folder / "report.html") as file:
+        file.write_text(page, encoding="utf-8")
 
 
 def _template() -> jinja2.Template:
@@ -114,6 +116,8 @@ def _curves(rows: list[dict]) -> list[tuple[str, Markup]]:
     lines = [Line("training", _points(rows, "loss"))]
     lines.append(Line("validation", _points(rows, "validation_loss")))
     lines = [line for line in lines if line.points]
+    if not lines:
+        return []
     best = _best(rows)
     mark = None if best is None else (best["step"], best["validation_loss"])
     pictures = [("Loss, in nats per token, over the steps", line_chart(lines, 820, 340, mark))]

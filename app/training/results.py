@@ -1,6 +1,5 @@
 """What a run shows while it goes and leaves when it ends: numbers, samples, the best model."""
 
-import contextlib
 import json
 import types
 from typing import TYPE_CHECKING, Any
@@ -34,9 +33,9 @@ class Results:
 
     def __enter__(self) -> None:
         if self.is_main:
-            self.progress = Progress(self.plan.steps, self.run.tell)
+            self.progress = Progress(self.plan.steps, self.run.tell, self.run.quiet)
             self.metrics = Metrics(self.folder.path, self.state.step)
-            self.loggers = Loggers(self.plan.config, self.folder.path)
+            self.loggers = Loggers(self.plan.config, self.folder.path, self.state.step)
 
     def __exit__(
         self,
@@ -163,5 +162,5 @@ class Results:
         say(f"{self.run.result} holds the best weights, of step {state.best_step or state.step:,}.")
 
     def _report(self, folder: Any) -> None:
-        with contextlib.suppress(FileNotFoundError):  # models/NAME was moved away meanwhile
+        if folder.is_dir():  # models/NAME may have been moved away meanwhile
             write_report(folder, self.folder.path, self.plan, self.run, self.seconds_per_step)

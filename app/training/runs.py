@@ -30,6 +30,11 @@ class State:
     stale: int = 0  # validations since the best
 
 
+def corpus_of(run: Path) -> Path:
+    """The folder of token files that a run was begun on."""
+    return Path((run / "corpus.txt").read_text(encoding="utf-8"))
+
+
 class RunFolder:
     """Only the first of several processes writes; all of them read."""
 
@@ -51,7 +56,8 @@ class RunFolder:
             self._check_same()
             if self.is_main:
                 says = json.dumps(dataclasses.asdict(self.config), indent=1)
-                for name, text in (("config.json", says), ("corpus.txt", self.corpus.folder.name)):
+                where = str(self.corpus.folder.resolve())
+                for name, text in (("config.json", says), ("corpus.txt", where)):
                     with whole_file(self.path / name) as file:
                         file.write_text(text, encoding="utf-8")
         folder, broken = checkpoint.newest(self.path)
@@ -78,7 +84,7 @@ class RunFolder:
                 f"{getattr(self.config, name)}; say the same again, or choose another --name."
             )
         corpus = self.path / "corpus.txt"
-        if corpus.is_file() and corpus.read_text(encoding="utf-8") != self.corpus.folder.name:
+        if corpus.is_file() and corpus_of(self.path).name != self.corpus.folder.resolve().name:
             raise TrainingError(
                 f"{self.path} was begun on another corpus (or the files have changed since); "
                 "choose another --name."

@@ -21,7 +21,7 @@ from transformers import GPT2LMHeadModel
 
 from app.training import machine
 from app.training.batches import IGNORED, Batches
-from app.training.config import TrainConfig
+from app.training.config import TrainConfig, TrainingError
 from app.training.corpus import Corpus
 from app.training.evaluate import validate
 from app.training.loss import SummedLoss
@@ -46,6 +46,7 @@ class Run:
     prompts: tuple[str, ...] = PROMPTS
     about: str | None = None  # one line for the page's model picker
     tell: Callable[[str], None] = print
+    quiet: bool = False  # no line that moves on a terminal either
     told: dict = field(default_factory=dict)  # for training.json: the command, the base
 
 
@@ -94,10 +95,13 @@ def train(run: Run, model: GPT2LMHeadModel) -> Ended:
         while stop is None and state.step < plan.steps:
             taken = take_step(accelerator, loss, optimizers, batches, state.step, plan)
             state.step, state.tokens = state.step + 1, state.tokens + taken.labels
+            check_number(taken.nats + taken.gradient, state, plan)
             clock.note(taken)
             with clock.paused():
                 if due(plan.evaluate_every, state, plan):
-                    results.judge(model, validate(loss, run.corpus, plan, device))
+                    score = validate(loss, run.corpus, plan, device)
+                    check_number(0.0 if score is None else score.loss, state, plan)
+                    results.judge(model, score)
                 if due(plan.sample_every, state, plan):
                     results.sample(model)
                 stop = reason_to_stop(accelerator, plan, state, interrupted)
@@ -156,6 +160,15 @@ def take_step(
     rate = learning_rate(config, plan.learning_rate, step, plan.steps)
     optimizers.step(rate)
     return Taken(float(accelerator.reduce(nats, "sum")), n_labels, float(gradient), rate)
+
+
+def check_number(value: float, state: State, plan: Plan) -> None:
+    """Steps that are too long end in nan: said at once, and never saved over what was good."""
+    if not math.isfinite(value):
+        raise TrainingError(
+            f"The loss is no number any more at step {state.step:,}: begin again with --fresh and "
+            f"a --learning-rate below {plan.learning_rate:g}."
+        )
 
 
 def drawn_from(*numbers: int) -> int:

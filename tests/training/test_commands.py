@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -116,7 +117,10 @@ def test_a_dry_run_prints_the_plan_and_writes_no_run(home):
         ("", "run `continuo download gpt2`, or name another with --from"),
         (f"{TINY} --from starter", "--from brings its own shape"),
         (f"{TINY} --split half", "split is 'half'"),
+        (f"{TINY} --split nan-1-1", "split is 'nan-1-1'"),
         (f"{TINY} --schedule up", "schedule is 'up'"),
+        (f"{TINY} --learning-rate nan", "learning_rate is nan; it must be at least 0"),
+        (f"{TINY} --max-minutes -1", "max_minutes is -1.0; it must be at least 0"),
         (f"{TINY} --exclude *", "nothing to read"),
     ],
 )
@@ -164,3 +168,48 @@ def test_two_processes_learn_as_one_with_twice_the_batch(home):
     ours = [[row["validation_loss"] for row in metrics.read(home / "runs" / name)
              if "validation_loss" in row] for name in ("mine", "pair")]  # fmt: skip
     assert ours[0] == pytest.approx(ours[1], rel=1e-5)
+
+
+def test_a_model_that_no_run_here_made_is_never_overwritten(home, tiny):
+    shutil.copytree(tiny, home / "models" / "mine")
+    before = sha256(home / "models" / "mine" / "model.safetensors")
+    said = train(home, TINY, STEPS, "--fresh", code=1)
+    assert "was not trained here; choose another --name" in said
+    assert sha256(home / "models" / "mine" / "model.safetensors") == before
+
+
+def test_a_model_that_has_lost_its_run_is_replaced_only_when_asked(home):
+    train(home, TINY, STEPS)
+    shutil.rmtree(home / "runs" / "mine")
+    assert "say --fresh to replace it" in train(home, TINY, STEPS, code=1)
+    assert "holds the best weights" in train(home, TINY, STEPS, "--fresh")
+
+
+@pytest.mark.parametrize("name", [".", "..", "../x", "a/b", "/tmp/x", ""])
+def test_a_name_is_no_path(home, name):
+    words = ["train", f"{home}/texts", "--into", str(home), "--name", name, "--fresh"]
+    result = CliRunner().invoke(main, words + TINY.split())
+    assert result.exit_code == 1 and "it is a word such as friends" in result.output
+    assert (home / "texts").is_dir()
+
+
+def test_lines_are_measured_between_the_models_own_marks(home):
+    """The marks were <BOS> and <EOS> whatever the model's were, and ids it does not know."""
+    train(home, TINY, STEPS, "--line-by-line --bos <s> --eos </s> --pad <p>")
+    assert "perplexity" in run(home, f"evaluate mine {home}/texts/1.txt --line-by-line")
+    train(home, TINY, STEPS, "--name plain")
+    assert "perplexity" in run(home, f"evaluate plain {home}/texts/1.txt --line-by-line")
+
+
+def test_without_texts_the_prepared_corpus_is_measured_wherever_it_is(home):
+    run(home, f"prepare {home}/texts --into {home} --new-vocabulary 280 -o {home}/ready")
+    words = TINY.replace("--new-vocabulary 280", "")
+    run(home, f"train {home}/ready --into {home} --name again", words, STEPS)
+    assert "its test part" in run(home, "evaluate again")
+    shutil.rmtree(home / "ready")
+    assert "is gone" in run(home, "evaluate again", code=1)
+
+
+def test_a_rate_that_is_too_high_is_said(home):
+    said = train(home, TINY, STEPS, "--learning-rate 1e12", code=1)
+    assert "begin again with --fresh and a --learning-rate below 1e+12" in said

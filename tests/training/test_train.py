@@ -16,6 +16,7 @@ from app.training.checkpoint import sha256
 from app.training.config import TrainConfig, TrainingError
 from app.training.network import merged, tuned_model
 from app.training.optimizers import learning_rate
+from app.training.tokens import TokenFile, TokenWriter
 from tests.tiny import random_weights
 from tests.training.conftest import SMALL
 
@@ -156,3 +157,21 @@ def test_the_rate_rises_then_follows_its_schedule(schedule, middle, end):
     assert rates[0] == 0.01 and math.isclose(rates[99], 1.0)
     assert math.isclose(rates[550], middle, abs_tol=2e-3)
     assert math.isclose(rates[1000], end, abs_tol=2e-3)
+
+
+def test_what_learns_no_tokens_is_given_none(base, corpus):
+    """LoRA left new <BOS> and <EOS> as alike as they began."""
+    checkpoint = base._replace(
+        config=dataclasses.replace(SHAPE, vocab_size=297),
+        weights=dict(base.weights) | {"wte.weight": base.weights["wte.weight"][:297]},
+    )
+    for told in ({"freeze": True}, {"lora": 2}):
+        with pytest.raises(TrainingError, match="learn no tokens, and 3 would be new"):
+            tuned(checkpoint, corpus, **told)
+
+
+def test_a_run_without_validation_keeps_the_newest_weights(begin, corpus, tmp_path):
+    TokenWriter(tmp_path / "none.tokens", corpus.tokenizer.n_tokens).close()
+    unvalidated = dataclasses.replace(corpus, validation=TokenFile(tmp_path / "none.tokens"))
+    state, run = begin(on=unvalidated, steps=3, evaluate_every=1)
+    assert state.best_step == 3 and gpt2.load(run.result)
