@@ -21,8 +21,8 @@ def text_of_ids(vocabulary: int, count: int) -> np.ndarray:
     return np.random.default_rng(0).integers(0, vocabulary, count)
 
 
-def trainer(shape: tuple, precision: str, home: Path) -> Ends:
-    """When each step of transformers' Trainer ended."""
+def trainer(shape: tuple, precision: str, home: Path) -> tuple[Ends, None]:
+    """When each step of transformers' Trainer ended; it plans no memory."""
     from torch.utils.data import Dataset
     from transformers import (
         GPT2Config,
@@ -70,7 +70,7 @@ def trainer(shape: tuple, precision: str, home: Path) -> Ends:
         dataloader_num_workers=0,
     )  # fmt: skip
     Trainer(model, arguments, train_dataset=Rows(), callbacks=[Clock()]).train()
-    return ends
+    return ends, None
 
 
 class Vocabulary:
@@ -87,16 +87,20 @@ class Vocabulary:
     def decode(self, ids: list[int]) -> str:
         return " ".join(map(str, ids))
 
-    def save(self, folder: Path) -> None:
+    def save(self, folder: Path, begin: int, end: int) -> None:
         pass
 
 
-def ours(shape: tuple, precision: str, home: Path) -> Ends:
-    """When each tenth of `continuo train`'s steps ended: batches, logging and progress included."""
+def ours(shape: tuple, precision: str, home: Path) -> tuple[Ends, int]:
+    """When each tenth of `continuo train`'s steps ended: batches, logging and progress included;
+
+    and the bytes that its plan said it would need.
+    """
     from app.training import metrics, train
     from app.training.config import TrainConfig
     from app.training.corpus import Corpus
     from app.training.network import new_model
+    from app.training.plan import make_plan
 
     layers, width, heads, vocabulary, rows, length, steps = shape
     train.LOG_EVERY = max(1, steps // 10)
@@ -110,7 +114,8 @@ def ours(shape: tuple, precision: str, home: Path) -> Ends:
     model = new_model(config, corpus)
     train.train(train.Run(config, corpus, home / "run", home / "model", tell=no_word), model)
     rows_of_time = [row for row in metrics.read(home / "run") if "loss" in row]
-    return [(row["step"], row["seconds"]) for row in rows_of_time]
+    planned = make_plan(config, corpus, model).memory
+    return [(row["step"], row["seconds"]) for row in rows_of_time], planned
 
 
 def token_file(path: Path, shape: tuple, is_full: bool) -> TokenFile:
@@ -132,11 +137,12 @@ def main() -> None:
     shape = told["shape"]
     with tempfile.TemporaryDirectory() as home:
         run = {"trainer": trainer, "ours": ours}[told["who"]]
-        ends = run(shape, told["precision"], Path(home))
+        ends, planned = run(shape, told["precision"], Path(home))
     first, last = next(end for end in ends if end[0] >= WARM * shape[-1]), ends[-1]
     tokens = (last[0] - first[0]) * shape[4] * shape[5]
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    print(json.dumps({"speed": tokens / (last[1] - first[1]), "memory": memory}))
+    speed = tokens / (last[1] - first[1])
+    print(json.dumps({"speed": speed, "memory": memory, "planned": planned}))
 
 
 if __name__ == "__main__":

@@ -12,7 +12,6 @@ from pathlib import Path
 
 CORPORA = {
     "200 files, 100 MB": (200, 100),
-    "one file, 500 MB": (1, 500),
     "one file, 2 GB": (1, 2000),
 }
 MEGABYTE = 1_000_000
