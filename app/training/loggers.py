@@ -42,4 +42,8 @@ def _wandb(run: Path):
         import wandb
     except ImportError:
         raise TrainingError("--wandb needs its package: pip install wandb.") from None
-    return wandb.init(project="continuo", name=run.name, dir=run, resume="allow", id=run.name)
+    try:
+        return wandb.init(project="continuo", name=run.name, dir=run, resume="allow", id=run.name)
+    except wandb.Error as error:
+        reason = str(error).rstrip(".")
+        raise TrainingError(f"--wandb: {reason}; or set WANDB_MODE=offline.") from error

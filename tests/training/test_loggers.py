@@ -45,3 +45,12 @@ def test_numbers_go_to_both(monkeypatch, tmp_path):
     loggers.close()
     assert loggers.tensorboard.seen == [("loss", 2.0, 3), "closed"]
     assert loggers.wandb.seen == [({"loss": 2.0}, 3), "closed"]
+
+
+def test_a_refusal_of_wandb_is_a_sentence(monkeypatch, tmp_path):
+    def init(**words):
+        raise ValueError("No API key configured. Use `wandb login` to log in.")
+
+    monkeypatch.setitem(sys.modules, "wandb", types.SimpleNamespace(init=init, Error=ValueError))
+    with pytest.raises(TrainingError, match="--wandb: No API key configured.*; or set WANDB_MODE"):
+        Loggers(TrainConfig(wandb=True), tmp_path)
