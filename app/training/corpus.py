@@ -45,6 +45,10 @@ class Rules:
     prose: bool = False  # leave out titles and chapter heads
     new_vocabulary: int | None = None  # tokens in a vocabulary trained on this corpus
 
+    def __post_init__(self) -> None:
+        if not (self.bos and self.eos and self.pad):
+            raise TrainingError("--bos, --eos and --pad are words such as <BOS>, and not empty.")
+
     @property
     def specials(self) -> list[str]:
         return [self.bos, self.eos, self.pad] if self.line_by_line else []

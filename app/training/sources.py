@@ -60,8 +60,8 @@ def _sources(name: str, spool: Path) -> list[Source]:
     if name.startswith(ADDRESSES):
         return _members(name.partition("?")[0], _fetch(name, spool))
     matches = [Path(match) for match in sorted(glob.glob(name, recursive=True))]
-    if not matches and not Path(name).exists():
-        raise TrainingError(f"There is no file or folder {name}.")
+    if not matches and not (name and Path(name).exists()):  # "" would be the current folder
+        raise TrainingError(f"There is no file or folder {name or repr(name)}.")
     found = []
     for path in matches or [Path(name)]:
         for file in _below(path) if path.is_dir() else [path]:
@@ -88,8 +88,8 @@ def _members(name: str, path: Path) -> list[Source]:
 
 
 def _fetch(address: str, spool: Path) -> Path:
-    request = urllib.request.Request(address, headers={"User-Agent": "continuo"})
     try:
+        request = urllib.request.Request(address, headers={"User-Agent": "continuo"})
         with urllib.request.urlopen(request, timeout=PATIENCE) as answer:
             path, length = _keep(answer, address, spool), answer.headers["Content-Length"]
     except (OSError, ValueError, http.client.HTTPException) as error:

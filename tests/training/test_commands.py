@@ -122,6 +122,7 @@ def test_a_dry_run_prints_the_plan_and_writes_no_run(home):
         (f"{TINY} --learning-rate nan", "learning_rate is nan; it must be at least 0"),
         (f"{TINY} --max-minutes -1", "max_minutes is -1.0; it must be at least 0"),
         (f"{TINY} --exclude *", "nothing to read"),
+        (f"{TINY} --line-by-line --bos=", "--bos, --eos and --pad are words"),
     ],
 )
 def test_a_mistake_is_one_sentence(home, words, sentence):

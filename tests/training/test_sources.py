@@ -1,6 +1,7 @@
 """What the user names is found: in order, once, wherever it lies."""
 
 import io
+import re
 import threading
 import zipfile
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -77,8 +78,8 @@ def test_an_address_is_fetched(address, tmp_path):
 
 
 def test_what_cannot_be_found_is_said(address, pile, tmp_path):
-    for name in (str(pile / "none.txt"), f"{address}/lost.txt"):
-        with pytest.raises(TrainingError, match=name):
+    for name in (str(pile / "none.txt"), f"{address}/lost.txt", "http://[bad", ""):
+        with pytest.raises(TrainingError, match=re.escape(name or "folder ''")):
             find([name], (), tmp_path)
     with pytest.raises(TrainingError, match="nothing to read"):
         find([str(pile)], ["*"], tmp_path)
