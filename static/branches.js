@@ -1,31 +1,38 @@
 // Where each node of a story's tree stands on a small map. Knows no page.
 //
 // The way through the head runs straight down; side branches stand to its right. A stretch of the
-// writer's edits with no branch in it is one dot, its last node's.
+// writer's edits with no branch in it is one dot, its last node's. Of a long story it is the part
+// around the head.
+
+const ABOVE = 40; // nodes between the first dot and the head
+const MOST = 120; // dots, where there is not more than the way to the head
 
 /** {dots: [{node, nodes, row, column, parent}], rows, columns}; `parent` is another dot or null. */
 export function layOut(story) {
 	const dots = [];
-	const ways = mainWay(story);
+	const way = wayTo(story.head, story);
+	const ways = new Set(way);
 	const used = []; // the columns taken in each row
-	const queue = [{ node: story.root, parent: null }];
-	while (queue.length > 0) {
-		const { node, parent } = queue.shift();
+	const queue = [{ node: way[Math.min(ABOVE, way.length - 1)], parent: null }];
+	for (const { node, parent } of queue) {
+		if (dots.length >= MOST && !ways.has(node)) continue;
 		const nodes = stretch(story, node);
 		const row = parent === null ? 0 : parent.row + 1;
-		const column = placeIn(used, row, parent?.column ?? 0, ways.has(node.id));
-		const dot = { node: nodes.at(-1), nodes, row, column, parent, isMain: ways.has(node.id) };
+		const isMain = ways.has(node);
+		const column = placeIn(used, row, parent?.column ?? 0, isMain);
+		const dot = { node: nodes.at(-1), nodes, row, column, parent, isMain };
 		dots.push(dot);
-		const children = [...story.childrenOf(dot.node)].sort((a, b) => ways.has(b.id) - ways.has(a.id));
+		const children = [...story.childrenOf(dot.node)].sort((a, b) => ways.has(b) - ways.has(a));
 		queue.push(...children.map((child) => ({ node: child, parent: dot })));
 	}
 	return { dots, rows: used.length, columns: Math.max(...dots.map((dot) => dot.column)) + 1 };
 }
 
-function mainWay(story) {
-	const ids = new Set();
-	for (let node = story.head; node !== undefined; node = story.nodes.get(node.parent)) ids.add(node.id);
-	return ids;
+/** The nodes from the head up to the start. */
+function wayTo(head, story) {
+	const way = [];
+	for (let node = head; node !== undefined; node = story.nodes.get(node.parent)) way.push(node);
+	return way;
 }
 
 /** From a node on, the edits that follow each other without a branch and without the head. */

@@ -32,3 +32,12 @@ test("edits in a row are one dot, but the head keeps its own", () => {
 	story.undo();
 	assert.equal(layOut(story).dots.length, 3);
 });
+
+test("of a story as long as a month it is the part around the head", () => {
+	const story = new Document();
+	for (let count = 0; count < 1000; count += 1) continued(story, " word");
+	for (let count = 0; count < 500; count += 1) story.undo();
+	const { dots } = layOut(story);
+	assert.ok(dots.length <= 120);
+	assert.ok(dots.some((dot) => dot.node === story.head));
+});
