@@ -7,7 +7,7 @@ import { generated, join, written } from "./pieces.js";
 
 export const FORMATS = {
 	txt: { type: "text/plain", write: (story) => story.text },
-	md: { type: "text/markdown", write: writeMarkdown },
+	md: { type: "text/markdown", write: (story) => mark(story.pieces) },
 	html: { type: "text/html", write: writePage },
 	json: { type: "application/json", write: (story) => JSON.stringify({ continuo: 1, ...story.toJSON() }) },
 };
@@ -39,14 +39,22 @@ function readTree(text) {
 		throw new Error("notOurs");
 	}
 	const isOurs = saved?.continuo === 1 && Array.isArray(saved.nodes) && saved.nodes.every(isNode);
-	const ids = new Set(saved?.nodes?.map?.((node) => node?.id));
-	if (!isOurs || !ids.has(saved.head) || !saved.nodes.every((node) => node.parent === null || ids.has(node.parent))) throw new Error("notOurs");
+	if (!isOurs || !isTree(saved)) throw new Error("notOurs");
 	return renamed(saved);
+}
+
+/** Whether every node hangs on one root, and the head is among them. */
+function isTree({ nodes, head }) {
+	const children = Map.groupBy(nodes, ({ parent }) => parent);
+	const hanging = new Set([null]);
+	for (const id of hanging) for (const child of children.get(id) ?? []) hanging.add(child.id); // a Set is walked while it grows
+	return children.get(null)?.length === 1 && hanging.size === nodes.length + 1 && hanging.has(head);
 }
 
 function isNode(node) {
 	const isPieces = (pieces) => Array.isArray(pieces) && pieces.every((piece) => typeof piece?.text === "string");
-	return typeof node?.id === "string" && Number.isInteger(node.at) && isPieces(node.cut) && isPieces(node.put);
+	const hasTokens = node?.kind !== "continuation" || Array.isArray(node.tokens);
+	return hasTokens && typeof node?.id === "string" && Number.isInteger(node.at) && isPieces(node.cut) && isPieces(node.put);
 }
 
 /** An imported story stands beside the one it was exported from: every node gets a new name. */
@@ -63,7 +71,7 @@ function renamed(saved) {
 
 // ---- text with its authors ----
 
-export function escape(text) {
+function escape(text) {
 	return text.replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;");
 }
 
@@ -74,17 +82,14 @@ export function mark(pieces) {
 
 function unmark(source) {
 	const parts = source.split(/<ins>|<\/ins>/);
-	const plain = (text) => text.replace(/<[^>]*>/g, "").replaceAll("&lt;", "<").replaceAll("&gt;", ">").replaceAll("&amp;", "&");
+	const plain = (text) => text.replaceAll("&lt;", "<").replaceAll("&gt;", ">").replaceAll("&amp;", "&");
 	return join(parts.flatMap((part, index) => (index % 2 ? generated(plain(part), "imported", index * 1e6) : written(plain(part)))));
 }
 
+/** The text of a page; of its tags only <ins> stays. */
 function articleOf(page) {
-	const inner = /<article>([^]*)<\/article>/.exec(page);
-	return inner === null ? page : inner[1];
-}
-
-function writeMarkdown(story) {
-	return mark(story.pieces);
+	const inner = /<article>([^]*)<\/article>/.exec(page)?.[1] ?? page;
+	return inner.replace(/<(?!\/?ins>)[^>]*>/g, "");
 }
 
 function writePage(story) {

@@ -42,12 +42,18 @@ test(".json brings the whole tree, under new names", () => {
 	assert.equal(after.text, before.text);
 });
 
+test("Markdown from elsewhere keeps what looks like a tag", () => {
+	const text = "if a < b and c > d: <b>bold</b>";
+	assert.equal(readFile("notes.md", text).text, text);
+});
+
 test("nothing of the text becomes markup in an exported page", () => {
 	assert.ok(!writeFile(story(), "html").text.includes("<script"));
 });
 
 for (const [what, text] of Object.entries({
 	"no JSON": "hello", "other JSON": "[1]", "a story without nodes": '{"continuo":1}',
+	"a story that goes in a circle": FORMATS.json.write(story()).replace(/"parent":null/, (found, at, all) => `"parent":"${JSON.parse(all).head}"`),
 	"a story cut off": FORMATS.json.write(story()).replace(/"parent":"\w+"/, '"parent":"nowhere"'),
 })) {
 	test(`${what} is refused`, () => assert.throws(() => readFile("x.json", text), /notOurs/));
