@@ -125,15 +125,16 @@ function branch(found, choice) {
 
 function lookForLoop() {
 	const { story } = desk;
-	const loop = writing.busy ? null : findLoop(story.text);
-	painter.set("loop", loop === null ? [] : [surface.range(loop.start, story.text.length)]);
+	const isMachines = (story.pieces.at(-1)?.by ?? null) !== null; // a writer who repeats means it
+	const loop = writing.busy || !isMachines ? null : findLoop(story.text);
+	painter.set("loop", loop === null ? [] : [surface.range(loop, story.text.length)]);
 	if (loop === null) return dismiss("loop");
-	const words = story.text.slice(loop.start).trim().replace(/\s+/g, " ").slice(0, 40);
+	const words = story.text.slice(loop).trim().replace(/\s+/g, " ").slice(0, 40);
 	notify("loop", say("loop.badge", { text: words }), [[say("do.break"), () => breakLoop(loop)]]);
 }
 
 /** Take the rounds out, and go on with repetition made unlikely. */
-function breakLoop({ start }) {
+function breakLoop(start) {
 	const { story } = desk;
 	story.edit(start, story.text.length - start, "");
 	const settings = { ...knobs.settings(), ...chosenModel(), repetition_penalty: 1.3, temperature: Math.max(0.9, knobs.value("temperature")) };

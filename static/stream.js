@@ -1,6 +1,6 @@
 // Server-sent events out of bytes, however the network cut them. Knows no address and no page.
 
-/** Yields {event, data, id} for every event in an async iterable of Uint8Array; data is parsed JSON. */
+/** Yields {event, data} for every event in an async iterable of Uint8Array; data is parsed JSON. */
 export async function* readEvents(chunks) {
 	const decoder = new TextDecoder("utf-8");
 	let rest = "";
@@ -16,11 +16,11 @@ export async function* readEvents(chunks) {
 }
 
 function* readFrame(frame) {
-	const fields = { event: "message", id: null, data: [] };
+	const fields = { event: "message", data: [] };
 	for (const line of frame.split("\n")) {
 		const [, name, value] = /^([^:]*):? ?([^]*)$/.exec(line);
 		if (name === "data") fields.data.push(value);
-		else if (name === "event" || name === "id") fields[name] = value;
+		else if (name === "event") fields.event = value;
 	}
 	if (fields.data.length > 0) yield { ...fields, data: JSON.parse(fields.data.join("\n")) };
 }

@@ -11,10 +11,10 @@ const STREAM =
 	": keep\n\n" +
 	'event: done\nid: 4\ndata: {"finish_reason": "length"}\n\n';
 const EVENTS = [
-	{ event: "start", id: "1", data: { seed: 7 } },
-	{ event: "token", id: "2", data: { text: "é 😀" } },
-	{ event: "token", id: "3", data: { text: "line\nbreak 灯" } },
-	{ event: "done", id: "4", data: { finish_reason: "length" } },
+	{ event: "start", data: { seed: 7 } },
+	{ event: "token", data: { text: "é 😀" } },
+	{ event: "token", data: { text: "line\nbreak 灯" } },
+	{ event: "done", data: { finish_reason: "length" } },
 ];
 const bytes = new TextEncoder().encode(STREAM);
 
