@@ -34,12 +34,19 @@ export class Desk {
 
 	/** Open a story of the journal, or with null a new one. */
 	async open(id) {
+		if (!await this.mayLeave()) return;
 		this.writing.stop();
 		const live = id === null ? new Set() : await this.tabs.join(id);
 		const saved = id === null ? null : await this.journal.load(id, live);
 		this.show(new Document(saved));
 		if (id === null) await this.tabs.join(this.story.id);
 		if (saved?.interrupted.length > 0) notify("interrupted", say("saved.interrupted"), [[say("do.goOn"), () => this.on.do("continue")]]);
+	}
+
+	/** Whether the story on the desk is kept, or its writer lets it go. */
+	async mayLeave() {
+		await this.journal.flushed();
+		return !this.journal.unsaved || confirm(say("saved.leave"));
 	}
 
 	/** Put a story on the desk, and follow it. */
@@ -55,6 +62,7 @@ export class Desk {
 		this.journal.follow(story);
 		this.tabs.follow(story);
 		this.surface.show(story);
+		this.surface.keepInView(story.text.length);
 		story.watch((event) => { if (story === this.story) this.on.changed(event); });
 		this.on.changed({ type: "opened" });
 	}

@@ -17,6 +17,7 @@ export function show(title, fill) {
 		dialog.setAttribute("aria-labelledby", "dialog-title");
 		dialog.onclick = (event) => { if (event.target === dialog) close(); };
 		dialog.onclose = () => {
+			if (dialog.open) return; // another one took its place before this was told
 			dialog.replaceChildren();
 			if (document.contains(before)) before.focus();
 			resolve(answer);
@@ -26,34 +27,34 @@ export function show(title, fill) {
 	});
 }
 
-export function askForKey() {
-	return show(say("key.title"), (close) => {
-		const key = make("input", { id: "key", type: "password", autocomplete: "current-password", required: true });
-		const keep = make("input", { type: "checkbox" });
+/** A few fields and OK, which gives `answer()`. */
+function ask(title, answer, ...fields) {
+	return show(title, (close) => {
 		const submit = (event) => {
 			event.preventDefault();
-			useKey(key.value, keep.checked);
-			close(true);
+			close(answer());
 		};
-		return [make("form", { class: "body", on: { submit } },
-			make("p", {}, say("key.why")),
-			make("label", { for: "key" }, say("key.label")), key,
-			make("label", {}, keep, " ", say("key.remember")),
-			make("button", { class: "go" }, say("do.ok")))];
+		return [make("form", { class: "body", on: { submit } }, ...fields, make("button", { class: "go" }, say("do.ok")))];
 	});
 }
 
+export async function askForKey() {
+	const key = make("input", { id: "key", type: "password", autocomplete: "current-password", required: true });
+	const keep = make("input", { type: "checkbox" });
+	const isGiven = await ask(say("key.title"), () => true,
+		make("p", {}, say("key.why")), make("label", { for: "key" }, say("key.label")), key, make("label", {}, keep, " ", say("key.remember")));
+	if (isGiven) useKey(key.value, keep.checked);
+	return isGiven;
+}
+
 export function askForName(name) {
-	return show(say("do.rename"), (close) => {
-		const input = make("input", { id: "name", value: name, maxlength: 200 });
-		const submit = (event) => {
-			event.preventDefault();
-			close(input.value.trim());
-		};
-		return [make("form", { class: "body", on: { submit } },
-			make("label", { for: "name" }, say("story.name")), input,
-			make("button", { class: "go" }, say("do.ok")))];
-	});
+	const input = make("input", { id: "name", value: name, maxlength: 200 });
+	return ask(say("do.rename"), () => input.value.trim(), make("label", { for: "name" }, say("story.name")), input);
+}
+
+/** What there is to read in a dialog; the keyboard scrolls it. */
+export function reading(...children) {
+	return make("div", { class: "body", tabindex: 0, autofocus: true, role: "region", "aria-labelledby": "dialog-title" }, ...children);
 }
 
 export function help() {
@@ -62,6 +63,6 @@ export function help() {
 			const keys = combinations.flatMap((combination) => [" ", make("kbd", {}, readable(combination))]);
 			return make("tr", {}, make("th", { scope: "row" }, say(`do.${action}`)), make("td", {}, ...keys));
 		});
-		return [make("div", { class: "body", tabindex: 0, autofocus: true, role: "region", "aria-labelledby": "dialog-title" }, make("p", {}, say("help.text")), make("table", { class: "keys" }, make("tbody", {}, ...rows)))];
+		return [reading(make("p", {}, say("help.text")), make("table", { class: "keys" }, make("tbody", {}, ...rows)))];
 	});
 }

@@ -221,8 +221,9 @@ export class Document {
 	}
 
 	#deepest(node) {
-		const favourite = this.nodes.get(this.favourites.get(node.id));
-		return favourite === undefined ? node : this.#deepest(favourite);
+		const favourite = (one) => this.nodes.get(this.favourites.get(one.id));
+		while (favourite(node) !== undefined) node = favourite(node);
+		return node;
 	}
 
 	// ---- origins ----

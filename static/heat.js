@@ -1,7 +1,7 @@
 // Heat: every word in view, the writer's own too, shaded by how much it surprised the model; and the
 // same as a table. The text is scored in stretches, and a stretch again only when it changed.
 
-import { show } from "./dialogs.js";
+import { reading, show } from "./dialogs.js";
 import { find, make } from "./element.js";
 import { find as findPiece } from "./pieces.js";
 import { score } from "./server.js";
@@ -128,7 +128,7 @@ export class Heat {
 			const rows = this.#tokens().filter((token) => token.end > token.start).map((token) => tableRow(token, text, pieces));
 			const heads = ["word", "surprise", "odds", "author"].map((key) => make("th", { scope: "col" }, say(`heat.${key}`)));
 			const table = make("table", { class: "heat" }, make("thead", {}, make("tr", {}, ...heads)), make("tbody", {}, ...rows));
-			return [make("div", { class: "body", tabindex: 0, autofocus: true, role: "region", "aria-labelledby": "dialog-title" }, table)];
+			return [reading(table)];
 		});
 	}
 }

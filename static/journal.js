@@ -44,7 +44,8 @@ export class Journal {
 		const interrupted = [...known.values()].filter((node) => node.open);
 		for (const node of interrupted) Object.assign(node, { open: false, reason: "interrupted" });
 		const sorted = [...known.values()].sort((a, b) => a.time - b.time);
-		return { id, title: story.title, head: story.head, nodes: sorted, interrupted };
+		const head = live.has(story.head) ? all.find((node) => node.id === story.head).parent : story.head;
+		return { id, title: story.title, head, nodes: sorted, interrupted };
 	}
 
 	// ---- writing ----
@@ -54,7 +55,8 @@ export class Journal {
 		story.watch((event) => {
 			if (event.type === "node") this.#note(story, this.#withRoot(story, event.node));
 			else if (event.type === "arrived") this.#note(null, [adding(event)]);
-			else if (event.type === "moved" || event.type === "title") this.#note(story, []);
+			else if (event.type === "moved") this.#note(story, []);
+			else if (event.type === "title") this.#note(story, this.#withRoot(story, story.root), { title: story.title });
 		});
 	}
 
@@ -64,11 +66,11 @@ export class Journal {
 	}
 
 	delete(id, deleted = true) {
-		this.#later([({ stories }) => change(stories, id, (story) => ({ ...story, deleted: deleted ? Date.now() : false }))]);
+		this.#later([({ stories }) => change(stories, id, { deleted: deleted ? Date.now() : false })]);
 	}
 
 	rename(id, title) {
-		this.#later([({ stories }) => change(stories, id, (story) => ({ ...story, title }))]);
+		this.#later([({ stories }) => change(stories, id, { title })]);
 	}
 
 	/** Resolves when everything noted so far is on the device, or has failed to get there. */
@@ -80,11 +82,11 @@ export class Journal {
 		return this.waiting.length > 0;
 	}
 
-	#note(story, tasks) {
+	#note(story, tasks, news = {}) {
 		if (story !== null) {
 			const { id, title, head, text } = story;
-			const about = { id, title, head: head.id, updated: Date.now(), length: text.length, opening: text.slice(0, 120), deleted: false };
-			tasks.push(({ stories }) => stories.put(about));
+			const about = { head: head.id, updated: Date.now(), length: text.length, opening: text.slice(0, 120), deleted: false, ...news };
+			tasks.push(({ stories }) => change(stories, id, about, { title })); // another tab may have renamed it since
 		}
 		this.#later(tasks);
 	}
@@ -105,22 +107,20 @@ export class Journal {
 
 	#later(tasks) {
 		this.waiting.push(...tasks);
-		this.writing ??= this.#write().finally(() => { this.writing = null; });
+		if (this.writing === null && this.waiting.length > 0) this.writing = this.#write();
 	}
 
 	/** One transaction after another, each with all that has come up meanwhile; a failed one is kept. */
 	async #write() {
-		while (this.waiting.length > 0) {
+		let failure = null;
+		while (failure === null && this.waiting.length > 0) {
 			const tasks = this.waiting.splice(0);
-			try {
-				await this.#commit(tasks);
-				this.on.saved();
-			} catch (error) {
-				this.waiting.unshift(...tasks);
-				this.on.failed(error);
-				return;
-			}
+			failure = await this.#commit(tasks).then(() => null, (error) => error);
+			if (failure !== null) this.waiting.unshift(...tasks);
 		}
+		this.writing = null; // in one breath with the last look at what waits: no note falls between
+		if (failure === null) this.on.saved();
+		else this.on.failed(failure);
 	}
 
 	async #commit(tasks) {
@@ -178,9 +178,10 @@ function erase(index, key) {
 	};
 }
 
-function change(store, id, update) {
+/** Write these fields of a record, and where it is a new one `first` too. */
+function change(store, id, fields, first = {}) {
 	const request = store.get(id);
-	request.onsuccess = () => { if (request.result !== undefined) store.put(update(request.result)); };
+	request.onsuccess = () => store.put({ ...(request.result ?? { id, ...first }), ...fields });
 }
 
 /** The name of a story nobody named: its first words. */

@@ -217,6 +217,7 @@ function copyText(inColour) {
 }
 
 async function rename({ id, title: before }) {
+	if (isDeleted && id === desk.story.id) await desk.open(null); // what is still being written would bring it back
 	const title = await dialogs.askForName(before);
 	if (title === null) return;
 	if (id === desk.story.id) desk.story.rename(title);
@@ -226,11 +227,11 @@ async function rename({ id, title: before }) {
 async function remove(id, isDeleted) {
 	journal.delete(id, isDeleted);
 	await journal.flushed();
-	if (isDeleted && id === desk.story.id) await desk.open(null);
 }
 
 // ---- files ----
 
+		if (!await desk.mayLeave()) return;
 const imports = make("input", { type: "file", accept: ".txt,.md,.html,.json", on: { change: imported } });
 
 async function imported() {

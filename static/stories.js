@@ -16,6 +16,7 @@ export function showStories(journal, on) {
 			const wanted = search.value.trim().toLocaleLowerCase();
 			const found = [];
 			for (const story of await journal.list()) if (await holds(journal, story, wanted)) found.push(story);
+			if (wanted !== search.value.trim().toLocaleLowerCase()) return; // typed on meanwhile
 			const stories = found.map((story) => row(story, on, close, draw, undone));
 			list.replaceChildren(...stories);
 			if (stories.length === 0) list.append(make("li", { class: "none" }, say("story.none")));

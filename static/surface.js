@@ -51,6 +51,7 @@ export class Surface {
 		this.#splice(change.at, change.removed, change.put);
 		this.#paint();
 		this.select(change.at + change.put.length);
+		this.keepInView(change.at);
 	}
 
 	// ---- places ----
@@ -98,16 +99,10 @@ export class Surface {
 		return Math.min(start, Math.max(0, this.story.text.length));
 	}
 
-	/** The offset nearest to a point of the window; null outside the text. */
-	caretAt(x, y) {
-		const hit = document.caretPositionFromPoint?.(x, y);
-		const place = hit ? [hit.offsetNode, hit.offset] : rangeBounds(document.caretRangeFromPoint?.(x, y));
-		return place ? this.offsetOf(...place) : null;
-	}
-
 	/** The offset of the character under a point; null where there is none. */
 	offsetAt(x, y) {
-		const offset = this.caretAt(x, y);
+		const hit = document.caretPositionFromPoint?.(x, y) ?? null;
+		const offset = hit === null ? null : this.offsetOf(hit.offsetNode, hit.offset);
 		if (offset === null) return null;
 		return [offset, offset - 1].find((at) => at >= 0 && this.#holds(at, x, y)) ?? null;
 	}
@@ -157,8 +152,10 @@ export class Surface {
 	}
 
 	#read(selection) {
-		if (selection.rangeCount === 0) return null;
-		const { startContainer, startOffset, endContainer, endOffset } = selection.getRangeAt(0);
+		return selection.rangeCount === 0 ? null : this.#boundsOf(selection.getRangeAt(0));
+	}
+
+	#boundsOf({ startContainer, startOffset, endContainer, endOffset }) {
 		const start = this.offsetOf(startContainer, startOffset);
 		const end = this.offsetOf(endContainer, endOffset);
 		return start === null || end === null ? null : { start, end };
@@ -200,10 +197,7 @@ export class Surface {
 
 	#target(event) {
 		const [range] = event.getTargetRanges();
-		if (range === undefined) return this.selected;
-		const start = this.offsetOf(range.startContainer, range.startOffset);
-		const end = this.offsetOf(range.endContainer, range.endOffset);
-		return { start: Math.min(start, end), end: Math.max(start, end) };
+		return (range && this.#boundsOf(range)) ?? this.selected;
 	}
 
 	/** The writer puts a text, or pieces, where the selection is; the caret stands behind it. */
@@ -294,8 +288,13 @@ export class Surface {
 function paragraph(text) {
 	const element = document.createElement("p");
 	element.dir = "auto";
-	element.append(text === "" ? document.createElement("br") : text);
+	fill(element, text);
 	return element;
+}
+
+/** An empty line needs something to stand on. */
+function fill(element, text) {
+	element.replaceChildren(text === "" ? document.createElement("br") : text);
 }
 
 /** Change only what differs, so that selections in the rest of the line stay. */
@@ -303,7 +302,7 @@ function rewrite(line, text) {
 	if (line.text === text) return;
 	const node = line.element.firstChild;
 	if (line.text === "" || text === "" || node?.nodeType !== Node.TEXT_NODE) {
-		line.element.replaceChildren(text === "" ? document.createElement("br") : text);
+		fill(line.element, text);
 	} else {
 		const { at, removed, put } = difference(line.text, text);
 		node.replaceData(at, removed, put);
@@ -314,15 +313,11 @@ function rewrite(line, text) {
 /** An input method may leave several text nodes, or an empty one. */
 function tidy({ element, text }) {
 	const isTidy = element.childNodes.length === 1 && (text === "") === (element.firstChild.nodeName === "BR");
-	if (!isTidy) element.replaceChildren(text === "" ? document.createElement("br") : text);
+	if (!isTidy) fill(element, text);
 }
 
 function lengthBefore(node, offset) {
 	return [...node.childNodes].slice(0, offset).reduce((sum, child) => sum + child.textContent.length, 0);
-}
-
-function rangeBounds(range) {
-	return range ? [range.startContainer, range.startOffset] : null;
 }
 
 /** The text that an input puts in ("" for a deletion); null for what only the browser can do. */

@@ -10,6 +10,19 @@ NO_STORAGE = """indexedDB.open = () => {
   setTimeout(() => request.onerror());
   return request;
 }"""
+LATE_NOTE = """async (moments) => {
+  const { Journal } = await import('/static/journal.js');
+  let isSaved;
+  const saved = new Promise((resolve) => { isSaved = resolve; });
+  const journal = new Journal({saved: isSaved, failed: (error) => { throw error; }});
+  await journal.open();
+  journal.rename('a', 'first');
+  await saved;
+  for (let i = 0; i < moments; i += 1) await null;
+  journal.rename('a', 'second');
+  await journal.flushed();
+  return journal.waiting.length;
+}"""
 CLIPBOARD = """async () => {
   const [item] = await navigator.clipboard.read();
   const texts = item.types.map(async (type) => [type, await (await item.getType(type)).text()]);
@@ -80,6 +93,24 @@ def test_a_browser_without_storage_says_so_and_still_writes(context, open_desk):
     expect(desk.notice("unsaved")).to_contain_text("allows no storage")
 
 
+def test_an_unsaved_story_is_left_only_if_its_writer_agrees(context, open_desk):
+    context.add_init_script(NO_STORAGE)
+    desk = open_desk()
+    desk.type("Still here")
+    with desk.page.expect_event("dialog") as asked:
+        desk.page.on("dialog", lambda dialog: dialog.dismiss())
+        desk.press("Alt+n")
+    assert "not saved" in asked.value.message
+    assert desk.text == "Still here"
+
+
+@pytest.mark.parametrize("moments", range(3))
+def test_a_note_made_as_the_journal_falls_silent_is_written(desk, moments):
+    """It waited for the next note if it came just when the last one was done."""
+    left = desk.page.evaluate(LATE_NOTE, moments)
+    assert left == 0
+
+
 def test_two_tabs_write_into_one_tree(desk, open_desk):
     desk.type("Once")
     desk.saved()
@@ -99,6 +130,58 @@ def test_two_tabs_write_into_one_tree(desk, open_desk):
         texts.add(desk.text)
     assert desk.page.locator("#map .dot").count() == 4
     assert "Once" in texts
+
+
+def test_a_second_tab_on_a_story_being_written_shows_what_is_certain(desk, open_desk, engine):
+    engine.allow(3)
+    desk.type("Once").press("Control+Enter")
+    desk.wait_for_tokens(3).saved()
+    other = open_desk()
+    assert other.text == "Once"
+    engine.flow()
+    desk.idle()
+    other.press("Control+Shift+z")
+    assert other.text == desk.text
+
+
+def test_a_name_given_in_one_tab_outlives_what_another_writes(desk, open_desk):
+    desk.type("Once").saved()
+    other = open_desk()
+    desk.press("F2")
+    desk.page.get_by_role("textbox", name="Name").fill("The ship")
+    desk.press("Enter")
+    expect(desk.page.locator("#title")).to_have_text("The ship")
+    desk.saved()
+    other.type(" upon").saved().press("Alt+s")
+    expect(other.page.locator(".stories .story b")).to_have_text(["The ship"])
+
+
+def test_a_named_story_without_a_word_comes_back(desk):
+    desk.press("F2")
+    desk.page.get_by_role("textbox", name="Name").fill("Some day")
+    desk.press("Enter")
+    expect(desk.page.locator("#title")).to_have_text("Some day")
+    desk.saved().page.reload()
+    desk.ready().type("Once")
+    expect(desk.page.locator("#title")).to_have_text("Some day")
+
+
+def test_a_story_is_renamed_from_the_list(desk):
+    desk.type("A ship came in").saved().press("Alt+s")
+    desk.page.get_by_role("button", name="Rename the story: A ship").click()
+    desk.page.get_by_role("textbox", name="Name").fill("The ship")
+    desk.press("Enter")
+    expect(desk.page.locator("#title")).to_have_text("The ship")
+
+
+def test_a_story_deleted_while_it_is_written_stays_deleted(desk, engine):
+    engine.allow(3)
+    desk.type("Once").press("Control+Enter")
+    desk.wait_for_tokens(3).saved().press("Alt+s")
+    desk.page.get_by_role("button", name="Delete: Once").click()
+    expect(desk.page.locator("#dialog .notice")).to_be_visible()
+    desk.idle().saved().press("Escape", "Alt+s")
+    expect(desk.page.locator(".stories")).to_have_text("Nothing found.")
 
 
 def test_many_stories_are_listed_searched_renamed_and_deleted_with_undo(desk):
