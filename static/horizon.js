@@ -42,12 +42,6 @@ export class Horizon {
 		this.#place();
 	}
 
-	/** What the server itself said it could see from. */
-	set(offset) {
-		if (offset > 0) this.offset = offset;
-		this.#place();
-	}
-
 	#place() {
 		this.line.hidden = this.offset === 0 || this.offset > this.surface.story.text.length;
 		if (this.line.hidden) return;

@@ -91,11 +91,11 @@ export class Knobs {
 		const attributes = { id, type: "number", value: value ?? "", min: row.low, max: row.high, step: row.type.startsWith("int") ? 1 : "any" };
 		if (row.name === "seed") attributes.placeholder = say("knob.random");
 		const input = make("input", attributes);
-		input.addEventListener("change", () => {
+		input.addEventListener("input", () => { // a key that starts the machine may come before `change`
 			const { valueAsNumber } = input;
 			if (input.validity.valid) this.set(row.name, Number.isNaN(valueAsNumber) ? null : valueAsNumber);
-			else input.reportValidity();
 		});
+		input.addEventListener("change", () => input.reportValidity());
 		return input;
 	}
 
@@ -112,7 +112,7 @@ export class Knobs {
 		const value = this.value(row.name) ?? [];
 		const lines = isMapping ? Object.entries(value).map((pair) => pair.join(" ")) : value.map((item) => JSON.stringify(item).replace(/^"|"$/g, ""));
 		const input = make("textarea", { id, rows: 2, placeholder: say("knob.lines") }, lines.join("\n"));
-		input.addEventListener("change", () => this.set(row.name, readLines(input.value, row.type)));
+		input.addEventListener("input", () => this.set(row.name, readLines(input.value, row.type)));
 		return input;
 	}
 
@@ -124,7 +124,7 @@ export class Knobs {
 			input.value = slider.value;
 			this.set(row.name, slider.valueAsNumber);
 		});
-		input.addEventListener("change", () => { slider.value = input.value; });
+		input.addEventListener("input", () => { slider.value = input.value; });
 		return slider;
 	}
 }

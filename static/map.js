@@ -42,7 +42,7 @@ export class TreeMap {
 		const isHere = nodes.includes(this.story.head);
 		const label = labelOf(node);
 		const button = make("button", {
-			type: "button", class: `dot ${node.kind}`, title: label, "aria-label": label,
+			class: `dot ${node.kind}`, title: label, "aria-label": label,
 			"aria-current": isHere ? "true" : null, tabindex: isHere ? 0 : -1,
 			on: { click: () => this.go(node) },
 		});

@@ -38,7 +38,7 @@ const { surface, writing, journal } = desk;
 const pen = new Pen(surface, painter);
 const map = new TreeMap((node) => desk.story.go(node.id));
 const several = new Several((node) => { writing.stop(); desk.story.go(node.id); }, () => surface.focus());
-const heat = new Heat(surface, painter, { model: () => model?.name, failed: complain });
+const heat = new Heat(surface, painter, { model: () => model?.name, failed: (error) => complain(error, () => heat.update()) });
 const horizon = new Horizon(surface, () => model);
 const word = new Word(surface, painter, (offset) => desk.story.tokenAt(offset) ?? heat.tokenAt(offset), branch);
 let models = null;
@@ -67,6 +67,7 @@ function lookAgain() {
 	map.draw(desk.story);
 	heat.later();
 	horizon.later();
+	knobs.showSeed(desk.story.continuation()?.seed ?? null);
 	lookForLoop();
 }
 
@@ -78,43 +79,34 @@ function caret() {
 function heard(state) {
 	const { phase, run, error } = state;
 	if (phase === "waiting") pen.wait(run);
-	if (phase === "started") started(run);
-	if (phase === "writing") return written(state);
+	if (phase === "started") announce(say("announce.started"));
+	if (phase === "writing") pen.write(run);
 	bar.status(bar.progress(state));
 	if (["failed", "stopped", "written"].includes(phase)) ended(phase, run);
-	if (phase === "failed") complain(error);
+	if (phase === "failed") complain(error, () => act(taskOf(run)));
 	bar.refresh(desk.story, writing);
 }
 
-function started(run) {
-	announce(say("announce.started"));
-	if (!run.aside) horizon.set(run.contextStart);
-}
-
-function written(state) {
-	pen.write(state.run);
-	bar.status(bar.progress(state));
-}
-
 function ended(phase, run) {
-	pen.rest();
+	pen.rest(run);
 	reader.end();
-	announce(say(phase === "stopped" ? "announce.stopped" : "announce.done", { tokens: number(run.tokens) }));
-	knobs.showSeed(run.firsts[0].seed ?? null);
+	if (phase !== "failed") announce(say(phase === "stopped" ? "announce.stopped" : "announce.done", { tokens: number(run.tokens) }));
 	lookAgain();
 }
 
-async function complain(error) {
-	const text = say(`why.${error.kind}`, { message: error.message });
-	notify("error", text, [[say("do.retry"), () => act("retry")]]);
-	if (error.kind === "key" && await dialogs.askForKey()) await becomeKnown();
+/** What asks for the same once more. */
+function taskOf({ aside, nodes }) {
+	if (!aside) return "retry";
+	return nodes.length > 1 ? "several" : "temperatures";
 }
 
-/** With a key at last: what the server tells only those who have one. */
-async function becomeKnown() {
+/** Say what went wrong; `again` is what Retry does, and what a key that was missing makes possible. */
+async function complain(error, again) {
+	notify("error", say(`why.${error.kind}`, { message: error.message }), [[say("do.retry"), again]]);
+	if (error.kind !== "key" || !await dialogs.askForKey()) return;
 	dismiss("error");
 	if (models === null) await learn();
-	else if (desk.story.continuation() !== null) act("retry");
+	else again();
 }
 
 function branch(found, choice) {
@@ -160,7 +152,7 @@ const actions = {
 	next: () => desk.story.sideways(1),
 	alternatives: () => { if (!word.open()) bar.status(say("word.unknown")); },
 	heat: () => heat.toggle(),
-	heatTable: () => heat.table().catch(complain),
+	heatTable: () => heat.table(),
 	map: () => showMap(find("#map").hidden),
 	stories: () => showStories(journal, { open: (id) => desk.open(id), begin: () => act("new"), rename, delete: remove }),
 	new: () => desk.open(null).then(() => surface.focus()),
@@ -199,7 +191,8 @@ async function sameAgain(node) {
 	const before = node.put.map((piece) => piece.text).join("");
 	const run = await writing.again(desk.story, node, { same: true });
 	const after = run.firsts[0].put.map((piece) => piece.text).join("");
-	bar.status(say(after === before ? "status.exact" : "status.differs"));
+	const isSame = after.startsWith(before) || before.startsWith(after); // either may have been stopped early
+	if (after !== "") bar.status(say(isSame ? "status.exact" : "status.differs"));
 }
 
 function showMap(isShown) {
@@ -217,7 +210,6 @@ function copyText(inColour) {
 }
 
 async function rename({ id, title: before }) {
-	if (isDeleted && id === desk.story.id) await desk.open(null); // what is still being written would bring it back
 	const title = await dialogs.askForName(before);
 	if (title === null) return;
 	if (id === desk.story.id) desk.story.rename(title);
@@ -225,13 +217,13 @@ async function rename({ id, title: before }) {
 }
 
 async function remove(id, isDeleted) {
+	if (isDeleted && id === desk.story.id) await desk.open(null); // what is still being written would bring it back
 	journal.delete(id, isDeleted);
 	await journal.flushed();
 }
 
 // ---- files ----
 
-		if (!await desk.mayLeave()) return;
 const imports = make("input", { type: "file", accept: ".txt,.md,.html,.json", on: { change: imported } });
 
 async function imported() {
@@ -239,6 +231,7 @@ async function imported() {
 	imports.value = "";
 	try {
 		const story = readFile(file.name, await file.text());
+		if (!await desk.mayLeave()) return;
 		await desk.tabs.join(story.id);
 		desk.show(story);
 		journal.keep(story);
@@ -261,7 +254,8 @@ function exported(format) {
 document.addEventListener("keydown", (event) => {
 	if (event.isComposing || event.defaultPrevented || find("#dialog[open], :popover-open") !== null) return;
 	const name = actionOf(event, event.target.matches("input, textarea, select, [contenteditable]"));
-	if (name === null) return;
+	const isFields = event.target.matches("input, textarea") && ["undo", "redo"].includes(name);
+	if (name === null || isFields) return;
 	event.preventDefault();
 	act(name);
 });
@@ -305,7 +299,7 @@ async function learn() {
 		horizon.later();
 		dismiss("unknown");
 	} catch (error) {
-		if (error.kind === "key") return complain(error);
+		if (error.kind === "key") return complain(error, learn);
 		notify("unknown", say(`why.${error.kind}`, { message: error.message }));
 		setTimeout(learn, AGAIN_MS);
 	}

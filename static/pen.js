@@ -11,12 +11,13 @@ export class Pen {
 		for (const gesture of ["wheel", "touchmove", "pointerdown"]) {
 			addEventListener(gesture, () => { this.following = false; }, { passive: true });
 		}
+		addEventListener("keydown", ({ key }) => { if (/^(Arrow|Page|Home|End)/.test(key)) this.following = false; });
 		addEventListener("resize", () => { if (this.run) this.#place(); });
 	}
 
 	wait(run) {
-		this.run = run;
 		if (run.aside) return;
+		this.run = run;
 		this.start = run.place; // nothing of the writer's is washed
 		this.following = this.#isInView(run.place);
 		this.mark.classList.add("waiting");
@@ -31,14 +32,15 @@ export class Pen {
 		if (this.following) this.surface.keepInView(run.place);
 	}
 
-	rest() {
+	/** A run is over; another may have the pen by now. */
+	rest(run) {
+		if (run !== this.run) return;
 		this.run = null;
 		this.mark.hidden = true;
 		this.painter.set("fresh", []);
 	}
 
 	#place() {
-		if (this.run.aside) return;
 		const rect = this.surface.rectAt(this.run.place);
 		const frame = this.surface.element.getBoundingClientRect();
 		const { style } = this.mark;

@@ -12,13 +12,10 @@ export class Run {
 		Object.assign(this, { story, nodes, settings, aside });
 		this.abort = new AbortController();
 		this.firsts = [...nodes];
-		this.arrived = nodes.map(() => "");
 		this.tokens = 0;
 		this.begun = null; // when the first token came
 		this.place = nodes[0].at + nodes[0].given;
-		this.sentFrom = Math.max(0, this.place - SENT);
-		const written = aside ? story.text.slice(this.sentFrom, nodes[0].at) : story.text.slice(this.sentFrom, this.place);
-		this.prompt = written.toWellFormed();
+		this.prompt = story.text.slice(Math.max(0, this.place - SENT), this.place).toWellFormed();
 		this.admitted = new Promise((resolve) => { this.admit = resolve; });
 	}
 
@@ -46,7 +43,6 @@ export class Run {
 	#started(data, report) {
 		this.admit();
 		for (const [index, node] of this.firsts.entries()) Object.assign(node, { seed: data.seeds[index], model: data.model });
-		this.contextStart = this.sentFrom + data.context_start;
 		report({ phase: "started", run: this });
 	}
 
@@ -62,7 +58,6 @@ export class Run {
 	}
 
 	#write(index, text, tokens) {
-		this.arrived[index] += text;
 		this.story.append(this.#open(index), text, tokens);
 		if (!this.aside) this.place += text.length;
 	}

@@ -8,9 +8,9 @@ let key = recall("key", "sessionStorage") ?? recall("key");
 
 /** What went wrong, in the server's own sentence. `kind`: offline, broken, key, busy, loading, request, server. */
 export class ServerError extends Error {
-	constructor(kind, message, { retryAfter = null, field = null } = {}) {
+	constructor(kind, message, retryAfter = null) {
 		super(message);
-		Object.assign(this, { kind, retryAfter, field });
+		Object.assign(this, { kind, retryAfter });
 	}
 }
 
@@ -91,5 +91,5 @@ async function refusal(response) {
 	const said = await response.json().catch(() => ({})); // a proxy's page is no JSON
 	const error = said.error ?? said;
 	const retryAfter = Number(response.headers.get("Retry-After")) || null;
-	return new ServerError(kind, error.message ?? response.statusText, { retryAfter, field: error.field ?? null });
+	return new ServerError(kind, error.message ?? response.statusText, retryAfter);
 }

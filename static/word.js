@@ -81,13 +81,14 @@ export class Word {
 		style.top = `${below + height < bar ? below : Math.max(8, rect.top - height - 6)}px`;
 	}
 
-	#row({ text, logprob, isDrawn, ...choice }) {
+	#row(choice) {
+		const { text, logprob, isDrawn } = choice;
 		const percent = logprob === null ? null : Math.exp(logprob) * 100;
 		const shown = percent === null ? "" : percent < 1 ? "< 1" : number(percent);
 		const button = make("button", {
-			type: "button", class: isDrawn ? "drawn" : null, "aria-current": isDrawn ? "true" : null,
+			class: isDrawn ? "drawn" : null, "aria-current": isDrawn ? "true" : null,
 			"aria-label": say("word.choose", { text: visible(text), percent: shown }),
-			on: { click: () => this.#take({ text, logprob, isDrawn, ...choice }) },
+			on: { click: () => this.#take(choice) },
 		}, make("span", { dir: "auto" }, visible(text)), make("small", {}, shown === "" ? "" : `${shown} %`));
 		button.style.setProperty("--share", `${percent ?? 0}%`);
 		return button;

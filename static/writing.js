@@ -28,7 +28,7 @@ export class Writing {
 
 	/** Write on at `at` in the text. */
 	proceed(story, at, settings = this.settings()) {
-		return this.#run(new Run(story, [story.begin(at, 0, { settings })], settings));
+		return this.#write(story, at, 0, { settings });
 	}
 
 	/** Another continuation from the same place; with `same`, the same one: its seed and its settings. */
@@ -37,7 +37,7 @@ export class Writing {
 		const given = same ? textOf(node.put).slice(0, node.given) : "";
 		const tokens = same ? givenTokens(node) : [];
 		story.go(node.parent);
-		return this.#run(new Run(story, [story.begin(node.at, lengthOf(node.cut), { settings, given, tokens })], settings));
+		return this.#write(story, node.at, lengthOf(node.cut), { settings, given, tokens });
 	}
 
 	/** A branch with `choice` instead of the token found at {node, token, start, end}. */
@@ -45,15 +45,16 @@ export class Writing {
 		const settings = { ...this.settings(), healing: false }; // the chosen word stands as it is
 		const chosen = { ...token, length: choice.text.length, logprob: choice.logprob };
 		const until = endOfStretch(story.pieces, start);
-		let begin = { at: start, length: until - start, given: choice.text, tokens: [chosen] };
-		if (story.head === node) {
-			const before = node.tokens.slice(0, node.tokens.indexOf(token));
-			const given = story.text.slice(node.at, start) + choice.text;
-			story.go(node.parent);
-			begin = { at: node.at, length: lengthOf(node.cut), given, tokens: [...before, chosen] };
-		}
-		const { at, length, ...about } = begin;
-		return this.#run(new Run(story, [story.begin(at, length, { settings, ...about })], settings));
+		if (story.head !== node) return this.#write(story, start, until - start, { settings, given: choice.text, tokens: [chosen] });
+		const before = node.tokens.slice(0, node.tokens.indexOf(token));
+		const given = story.text.slice(node.at, start) + choice.text;
+		story.go(node.parent);
+		return this.#write(story, node.at, lengthOf(node.cut), { settings, given, tokens: [...before, chosen] });
+	}
+
+	/** A continuation in the text itself: `length` characters at `at` give way to it. */
+	#write(story, at, length, about) {
+		return this.#run(new Run(story, [story.begin(at, length, about)], about.settings));
 	}
 
 	/** Candidates side by side: one request for several of the same settings. */

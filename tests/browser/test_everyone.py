@@ -279,5 +279,6 @@ def test_the_first_visit_is_small_and_our_own(context, url):
     page.goto(url, wait_until="networkidle")
     files = [answer for answer in answers if answer.url == url or "/static/" in answer.url]
     assert len(files) > 30
-    assert sum(len(answer.body()) for answer in files) < 150_000
+    total = sum(len(answer.body()) for answer in files)
+    assert total < 150_000, total
     assert {answer.url.split("/")[2] for answer in answers} == {url.split("/")[2]}

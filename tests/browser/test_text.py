@@ -2,6 +2,12 @@
 
 from playwright.sync_api import expect
 
+PAGE_OF_TEXT = "The lamp went out over the river.\n" * 120
+IN_VIEW = """() => {
+  const {bottom} = document.querySelector('#text p:last-child').getBoundingClientRect();
+  return bottom > 0 && bottom < document.querySelector('#bar').getBoundingClientRect().top;
+}"""
+
 
 def test_one_key_writes_on_in_another_colour(desk, engine):
     engine.allow(5)
@@ -195,3 +201,27 @@ def test_three_hundred_thousand_characters_stay_fluent(desk):
     assert desk.text.startswith("Now The lamp")
     desk.continue_()
     assert len("".join(desk.painted())) > 100
+
+
+def test_a_story_opens_where_it_goes_on(desk):
+    desk.paste(PAGE_OF_TEXT).saved().page.reload()
+    assert desk.ready().page.evaluate(IN_VIEW)
+    desk.continue_()
+    assert desk.page.evaluate(IN_VIEW)
+
+
+def test_undo_shows_what_it_changed(desk):
+    desk.paste(PAGE_OF_TEXT).type("End.").press("Control+Home")
+    assert not desk.page.evaluate(IN_VIEW)
+    desk.press("Control+z")
+    assert desk.page.evaluate(IN_VIEW)
+
+
+def test_a_reader_with_a_keyboard_looks_elsewhere_too(desk, engine):
+    engine.allow(2)
+    desk.paste(PAGE_OF_TEXT).press("Control+Enter")
+    desk.wait_for_tokens(2).press("Control+Home")
+    desk.page.wait_for_function("scrollY < 100")
+    engine.flow()
+    desk.idle()
+    assert desk.page.evaluate("scrollY < 100")

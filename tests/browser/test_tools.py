@@ -32,6 +32,16 @@ def test_a_machine_word_shows_what_else_it_could_have_been_and_branches(desk, en
     assert desk.text == "Once upon a time"
 
 
+def test_another_word_can_be_taken_while_the_machine_still_writes(desk, engine):
+    engine.allow(4)
+    desk.length(12).type("Once").press("Control+Enter")
+    desk.wait_for_tokens(4).press("Control+.")
+    desk.page.locator("#word button:not(.drawn)").first.click()
+    engine.flow()
+    desk.wait_for_tokens(12).idle()
+    expect(desk.page.locator("#way")).to_have_text("2 / 2")
+
+
 def test_hovering_shows_the_list_and_leaving_takes_it_away(desk, engine):
     engine.story = [" lamplighter"]
     desk.length(1).type("The").continue_()
@@ -147,6 +157,12 @@ def test_a_loop_is_noticed_and_broken(desk, engine):
     expect(desk.notice("loop")).to_have_count(0)
 
 
+def test_a_writer_who_repeats_is_left_alone(desk):
+    desk.type("-" * 30)
+    expect(desk.page.locator("#horizon")).to_have_text("30 / 1,024")
+    expect(desk.notice("loop")).to_have_count(0)
+
+
 def test_controls_are_the_servers_parameters(desk, engine):
     desk.page.fill("#knob-temperature", "1.1")
     desk.page.fill("#knob-seed", "42")
@@ -160,6 +176,21 @@ def test_controls_are_the_servers_parameters(desk, engine):
     assert (params.temperature, params.seed, params.min_p) == (1.1, 42, 0.05)
     assert params.stop == ["END", "line\nbreak"]
     expect(desk.page.locator("#knob-seed")).to_have_value("42")
+
+
+def test_a_value_holds_from_the_key_on_that_typed_it(desk, engine):
+    desk.type("Once")
+    desk.page.locator("#knob-max_tokens").select_text()
+    desk.type("7").press("Control+Enter")
+    desk.wait_for_tokens(7).idle()
+    assert engine.requests[-1][1].max_tokens == 7
+
+
+def test_undo_in_a_field_is_the_fields_own(desk):
+    desk.type("Once").page.locator("#knob-seed").focus()
+    desk.type("12").press("Control+z")
+    assert desk.text == "Once"
+    expect(desk.page.locator("#knob-seed")).to_have_value("")
 
 
 def test_presets_set_several_at_once_and_are_remembered(desk, engine):
@@ -179,6 +210,15 @@ def test_the_seed_is_shown_and_same_again_replays_exactly(desk):
     expect(desk.status).to_have_text("Reproduced exactly ✓")
     assert desk.text == text
     expect(desk.page.locator("#way")).to_have_text("2 / 2")
+
+
+def test_same_again_knows_a_continuation_that_was_stopped(desk, engine):
+    engine.allow(3)
+    desk.length(9).type("Once").press("Control+Enter")
+    desk.wait_for_tokens(3).press("Escape").idle()
+    engine.flow()
+    desk.press("Alt+g")
+    expect(desk.status).to_have_text("Reproduced exactly ✓")
 
 
 def test_another_model_can_be_picked(desk, engine):
