@@ -39,15 +39,13 @@ class Vocabulary:
         return rest if last - first > 1 else b""
 
     def agreeing(self, rest: bytes) -> np.ndarray:
-        """Ids of tokens that begin with `rest`, or that `rest` begins with."""
-        first, last = self._range(rest)
-        shorter = [
-            self._ids[at] for at in map(self._find, self._beginnings(rest)) if at is not None
-        ]
-        return np.concatenate([self._ids[first:last], np.array(shorter, self._ids.dtype)])
+        """Ids of tokens that begin with `rest`.
 
-    def _beginnings(self, rest: bytes) -> list[bytes]:
-        return [rest[:n] for n in range(1, len(rest))]
+        Shorter ones would agree with it too, but what must follow them is no word of the model's:
+        " tim" and then "e" made "Once upon a time" go on as "Once upon a timelongo".
+        """
+        first, last = self._range(rest)
+        return self._ids[first:last]
 
     def _range(self, prefix: bytes) -> tuple[int, int]:
         """Where in the sorted table the tokens stand that begin with `prefix`."""
@@ -56,7 +54,3 @@ class Vocabulary:
         if not following:
             return first, len(self._sorted)
         return first, bisect_left(self._sorted, following[:-1] + bytes([following[-1] + 1]))
-
-    def _find(self, token: bytes) -> int | None:
-        at = bisect_left(self._sorted, token)
-        return at if at < len(self._sorted) and self._sorted[at] == token else None

@@ -14,17 +14,14 @@ def spell(vocabulary, ids):
     return {vocabulary.bytes_of(id) for id in ids.tolist()}
 
 
-def test_agreeing_tokens_begin_with_the_bytes_or_the_bytes_with_them(vocabulary):
-    agreeing = spell(vocabulary, vocabulary.agreeing(b" upo"))
-    assert {b" upon", b" upo"} & agreeing == {b" upon"}
-    assert {b" ", b" u", b" up"} <= agreeing
-    assert all(token.startswith(b" upo") or b" upo".startswith(token) for token in agreeing)
+def test_agreeing_tokens_begin_with_the_bytes(vocabulary):
+    assert spell(vocabulary, vocabulary.agreeing(b" upo")) == {b" upon"}
 
 
 @pytest.mark.parametrize("rest", [b"a", b" ", b"\xff", b"\xc3", b"zq", b" the"])
 def test_the_sorted_table_finds_what_looking_at_every_token_finds(vocabulary, rest):
     every = {vocabulary.bytes_of(id) for id in range(50256)}
-    expected = {t for t in every if t and (t.startswith(rest) or rest.startswith(t))}
+    expected = {token for token in every if token.startswith(rest)}
     assert spell(vocabulary, vocabulary.agreeing(rest)) == expected
 
 
