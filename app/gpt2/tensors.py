@@ -15,6 +15,8 @@ from typing import Any
 
 import numpy as np
 
+from app.gpt2 import torch_zip
+
 
 class TensorsError(ValueError):
     """A file that holds no readable tensors, in one sentence that says what it holds instead."""
@@ -60,6 +62,8 @@ def open_tensors(path: Path) -> Tensors:
         head = file.read(64)
     if not head:
         raise TensorsError(f"{path} is empty.")
+    if head.startswith(ZIP) and (plain := torch_zip.read(path)) is not None:
+        return Zipped(plain)
     if head.startswith(ZIP) or head.startswith(LEGACY_PICKLE):
         return Pickle(path, mmap=head.startswith(ZIP))
     if head[8:9] == b"{" and int.from_bytes(head[:8], "little") < 2**32:
@@ -129,7 +133,20 @@ def widen(bits: np.ndarray) -> np.ndarray:
     return (bits.astype(np.uint32) << 16).view(np.float32)
 
 
-# ---- torch's pickles, read by torch with a reader that runs nothing ----
+# ---- torch's pickles: the plain ones without torch, the others by it, with nothing run ----
+
+
+class Zipped(Tensors):
+    format = "PyTorch"
+
+    def __init__(self, held: dict[str, tuple[str, np.ndarray]]) -> None:
+        self._held = held
+        self.dtypes = {name: dtype for name, (dtype, _) in held.items()}
+        self.shapes = {name: array.shape for name, (_, array) in held.items()}
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        dtype, array = self._held[name]
+        return widen(array) if dtype == "bfloat16" else array
 
 
 class Pickle(Tensors):
