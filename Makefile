@@ -13,7 +13,7 @@ TEST = $(BIN)/python -m pytest
 
 .PHONY: serve test lint format training bench bench-llama soak browser screenshots
 
-serve: $(VENV)/serving models/starter/config.json
+serve: $(VENV)/serving
 	@$(BIN)/python -m app serve $(MODEL) --port $(PORT)
 
 # These fork workers as a web server does, so they have a process of their own: by and by the others'
@@ -32,10 +32,6 @@ lint: $(VENV)/dev
 format: $(VENV)/dev
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
-
-# Where no starter is in the repository yet, a tiny one of random weights.
-models/starter/config.json: | $(VENV)/serving
-	@$(BIN)/python -m tests.tiny models/starter
 
 training: $(VENV)/training
 
