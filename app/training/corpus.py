@@ -27,9 +27,10 @@ from app.training.formats import BadFile, chunks
 from app.training.sources import Source
 from app.training.tokens import DATA, TokenFile, TokenWriter
 from app.training.vocabulary import new_vocabulary
+from app.training.words import Words
 
 VERSION = 1  # of what is written here; another one makes old folders be ignored
-GROUP = 1 << 20  # characters encoded together, on all cores; their tokens take 100 MB
+GROUP = 1 << 20  # characters encoded together
 
 
 @dataclass(frozen=True)
@@ -183,7 +184,8 @@ class Encoder:
         opening, closing = (rules.bos, rules.eos) if rules.line_by_line else (text.SEPARATOR, None)
         if opening not in marks:
             raise TrainingError(f"The vocabulary has no {opening} to separate documents with.")
-        self.tokenizer, self.opening = tokenizer, [marks[opening]]
+        self.tokenizer, self.words = tokenizer, Words(tokenizer)
+        self.opening = [marks[opening]]
         self.closing = [] if closing is None else [marks[closing]]
         self.lengths = np.array(
             [0 if id in marks.values() else len(tokenizer.token_bytes(id))
@@ -205,20 +207,19 @@ class Encoder:
     def read(self, pieces: text.Pieces) -> None:
         for group in _groups(pieces):
             texts = [piece for piece in group if piece is not None]
-            encoded = iter(self.tokenizer.encode_many(texts))
+            encoded = iter(self.words.encode(texts))
             for piece in group:
                 self._end() if piece is None else self._write(next(encoded))
 
-    def _write(self, ids: Sequence[int]) -> None:
+    def _write(self, ids: np.ndarray) -> None:
         if not len(ids):
             return
         if self._hash is None:
             self._hash = hashlib.blake2b(digest_size=8)
             self.writer.begin_document()
             self.writer.write(self.opening, 0)
-        array = np.asarray(ids, self.writer.dtype)
-        self._hash.update(array.tobytes())
-        self.writer.write(array, int(self.lengths[array].sum()))
+        self._hash.update(ids)
+        self.writer.write(ids, int(self.lengths[ids].sum()))
 
     def _end(self) -> None:
         if self._hash is not None:

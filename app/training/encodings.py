@@ -9,6 +9,7 @@ MARKS = (  # longest first: UTF-32's begins with UTF-16's
     (codecs.BOM_UTF8, "utf-8-sig"),
 )  # fmt: skip
 CONTROLS = bytes({*range(32), 127} - set(b"\t\n\v\f\r\x1a\x1b"))
+BEYOND_ASCII = re.compile("[^\0-\x7f]")
 
 
 def encoding_of(sample: bytes) -> str | None:
@@ -45,7 +46,7 @@ def _share_lost(sample: bytes, encoding: str) -> float:
     """How many of the characters beyond ASCII cannot be decoded; the cut end does not count."""
     decoder = codecs.getincrementaldecoder(encoding)("replace")
     text = decoder.decode(sample)
-    beyond = sum(1 for letter in text if letter > "\x7f")
+    beyond = len(BEYOND_ASCII.findall(text))
     return text.count("\ufffd") / beyond if beyond else 0.0
 
 

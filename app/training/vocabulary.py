@@ -12,12 +12,13 @@ from tokenizers import Tokenizer as RustTokenizer
 from app.gpt2 import Tokenizer
 from app.training.text import SEPARATOR
 
+INVISIBLE = "[\u00ad\u200b\u2060\ufeff]"  # soft hyphen, zero-width space, joiner, mark
 TYPOGRAPHY = (
     (Regex("\r\n?"), "\n"),
     (Regex("[“”„‟″]"), '"'),
     (Regex("[‘’‚‛′]"), "'"),
     (Regex("[\u00a0\u2000-\u200a\u202f\u205f]"), " "),  # no-break, thin, hair and other spaces
-    (Regex("[\u00ad\u200b\u2060\ufeff]"), ""),  # soft hyphen, zero-width space, joiner, mark
+    (Regex(INVISIBLE), ""),
     (Regex("[\u2010\u2011]"), "-"),  # hyphens with a sign of their own
     (Regex("[\u2015\u2e3a\u2e3b]|(?<!-)--(?!-)"), "—"),  # bars, long dashes, a typist's dash
     (Regex("…"), "..."),

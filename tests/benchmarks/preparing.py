@@ -1,20 +1,25 @@
 """How fast text becomes tokens, and how much memory it takes, whatever its size.
 
-Text of made-up words in the shapes that people bring: many small files, and one large one.
+Made-up words, as often as words are in prose, in the shapes that people bring: many small files,
+and one large one.
 """
 
+import functools
+import itertools
 import json
-import random
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
+
+import numpy as np
 
 CORPORA = {
     "200 files, 100 MB": (200, 100),
     "one file, 2 GB": (1, 2000),
 }
 MEGABYTE = 1_000_000
+ENDS = [" "] * 17 + [", ", ". ", ".\n\n"]
 
 PREPARE = """
 import json, resource, sys, time
@@ -36,15 +41,29 @@ print(json.dumps({
 
 
 def write_corpus(folder: Path, files: int, megabytes: int) -> None:
-    draw = random.Random(0)
-    letters = "etaoinshrdlcumwfgypbvk"
-    words = ["".join(draw.choices(letters, k=draw.randint(1, 9))) for _ in range(30_000)]
-    lines = [" ".join(draw.choices(words, k=80)) + ".\n\n" for _ in range(2000)]
+    draw = np.random.default_rng(0)
     for n in range(files):
         with (folder / f"{n:04}.txt").open("w", encoding="utf-8") as file:
             written = 0
             while written < megabytes * MEGABYTE // files:
-                written += file.write("".join(draw.choices(lines, k=200)))
+                written += file.write(_page(draw))
+
+
+def _page(draw: np.random.Generator) -> str:
+    """3,000 words: a few are everywhere and new ones never end, about as often as in novels."""
+    words = map(_spelled, (draw.zipf(1.35, 3000) % 10**9).tolist())
+    ends = map(ENDS.__getitem__, draw.integers(len(ENDS), size=3000).tolist())
+    return "".join(itertools.chain.from_iterable(zip(words, ends, strict=True)))
+
+
+@functools.lru_cache(1 << 16)
+def _spelled(rank: int) -> str:
+    """The word of this rank; common ones are short: 1 -> "tene", 13 -> "none"."""
+    letters = []
+    while rank or len(letters) < 4:
+        rank, letter = divmod(rank, 5 if len(letters) % 2 else 13)
+        letters.append("eoaiu"[letter] if len(letters) % 2 else "nthsrdlcmwfgp"[letter])
+    return "".join(letters)
 
 
 def main() -> None:
