@@ -35,7 +35,7 @@ PER_TURN = (  # name, type, rank
 class Quantized(NamedTuple):
     """A matrix as whole numbers and what to multiply them by."""
 
-    whole: np.ndarray  # [out, in] int8, -127 to 127
+    whole: np.ndarray  # [out, in] int8, from -127 to 127 at most
     scales: np.ndarray  # [out, 1] float16
     by_groups: bool = False  # whether what it is multiplied with is rounded by groups, or by rows
 
@@ -233,7 +233,7 @@ class _Graph:
     def _times(self, x: ov.Node | ov.Output, name: str) -> ov.Node:
         weight = self.weights[name]
         if isinstance(weight, Quantized) and not weight.by_groups:
-            return _in_whole_numbers(x, self._whole(name, weight), weight.scales)
+            return in_whole_numbers(x, self._whole(name, weight), weight.scales)
         return op.matmul(x, self._matrix(name), False, self._is_turned(name))
 
     def _matrix(self, name: str) -> ov.Node:
@@ -303,7 +303,7 @@ def _unpacked(whole: ov.Node, scales: np.ndarray) -> ov.Node:
     return op.convert(scaled, Type.f32)
 
 
-def _in_whole_numbers(x: ov.Node | ov.Output, whole: ov.Node, scales: np.ndarray) -> ov.Node:
+def in_whole_numbers(x: ov.Node | ov.Output, whole: ov.Node, scales: np.ndarray) -> ov.Node:
     """x [T, in] times a matrix [out, in], both as int8: [T, out].
 
     Each row of x is divided by its own greatest number and rounded to 127 steps either way. Sums

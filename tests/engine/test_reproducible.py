@@ -1,6 +1,7 @@
 """The same request gives the same tokens alone and in any company, in every precision."""
 
 import dataclasses
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,6 +13,8 @@ from tests.tiny import TINY, make_tiny
 
 LENGTHS = [1, 2, 31, 32, 33, 34, 63, 64, 65, 66, 95, 96, 97, 98, 127, 128, 129, 130]
 N_REQUESTS = 200
+STARTER = Path(__file__).parents[2] / "models" / "starter"
+N_IDS = 8192  # that both models have
 SAMPLED = Params(temperature=1, top_k=0, max_tokens=64, ignore_eos=True)
 
 
@@ -23,8 +26,14 @@ def wider(tmp_path_factory):
 
 
 @pytest.fixture(scope="module", params=["float32", "int8"])
-def engine(request, wider):
-    options = EngineOptions(models={"wider": str(wider)}, precision=request.param, threads=2)
+def precision(request):
+    return request.param
+
+
+@pytest.fixture(scope="module", params=["wider", pytest.param("starter", marks=pytest.mark.soak)])
+def engine(request, precision, wider):
+    models = {request.param: str(wider if request.param == "wider" else STARTER)}
+    options = EngineOptions(models=models, precision=precision, threads=2)
     engine = Engine(options)
     yield engine
     engine.close()
@@ -35,7 +44,7 @@ def make_requests(n, seed=1):
     for i in range(n):
         length = LENGTHS[i % len(LENGTHS)]
         n_new = 64 if i % 4 == 0 else int(rng.integers(2, 20))  # so that neighbours leave
-        yield rng.integers(0, 50257, length).tolist(), replace(SAMPLED, seed=i, max_tokens=n_new)
+        yield rng.integers(0, N_IDS, length).tolist(), replace(SAMPLED, seed=i, max_tokens=n_new)
 
 
 def test_200_of_200_requests_give_the_same_tokens_alone_and_under_load(engine):
@@ -46,7 +55,7 @@ def test_200_of_200_requests_give_the_same_tokens_alone_and_under_load(engine):
     for i, request in enumerate(requests):
         running[i] = engine.submit(*request)
         if i % 5 == 0:
-            long = rng.integers(0, 50257, 250).tolist()
+            long = rng.integers(0, N_IDS, 250).tolist()
             running[f"long {i}"] = engine.submit(long, replace(SAMPLED, max_tokens=3))
         if len(running) >= 24:
             oldest = next(iter(running))
@@ -59,7 +68,7 @@ def test_200_of_200_requests_give_the_same_tokens_alone_and_under_load(engine):
 def test_a_cached_beginning_changes_no_token(engine):
     rng = np.random.default_rng(3)
     for length in LENGTHS:
-        prompt = rng.integers(0, 50257, length).tolist()
+        prompt = rng.integers(0, N_IDS, length).tolist()
         params = replace(SAMPLED, seed=length, max_tokens=24)
         fresh, cached = (read(engine.submit(prompt, params)) for _ in range(2))
         assert started_of(cached).cached_tokens == max(0, (length - 2) // 32 * 32)
@@ -69,7 +78,7 @@ def test_a_cached_beginning_changes_no_token(engine):
 def test_each_of_n_rows_is_what_its_seed_gives_alone(engine):
     rng = np.random.default_rng(4)
     for length in (1, 31, 64, 97):
-        prompt = rng.integers(0, 50257, length).tolist()
+        prompt = rng.integers(0, N_IDS, length).tolist()
         params = replace(SAMPLED, seed=length, max_tokens=24)
         together = read(engine.submit(prompt, replace(params, n=3)))
         for choice, seed in enumerate(started_of(together).seeds):
