@@ -2,7 +2,7 @@
 
 First come, first served. A request starts when there is a slot for each of its rows and every page
 that they can ever need is reserved, so that memory cannot run out later. Each turn feeds all rows
-that are writing one token, and cuts as much of the waiting prompts as the budget allows.
+that are writing one token, and cuts as much of the waiting prompts as the pace allows.
 
 Three rules make a row's results the same bits in any company; tests hold them (see
 openvino_model.py for what they rest on):
@@ -16,12 +16,10 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from .cache import PAGE, PageCache, page_keys, pages_for
+from .pace import Pace
 from .request import Request, Row
 
-IDLE_CHUNK = 512  # tokens of prompts in a turn when nobody is writing: some 150 ms
-BUSY_CHUNK = 64  # when somebody is: others wait some 20 ms longer for their next token
-SCORED_CHUNK = 64  # when all of a prompt's logits are wanted: 200 kB for each token
-ROWS_PER_PAGE = 8  # with many rows writing a turn is longer anyway, so a longer chunk hides in it
+SCORED_CHUNK = 64  # tokens of a prompt whose logits are all wanted: 200 kB for each
 
 
 class Step(NamedTuple):
@@ -43,6 +41,7 @@ class Scheduler:
         self.cache = cache
         self.window = window
         self.max_running = max_running
+        self.pace = Pace()
         self.waiting: deque[Request] = deque()
         self.running: list[Request] = []
 
@@ -131,7 +130,7 @@ class Scheduler:
     def plan(self) -> list[Step]:
         """Everyone who writes, a token each; then chunks of prompts, in order of arrival."""
         writing = [Step(row, row.n_computed + 1) for row in self.rows() if not row.is_prefilling]
-        budget = max(BUSY_CHUNK, len(writing) // ROWS_PER_PAGE * PAGE) if writing else IDLE_CHUNK
+        budget = self.pace.budget(len(writing))
         steps = writing
         for row in self._prefilling():
             if budget <= 0:
