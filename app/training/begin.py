@@ -7,6 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from app.gpt2 import Checkpoint, ModelNotFound, Tokenizer, find, load
 from app.training import network, sources
 from app.training.config import SIZES, TrainConfig, TrainingError
@@ -45,7 +47,13 @@ def begin(words: Words, again: str, tell: Tell) -> int:
         return 0
     if words["fresh"]:
         shutil.rmtree(run.folder, ignore_errors=True)
-    ended = train(run, model)
+    try:
+        ended = train(run, model)
+    except torch.OutOfMemoryError:
+        raise TrainingError(
+            "The GPU's memory ran out: begin again with --fresh and half the --batch, or with "
+            "--checkpointing."
+        ) from None
     return 0 if ended.signal is None else 128 + ended.signal  # as a shell counts signals
 
 

@@ -136,6 +136,8 @@ def _make(
         tell(f"Training a vocabulary of {rules.new_vocabulary:,} tokens.")
         texts = (piece for source in sources for piece in _readable(source, rules) if piece)
         tokenizer = new_vocabulary(texts, rules.new_vocabulary, rules.specials)
+        if tokenizer.n_tokens < rules.new_vocabulary:
+            tell(f"There is no more to merge in so little text: it has {tokenizer.n_tokens:,}.")
     assert tokenizer is not None, "a corpus needs a vocabulary, given or new"
     tokenizer.add_specials(rules.specials)
     encoder = Encoder(tokenizer, rules, folder / "all.tokens")

@@ -10,6 +10,7 @@ import sys
 import tarfile
 
 import pytest
+import torch
 from click.testing import CliRunner
 
 from app import gpt2
@@ -214,3 +215,16 @@ def test_without_texts_the_prepared_corpus_is_measured_wherever_it_is(home):
 def test_a_rate_that_is_too_high_is_said(home):
     said = train(home, TINY, STEPS, "--learning-rate 1e12", code=1)
     assert "begin again with --fresh and a --learning-rate below 1e+12" in said
+
+
+def test_a_full_gpu_is_said(home, monkeypatch):
+    def fill(*_):
+        raise torch.OutOfMemoryError("CUDA out of memory.")
+
+    monkeypatch.setattr("app.training.train.take_step", fill)
+    assert "memory ran out: begin again with --fresh and half" in train(home, TINY, STEPS, code=1)
+
+
+def test_a_vocabulary_smaller_than_asked_for_is_said(home):
+    said = run(home, f"prepare {home}/texts --into {home} --new-vocabulary 50000")
+    assert "There is no more to merge in so little text" in said
