@@ -5,7 +5,7 @@ Shapes in comments: T tokens of the turn, all rows flat; W wanted ones; E width,
 
 A row's result has to be the same bits alone and in any company, so all arithmetic is in float32
 or in whole numbers. (In bfloat16 the kernels that the plugin picks depend on how many rows there
-are.) One more thing depended on that number, the order of sums in attention: see `_silent_row`.
+are.) One more thing depended on that number, the order of sums in attention: see `_no_rows`.
 """
 
 import ctypes
@@ -81,11 +81,9 @@ class OpenVINOModel:
         self.page_bytes = sum(_bytes(port, 1) for port in self._caches)
 
     def allocate(self, n_pages: int) -> None:
-        """One page more than asked for is the silent row's."""
-        self._silent_page = n_pages
         self._tensors = []
         for port in self._caches:
-            tensor = ov.Tensor(port.element_type, _shape(port, n_pages + 1))
+            tensor = ov.Tensor(port.element_type, _shape(port, n_pages))
             tensor.data[:] = 0  # touched now: memory that is promised is memory that is there
             self._request.set_tensor(port.any_name, tensor)
             self._tensors.append(tensor)
@@ -95,7 +93,7 @@ class OpenVINOModel:
             tensor.data[target] = tensor.data[source]
 
     def forward(self, feeds: Sequence[Feed]) -> Logits:
-        for name, array in self._flatten([*feeds, *self._silent_row(feeds)]).items():
+        for name, array in self._flatten([*feeds, *self._no_rows(feeds)]).items():
             self._request.set_tensor(name, ov.Tensor(array))
         self._request.infer()
         self.inputs = {n: self._request.get_tensor(f"input.{n}").data for n in self.probed}
@@ -105,8 +103,8 @@ class OpenVINOModel:
         falling = np.lexsort((top_ids, -np.take_along_axis(logits, top_ids, axis=1)))
         return Logits(logits, np.take_along_axis(top_ids, falling, axis=1))
 
-    def _silent_row(self, feeds: Sequence[Feed]) -> list[Feed]:
-        """Two tokens that nobody reads, where otherwise the plugin would sum in another order.
+    def _no_rows(self, feeds: Sequence[Feed]) -> list[Feed]:
+        """Rows without a token, where otherwise the plugin would sum in another order.
 
         With at most as many rows as threads, and a single token in each, the plugin spreads a row's
         pages over the threads and adds up their parts; in any other turn each row's attention is
@@ -114,7 +112,7 @@ class OpenVINOModel:
         """
         if len(feeds) > self._threads or any(len(feed.ids) > 1 for feed in feeds):
             return []
-        return [Feed(ids=(0, 0), past=0, pages=(self._silent_page,), wanted=0)]
+        return [Feed(ids=(), past=0, pages=(), wanted=0)] * self._threads
 
     def _flatten(self, feeds: Sequence[Feed]) -> dict[str, np.ndarray]:
         ids: list[int] = []
