@@ -308,9 +308,9 @@ def in_whole_numbers(x: ov.Node | ov.Output, whole: ov.Node, scales: np.ndarray)
     of whole numbers are the same in any order, so no kernel and no neighbour changes a row's bits.
     """
     greatest = op.reduce_max(op.abs(x), _constant([-1], np.int64), True)  # [T, 1]
-    greatest = op.maximum(greatest, _constant(1e-20, np.float32))  # a row may be all zeros
+    size = op.maximum(greatest, _constant(1e-20, np.float32))  # a row may be all zeros
     one, minus_one = _constant(1, np.float32), _constant(-1, np.float32)
-    rounded = op.fake_quantize(op.divide(x, greatest), minus_one, one, minus_one, one, 255)
+    rounded = op.fake_quantize(op.divide(x, size), minus_one, one, minus_one, one, 255)
     matrix = op.multiply(op.convert(whole, Type.f32), op.constant(scales.astype(np.float32)))
     return op.multiply(op.matmul(rounded, matrix, False, True), greatest)
 
