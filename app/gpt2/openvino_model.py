@@ -239,24 +239,23 @@ class _Graph:
         if isinstance(weight, Quantized):
             return _unpacked(self._whole(name, weight), weight.scales)
         if self.precision == "float32":
-            return self._shared(weight)
+            return self._shared(np.ascontiguousarray(weight, np.float32))
         return _bfloat16(rows(name, weight))
 
     def _whole(self, name: str, weight: Quantized) -> ov.Node:
         if name not in self.wholes:
-            self.wholes[name] = op.constant(weight.whole)
+            self.wholes[name] = self._shared(weight.whole)
         return self.wholes[name]
 
     def _is_turned(self, name: str) -> bool:
         """float32 is used as stored, in the file's own memory; the others are made [out, in]."""
         return self.precision != "float32" or name == "wte.weight"
 
-    def _shared(self, weight: np.ndarray) -> ov.Node:
-        array = np.ascontiguousarray(weight, np.float32)
+    def _shared(self, array: np.ndarray) -> ov.Node:
         self.arrays.append(array)
         # OpenVINO shares none but writeable arrays, and a mapped file's is not; it never writes.
-        numbers = (ctypes.c_float * array.size).from_address(array.ctypes.data)
-        writeable = np.ctypeslib.as_array(numbers).reshape(array.shape)
+        memory = (ctypes.c_char * array.nbytes).from_address(array.ctypes.data)
+        writeable = np.frombuffer(memory, array.dtype).reshape(array.shape)
         return op.constant(writeable, shared_memory=True)
 
     def _probe(self, x: ov.Node, name: str) -> ov.Node:

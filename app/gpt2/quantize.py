@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from safetensors import safe_open
 from safetensors.numpy import save
 
 from app.gpt2.config import Config
@@ -27,6 +26,7 @@ from app.gpt2.openvino_model import OpenVINOModel, Quantized, in_whole_numbers, 
 from app.gpt2.openvino_runtime import op, ov
 from app.gpt2.pages import PAGE, Feed
 from app.gpt2.sampling import Draw, choose, logprobs
+from app.gpt2.tensors import Safetensors
 from app.gpt2.whole import whole_file
 
 Floats = Mapping[str, np.ndarray]
@@ -62,16 +62,23 @@ def open_int8(
 ) -> OpenVINOModel:
     """The model with int8 weights from `folder`, or made, checked and left there."""
     path = folder / f"int8-{_key(config, weights)}.safetensors" if folder else None
-    if path is not None and path.exists():
-        kept, verdict = _read(path, config)
-    else:
-        kept, verdict = _make(config, weights, threads)
-        for note in verdict.notes:
-            log.info(note)
-        if path is not None:
-            _write(path, kept, verdict)
+    if path is None:
+        return _opened(config, *_made(config, weights, threads), threads)
+    if not path.exists():
+        kept, verdict = _made(config, weights, threads)
+        if not _write(path, kept, verdict):
+            return _opened(config, kept, verdict, threads)
+    file = Safetensors(path, path.stat().st_size)
+    model = _opened(config, *_read(file, config), threads)
+    file.let_go()  # the plugin has an arrangement of its own by now
+    return model
+
+
+def _opened(config: Config, kept: Weights, verdict: Verdict, threads: int | None) -> OpenVINOModel:
     model = OpenVINOModel(config, kept, verdict.precision, threads)
     model.perplexity_loss, model.notes = verdict.loss, verdict.notes
+    model.allocate(1)
+    model.forward([Feed((0, 0), 0, (0,), 1)])  # the first turn arranges the matrices
     return model
 
 
@@ -115,6 +122,13 @@ def steps() -> int:
 
 
 # ---- made and checked ----
+
+
+def _made(config: Config, weights: Floats, threads: int | None) -> tuple[Weights, Verdict]:
+    kept, verdict = _make(config, weights, threads)
+    for note in verdict.notes:
+        log.info(note)
+    return kept, verdict
 
 
 def _make(config: Config, weights: Floats, threads: int | None) -> tuple[Weights, Verdict]:
@@ -232,7 +246,7 @@ def _key(config: Config, weights: Floats) -> str:
     return digest.hexdigest()[:32]
 
 
-def _write(path: Path, kept: Weights, verdict: Verdict) -> None:
+def _write(path: Path, kept: Weights, verdict: Verdict) -> bool:
     tensors = {}
     for name, weight in kept.items():
         if isinstance(weight, Quantized):
@@ -245,17 +259,16 @@ def _write(path: Path, kept: Weights, verdict: Verdict) -> None:
             new.write_bytes(save(tensors, {"verdict": json.dumps(verdict)}))
     except OSError as error:
         log.warning("int8 weights cannot be kept in %s: %s.", path.parent, error.strerror)
+        return False
+    return True
 
 
-def _read(path: Path, config: Config) -> tuple[Weights, Verdict]:
-    with safe_open(path, framework="numpy") as file:
-        names = set(file.keys())
-        verdict = Verdict(*json.loads(file.metadata()["verdict"]))
-        kept: Weights = {}
-        for name in config.shapes():
-            if name in names:
-                kept[name] = file.get_tensor(name)
-            else:
-                parts = [file.get_tensor(f"{name}.{part}") for part in Quantized._fields]
-                kept[name] = Quantized(*parts)
-    return kept, verdict
+def _read(file: Safetensors, config: Config) -> tuple[Weights, Verdict]:
+    kept: Weights = {}
+    for name in config.shapes():
+        if name in file:
+            kept[name] = file[name]
+        else:
+            parts = (file[f"{name}.{part}"] for part in Quantized._fields)
+            kept[name] = Quantized(*parts)
+    return kept, Verdict(*json.loads(file.metadata["verdict"]))

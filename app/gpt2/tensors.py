@@ -6,6 +6,7 @@ file is judged by its first bytes, not by its ending. Nothing in a file is ever 
 
 import json
 import math
+import mmap
 import pickle
 import re
 import warnings
@@ -65,7 +66,7 @@ def open_tensors(path: Path) -> Tensors:
     if head.startswith(ZIP) and (plain := torch_zip.read(path)) is not None:
         return Zipped(plain)
     if head.startswith(ZIP) or head.startswith(LEGACY_PICKLE):
-        return Pickle(path, mmap=head.startswith(ZIP))
+        return Pickle(path, is_zip=head.startswith(ZIP))
     if head[8:9] == b"{" and int.from_bytes(head[:8], "little") < 2**32:
         return Safetensors(path, size)  # first: those 8 bytes may happen to look like anything
     for magic, what in NOT_WEIGHTS:
@@ -98,7 +99,7 @@ class Safetensors(Tensors):
             raise truncated
         try:
             self._entries = json.loads(header)
-            self._entries.pop("__metadata__", None)
+            self.metadata = self._entries.pop("__metadata__", {})
             self.shapes = {n: tuple(e["shape"]) for n, e in self._entries.items()}
             self.dtypes = {n: TYPE_WORDS.get(e["dtype"], e["dtype"]) for n, e in self._items()}
             end = max((_end_of(e) for e in self._entries.values()), default=0)
@@ -106,7 +107,9 @@ class Safetensors(Tensors):
             raise TensorsError(f"{path} has no readable safetensors header.") from None
         if size < 8 + n_header + end:
             raise truncated
-        self._data = np.memmap(path, dtype=np.uint8, mode="r", offset=8 + n_header)
+        with path.open("rb") as file:
+            self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        self._data = np.frombuffer(self._map, np.uint8, offset=8 + n_header)
 
     def _items(self) -> Any:
         return self._entries.items()
@@ -116,6 +119,10 @@ class Safetensors(Tensors):
         start, end = entry["data_offsets"]
         array = self._data[start:end].view(NUMPY_TYPES[entry["dtype"]]).reshape(entry["shape"])
         return widen(array) if entry["dtype"] == "BF16" else array
+
+    def let_go(self) -> None:
+        """Memory need not hold what has been read: whoever reads on gets it from the file."""
+        self._map.madvise(mmap.MADV_DONTNEED)
 
 
 def _end_of(entry: dict) -> int:
@@ -150,14 +157,14 @@ class Zipped(Tensors):
 
 
 class Pickle(Tensors):
-    def __init__(self, path: Path, mmap: bool) -> None:
+    def __init__(self, path: Path, is_zip: bool) -> None:
         import torch  # a second; safetensors and TensorFlow files do without
 
-        self.format = "PyTorch" if mmap else "PyTorch (legacy pickle)"
+        self.format = "PyTorch" if is_zip else "PyTorch (legacy pickle)"
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # torch's own, about old storage classes
-                held = torch.load(path, map_location="cpu", weights_only=True, mmap=mmap)
+                held = torch.load(path, map_location="cpu", weights_only=True, mmap=is_zip)
         except pickle.UnpicklingError as error:
             raise TensorsError(_refusal(path, str(error))) from None
         except (RuntimeError, EOFError, OSError, ValueError, KeyError, AttributeError) as error:

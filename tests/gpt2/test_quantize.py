@@ -7,6 +7,7 @@ import pytest
 from app.gpt2.openvino_model import matrices
 from app.gpt2.pages import Feed
 from app.gpt2.quantize import ENOUGH, open_int8, quantize, steps
+from tests.gpt2.memory import resident_bytes
 from tests.tiny import TINY, random_weights
 
 SMALL = dataclasses.replace(TINY, vocab_size=500, bos_token_id=0)
@@ -89,6 +90,16 @@ def test_a_second_opening_takes_what_the_first_left(tmp_path, monkeypatch):
     second = open_int8(SMALL, with_outlier(100), tmp_path)
     assert (second.perplexity_loss, second.notes) == (first.perplexity_loss, first.notes)
     assert len(os.listdir(tmp_path)) == 1
+
+
+def test_memory_does_not_hold_the_file_beside_the_plugins_own_arrangement(tmp_path):
+    open_int8(SMALL, PLAIN, tmp_path)
+    model = open_int8(SMALL, PLAIN, tmp_path)
+    [file] = tmp_path.iterdir()
+    assert resident_bytes(file) < 0.1 * file.stat().st_size
+    model.allocate(2)
+    feeds = [Feed(range(40), 0, [0, 1], 1)]
+    assert np.isfinite(model.forward(feeds).logits).all()
 
 
 def test_other_weights_are_not_taken_for_these(tmp_path):
