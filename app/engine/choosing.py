@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from app.gpt2 import Logits, sampling
+from app.gpt2 import Logits, Rows, sampling
 
 from .request import Row
 from .vocabulary import Vocabulary
@@ -59,6 +59,18 @@ def odds_at(logits: Logits, at: int) -> Odds:
     return Odds(sampling.logprobs(logits.logits[at]), logits.top_ids[at])
 
 
+class _Scores:
+    """The logits of the rows that draw [R, V]: the model's, or for a changed row its own copy."""
+
+    def __init__(self, logits: Rows, places: list[int]) -> None:
+        self.logits, self.places = logits, places
+        self.shape = (len(places), logits.shape[1])
+        self.changed: dict[int, np.ndarray] = {}
+
+    def __getitem__(self, i: int) -> np.ndarray:
+        return self.changed[i] if i in self.changed else self.logits[self.places[i]]
+
+
 def _choose_one(
     drawing: Drawing, odds: Odds | None, logits: Logits, vocabulary: Vocabulary
 ) -> Choice:
@@ -70,17 +82,17 @@ def _choose_one(
 
 
 def _choose_together(drawing: list[Drawing], logits: Logits, vocabulary: Vocabulary) -> np.ndarray:
-    scores, top_ids = logits
     places = [at for _, at in drawing]
-    if places != list(range(len(scores))):
-        scores, top_ids = scores[places], top_ids[places]
-    changed = [i for i, (row, _) in enumerate(drawing) if _is_adjusted(row)]
-    if changed:
-        scores, top_ids = scores.copy(), top_ids.copy()
-    for i in changed:
-        _adjust(scores[i], drawing[i].row, vocabulary)
-        top_ids[i] = sampling.candidates(scores[i], top_ids.shape[1])
-    return sampling.choose(scores, top_ids, [_draw(row) for row, _ in drawing])
+    scores = _Scores(logits.logits, places)
+    top_ids, top_scores = logits.top_ids[places], logits.top_scores[places]  # copies [R, K]
+    for i, (row, _) in enumerate(drawing):
+        if _is_adjusted(row):
+            scores.changed[i] = own = scores[i].copy()
+            _adjust(own, row, vocabulary)
+            top_ids[i] = sampling.candidates(own, top_ids.shape[1])
+            top_scores[i] = own[top_ids[i]]
+    turn = Logits(scores, top_ids, top_scores)
+    return sampling.choose(turn, [_draw(row) for row, _ in drawing])
 
 
 def _draw(row: Row) -> sampling.Draw:

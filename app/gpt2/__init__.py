@@ -27,6 +27,7 @@ _FROM = {  # imported when first asked for: some need torch, which takes a secon
     "PagedModel": "pages",
     "Feed": "pages",
     "Logits": "pages",
+    "Rows": "pages",
     "continue_ids": "generate",
     "GELU": "network",
     "transformers_config": "network",

@@ -25,11 +25,21 @@ class Feed(NamedTuple):
     wanted: int  # of how many of these tokens, counted from the last, logits are wanted
 
 
+class Rows(Protocol):
+    """Numbers [W, V] of which a row is had by asking for it: an array, or what fetches it."""
+
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+
+    def __getitem__(self, row: int, /) -> np.ndarray: ...
+
+
 class Logits(NamedTuple):
     """A row for each wanted token, in the order of the feeds. Valid until the next forward."""
 
-    logits: np.ndarray  # [W, V] float32
+    logits: Rows  # [W, V] float32
     top_ids: np.ndarray  # [W, K] the likeliest, in falling order, equals by rising id
+    top_scores: np.ndarray  # [W, K] float32, their logits
 
 
 class PagedModel(Protocol):

@@ -179,7 +179,7 @@ class _Sample:
             turn = [Feed(text[at:], at, self._pages(row), 1) for row, text in enumerate(texts)]
             logits = model.forward(turn)
             draws = [Draw(seed=row, position=at) for row in range(N_ROWS)]
-            for text, id in zip(texts, choose(*logits, draws).tolist(), strict=True):
+            for text, id in zip(texts, choose(logits, draws).tolist(), strict=True):
                 text.append(id)
         return texts
 

@@ -7,7 +7,8 @@ other settings have excluded.
 
     R rows, V tokens of the vocabulary, K candidates: the likeliest tokens, named by the model.
 
-Most rows are settled among their K candidates. The order of what narrows the choice is the usual
+Most rows are settled among their K candidates; all of a row's logits are looked at only where not,
+since they may have to be fetched from a GPU. The order of what narrows the choice is the usual
 one: penalties and biases, temperature, top_k, top_p, min_p, typical_p. Sums run along candidates in
 falling order, one by one (cumsum), because they then do not depend on how many columns follow.
 """
@@ -16,6 +17,8 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
+
+from app.gpt2.pages import Logits, Rows
 
 MAX_SEED = 2**53 - 1
 MASK = 2**64 - 1
@@ -42,13 +45,13 @@ def row_seed(seed: int, row: int) -> int:
     return seed if row == 0 else _mix(_mix(seed) + row) & MAX_SEED
 
 
-def choose(logits: np.ndarray, top_ids: np.ndarray, draws: Sequence[Draw]) -> np.ndarray:
-    """An id for each row [R] of logits [R, V], whose candidates top_ids [R, K] fall in order."""
-    best = logits[np.arange(len(draws)), top_ids[:, 0]]
-    if not np.isfinite(best).all():
+def choose(turn: Logits, draws: Sequence[Draw]) -> np.ndarray:
+    """An id for each row [R] of the turn, by as many draws."""
+    logits, top_ids, top_scores = turn
+    if not np.isfinite(top_scores[:, 0]).all():
         raise NothingLeft("Every token is banned: nothing is left to choose from.")
     table = _Table(draws)
-    scores = np.take_along_axis(logits, top_ids, axis=1) / table.temperature  # [R, K] float64
+    scores = top_scores / table.temperature  # [R, K] float64
     totals = _totals(logits, scores, table)
     kept, is_settled = _keep(scores, totals, table, logits.shape[1])
     ids = _draw_among(scores, top_ids, kept, table)
@@ -96,7 +99,7 @@ def _keep(
     return kept, is_settled
 
 
-def _totals(logits: np.ndarray, scores: np.ndarray, table: _Table) -> np.ndarray:
+def _totals(logits: Rows, scores: np.ndarray, table: _Table) -> np.ndarray:
     """What top_p is a share of [R, 1]: the weight of top_k's tokens, or of all."""
     weights = np.exp(scores - scores[:, :1])
     k = np.minimum(table.top_k, scores.shape[1]) - 1

@@ -180,6 +180,15 @@ def test_penalties_keep_a_token_from_coming_again(engine):
         assert len(set(ids_of(read(ask(engine, **greedy, **penalty))))) == 60 > len(set(plain))
 
 
+def test_a_bias_counts_once_for_each_row_of_a_prompt(engine):
+    """Rows that fork draw from the same logits; what one row makes of them is its own."""
+    [first] = of_kind(read(ask(engine, temperature=0, max_tokens=1, logprobs=2)), Token)
+    best, second = first.top
+    not_enough = {second.id: 0.6 * (best.logprob - second.logprob)}  # but twice would be
+    events = read(ask(engine, temperature=0, max_tokens=1, n=3, logit_bias=not_enough))
+    assert [ids_of(events, choice) for choice in range(3)] == [[best.id]] * 3
+
+
 def test_logprobs_tell_the_chosen_and_the_likeliest(engine):
     for event in of_kind(read(ask(engine, temperature=0, logprobs=3)), Token):
         assert event.top[0].id == event.id
@@ -332,10 +341,10 @@ def test_nothing_is_told_after_a_cancel_but_the_end(engine):
 def test_a_fault_in_one_requests_sampling_fails_that_request_alone(engine, monkeypatch):
     whole = choosing.sampling.choose
 
-    def faulty(logits, top_ids, draws):
+    def faulty(turn, draws):
         if any(draw.seed == 666 for draw in draws):
             raise ZeroDivisionError("a planted fault")
-        return whole(logits, top_ids, draws)
+        return whole(turn, draws)
 
     monkeypatch.setattr(choosing.sampling, "choose", faulty)
     others = [ask(engine, seed=seed, max_tokens=20) for seed in range(3)]

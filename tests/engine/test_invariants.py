@@ -51,7 +51,8 @@ class FakeModel:
         seen = [self.seen(feed, back) for feed in feeds for back in range(feed.wanted)[::-1]]
         for row, ids in zip(logits, seen, strict=True):
             row[next_id(ids)] = 1
-        return Logits(logits, np.argsort(-logits, axis=1, kind="stable")[:, :64])
+        top_ids = np.argsort(-logits, axis=1, kind="stable")[:, :64]
+        return Logits(logits, top_ids, np.take_along_axis(logits, top_ids, axis=1))
 
     def write(self, feed):
         for at, id in enumerate(feed.ids, start=feed.past):

@@ -62,8 +62,9 @@ def test_inverse_layer_scaling_and_odd_sizes_are_computed_too():
 
 
 def test_candidates_are_the_likeliest_in_falling_order(models):
-    logits, top_ids = models["float32"].forward([Feed(IDS[:5], 0, [0], 2)])
+    logits, top_ids, top_scores = models["float32"].forward([Feed(IDS[:5], 0, [0], 2)])
     assert (top_ids == np.argsort(-logits, axis=1, kind="stable")[:, :64]).all()
+    assert (top_scores == np.take_along_axis(logits, top_ids, axis=1)).all()
 
 
 def test_a_copied_page_goes_on_like_the_first(models):

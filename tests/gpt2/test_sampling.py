@@ -3,6 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from app.gpt2.pages import Logits
 from app.gpt2.sampling import (
     MAX_SEED,
     Draw,
@@ -22,14 +23,19 @@ def logits_of(rows, seed=0, spread=3.0, n_tokens=V):
     return np.random.default_rng(seed).normal(0, spread, (rows, n_tokens)).astype(np.float32)
 
 
+def turn_of(logits, top_ids):
+    return Logits(logits, top_ids, np.take_along_axis(logits, top_ids, axis=1))
+
+
 def choose_each(logits, draws, k=64):
-    return choose(logits, np.stack([candidates(row, k) for row in logits]), draws).tolist()
+    top_ids = np.stack([candidates(row, k) for row in logits])
+    return choose(turn_of(logits, top_ids), draws).tolist()
 
 
 def slow(logits, draw):
     """The definition, one row at a time over the whole sorted vocabulary."""
     order = np.argsort(-logits, kind="stable")
-    return choose(logits[None], order[None], [draw])[0]
+    return choose(turn_of(logits[None], order[None]), [draw])[0]
 
 
 def odds(logits, draw, n=20_000):
@@ -37,7 +43,7 @@ def odds(logits, draw, n=20_000):
     top_ids = candidates(logits, 64)[None]
     draws = [draw._replace(position=i) for i in range(n)]
     rows = np.broadcast_to(logits, (n, len(logits)))
-    ids = choose(rows, np.repeat(top_ids, n, axis=0), draws)
+    ids = choose(turn_of(rows, np.repeat(top_ids, n, axis=0)), draws)
     return np.bincount(ids, minlength=len(logits)) / n
 
 
