@@ -8,7 +8,6 @@ their neighbours no digits these are rounded by groups of 32, which is slower; w
 do, the matrix stays in bfloat16. If that does not help, all do.
 """
 
-import functools
 import hashlib
 import json
 import logging
@@ -22,8 +21,8 @@ import numpy as np
 from safetensors.numpy import save
 
 from app.gpt2.config import Config
-from app.gpt2.openvino_model import OpenVINOModel, Quantized, in_whole_numbers, matrices, rows
-from app.gpt2.openvino_runtime import op, ov
+from app.gpt2.openvino_model import MOST, OpenVINOModel, Quantized, matrices, rows, sums_fit
+from app.gpt2.openvino_runtime import ov
 from app.gpt2.pages import PAGE, Feed
 from app.gpt2.sampling import Draw, choose, logprobs
 from app.gpt2.tensors import Safetensors
@@ -41,7 +40,6 @@ ROUNDS = 4  # of raising the worst
 N_ROWS, N_TOKENS = 8, 48  # of sampled text
 SPARSE = 16  # of so many tokens one is looked at when a matrix is judged
 GROUP = 32  # inputs that the plugin rounds together
-MOST = 127  # steps either way of zero
 
 Care = dict[str, str]  # of matrices that need it: "groups" or "bfloat16"
 
@@ -88,37 +86,22 @@ def quantize(config: Config, weights: Floats, care: Mapping[str, str] | None = N
     kept: Weights = dict(weights)
     for name in matrices(config):
         if care.get(name) != "bfloat16":
-            quantized = _quantize(rows(name, weights[name]), steps())
+            quantized = _quantize(rows(name, weights[name]))
             kept[name] = quantized._replace(by_groups=care.get(name) == "groups")
     return kept
 
 
-def _quantize(matrix: np.ndarray, most: int) -> Quantized:
+def _quantize(matrix: np.ndarray) -> Quantized:
     """Some rows at a time: the token table alone is 154 MB, and so is each step's result."""
     out, _ = matrix.shape
     kept = Quantized(np.empty(matrix.shape, np.int8), np.empty((out, 1), np.float16))
     for begin in range(0, out, 1024):
         some = slice(begin, begin + 1024)
-        scales = (np.abs(matrix[some]).max(axis=1, keepdims=True) / most).astype(np.float16)
+        scales = (np.abs(matrix[some]).max(axis=1, keepdims=True) / MOST).astype(np.float16)
         kept.scales[some] = np.maximum(scales, np.finfo(np.float16).tiny)
         whole = np.rint(matrix[some] / kept.scales[some].astype(np.float32))
-        kept.whole[some] = np.clip(whole, -most, most)
+        kept.whole[some] = np.clip(whole, -MOST, MOST)
     return kept
-
-
-@functools.cache
-def steps() -> int:
-    """How large a weight may be as a whole number, either way of zero: 127, or 63.
-
-    Processors without VNNI (Intel's before 2019, AMD's before 2022) add two products of an unsigned
-    and a signed byte in 16 bits, and cut off what is over: 2 x 255 x 127 is, 2 x 255 x 63 is not.
-    """
-    x = op.parameter([1, 64], ov.Type.f32)
-    largest = op.constant(np.full((64, 64), MOST, np.int8))
-    product = in_whole_numbers(x, largest, np.ones((64, 1), np.float16))
-    compiled = ov.Core().compile_model(ov.Model([product], [x], "largest sums"), "CPU")
-    [sums] = compiled(np.ones((1, 64), np.float32)).values()
-    return MOST if np.allclose(sums, 64 * MOST) else MOST // 2
 
 
 # ---- made and checked ----
@@ -213,15 +196,15 @@ class _Sample:
         }
 
     def _next_care(self, name: str, weight: np.ndarray, care: str | None, error: float) -> str:
-        # Without VNNI the kernels for groups are float32's and depend on how many rows there are.
-        could = care is None and steps() == MOST
+        # Without VNNI the kernels for groups are float32's: bits depend on how many rows there are.
+        could = care is None and sums_fit()
         helps = could and self._error(name, weight, "groups") <= error / 2
         return "groups" if helps else "bfloat16"
 
     def _error(self, name: str, weight: np.ndarray, care: str | None) -> float:
         """How far the outputs of a quantized matrix are off, relative to what they are."""
         matrix = rows(name, weight)  # [out, in]
-        whole, scales, _ = _quantize(matrix, steps())
+        whole, scales, _ = _quantize(matrix)
         inputs = self.inputs[name]
         exact = inputs @ matrix.T
         off = _rounded(inputs, care == "groups") @ (whole * scales.astype(np.float32)).T - exact
@@ -240,7 +223,7 @@ def _rounded(inputs: np.ndarray, by_groups: bool) -> np.ndarray:
 
 def _key(config: Config, weights: Floats) -> str:
     """By content: another checkpoint in the same place is another key."""
-    digest = hashlib.sha256(f"{VERSION} {steps()} {config} {ov.__version__}".encode())
+    digest = hashlib.sha256(f"{VERSION} {sums_fit()} {config} {ov.__version__}".encode())
     for name in config.shapes():
         digest.update(np.ascontiguousarray(weights[name]))
     return digest.hexdigest()[:32]

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from app.gpt2 import Config, TorchModel
-from app.gpt2.openvino_model import OpenVINOModel
+from app.gpt2.openvino_model import OpenVINOModel, sums_fit
 from app.gpt2.pages import Feed
 from app.gpt2.quantize import quantize
 from tests.tiny import TINY, random_weights
@@ -34,7 +34,9 @@ def every_logit(model, ids, pages):
     return model.forward([Feed(ids, 0, pages, len(ids))]).logits
 
 
-@pytest.mark.parametrize("precision, bound", [("float32", 2e-6), ("bfloat16", 0.02), ("int8", 0.1)])
+@pytest.mark.parametrize(
+    "precision, bound", [("float32", 2e-6), ("bfloat16", 0.02), ("int8", 0.05)]
+)
 def test_logits_are_the_exact_models(models, exact, precision, bound):
     logits = every_logit(models[precision], IDS, [3, 1, 7, 5])
     assert np.abs(logits - exact).max() < bound * np.abs(exact).max()
@@ -47,6 +49,22 @@ def test_logits_fed_token_by_token_and_in_chunks_are_the_exact_models(models, ex
         got.append(model.forward([Feed(IDS[i : i + 1], i, pages, 1)]).logits.copy())
     got.append(model.forward([Feed(IDS[80:], 80, pages, 48)]).logits.copy())
     assert np.abs(np.concatenate(got) - exact).max() < 2e-6 * np.abs(exact).max()
+
+
+@pytest.mark.parametrize("has_vnni", [sums_fit(), False])
+def test_int8_is_exact_enough_and_the_same_bits_alone_and_in_company(has_vnni, exact, monkeypatch):
+    """With the kernels for int8, and with those for float32, which every processor has."""
+    monkeypatch.setattr("app.gpt2.openvino_model.sums_fit", lambda: has_vnni)
+    model = OpenVINOModel(SMALL, quantize(SMALL, WEIGHTS), "int8", threads=2)
+    model.allocate(12)
+    logits = every_logit(model, IDS, [3, 1, 7, 5]).copy()
+    assert np.abs(logits - exact).max() < 0.05 * np.abs(exact).max()
+    others = [Feed(IDS[:96], 0, [8, 9, 10], 1), Feed(IDS[:2], 0, [11], 1)]
+    for n_before in (40, 100):
+        one = Feed(IDS[n_before : n_before + 1], n_before, [3, 1, 7, 5], 1)
+        alone = model.forward([one]).logits[0].copy()
+        assert (model.forward([one, *others]).logits[0] == alone).all()
+        assert (model.forward([*others, one]).logits[2] == alone).all()
 
 
 def test_inverse_layer_scaling_and_odd_sizes_are_computed_too():
