@@ -76,7 +76,8 @@ def _opened(config: Config, kept: Weights, verdict: Verdict, threads: int | None
     model = OpenVINOModel(config, kept, verdict.precision, threads)
     model.perplexity_loss, model.notes = verdict.loss, verdict.notes
     model.allocate(1)
-    model.forward([Feed((0, 0), 0, (0,), 1)])  # the first turn arranges the matrices
+    for n in (1, 16):  # kernels for one row and for several: each arranges the matrices for itself
+        model.forward([Feed((0,) * min(n, config.n_positions), 0, (0,), 1)])
     return model
 
 
