@@ -327,10 +327,10 @@ def _in_whole_numbers(
         return op.multiply(op.matmul(rounded, matrix, False, True), greatest)
     step = op.multiply(size, _constant(1 / MOST, np.float32))
     rounded = op.round(op.divide(x, step), "half_to_even")
-    # Powers of two change no digit; a matrix without scales would be unpacked for good.
-    near = np.exp2(np.round(np.log2(scales.astype(np.float32))))
-    sums = op.matmul(rounded, _unpacked(whole, near.astype(np.float16)), False, True)
-    return op.multiply(op.multiply(sums, step), _constant((scales / near).T, np.float32))
+    # Powers of two change no digit; without any, or all alike, the plugin would unpack for good.
+    power = np.where(np.arange(len(scales)) % 2, 1.0, 0.5)[:, None]
+    sums = op.matmul(rounded, _unpacked(whole, power.astype(np.float16)), False, True)
+    return op.multiply(op.multiply(sums, step), _constant((scales / power).T, np.float32))
 
 
 @functools.cache
