@@ -66,6 +66,7 @@ def open_int8(
         kept, verdict = _made(config, weights, threads)
         if not _write(path, kept, verdict):
             return _opened(config, kept, verdict, threads)
+        del kept
     file = Safetensors(path, path.stat().st_size)
     model = _opened(config, *_read(file, config), threads)
     file.let_go()  # the plugin has an arrangement of its own by now
@@ -77,7 +78,8 @@ def _opened(config: Config, kept: Weights, verdict: Verdict, threads: int | None
     model.perplexity_loss, model.notes = verdict.loss, verdict.notes
     model.allocate(1)
     for n in (1, 16):  # kernels for one row and for several: each arranges the matrices for itself
-        model.forward([Feed((0,) * min(n, config.n_positions), 0, (0,), 1)])
+        n_rows = min(n, config.n_positions)
+        model.forward([Feed((0,) * n_rows, 0, (0,), n_rows)])
     return model
 
 

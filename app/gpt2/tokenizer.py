@@ -35,6 +35,8 @@ class TokenizerError(ValueError):
 
 class Tokenizer:
     def __init__(self, rust: tokenizers.Tokenizer) -> None:
+        rust.no_padding()  # both may be saved with a vocabulary, and neither is for us
+        rust.no_truncation()
         self._rust = rust
 
     # ---- where a vocabulary comes from ----

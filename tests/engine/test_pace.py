@@ -37,6 +37,19 @@ def test_the_slowest_machine_still_reads():
     assert 0 < learned(turn_s=0.5, token_s=0.1, n_writing=1).budget(1) < PAGE
 
 
+def test_who_writes_may_change_while_prompts_keep_coming():
+    """Turns without prompts are taken now and then, or nothing would tell what writing takes."""
+    turn_s = {1: 0.01, 31: 0.058, 8: 0.021}
+    pace = Pace()
+    for n_writing in (1, 31, 1, 8):
+        for _ in range(150):
+            n_prompt = pace.budget(n_writing)
+            pace.note(n_writing, n_prompt, turn_s[n_writing] + n_prompt * 0.0003)
+        wanted = max(BUSY_S, SHARE * turn_s[n_writing]) if n_writing >= 8 else BUSY_S
+        pace.note(n_writing, 0, turn_s[n_writing])
+        assert pace.budget(n_writing) * 0.0003 == pytest.approx(wanted, rel=0.2)
+
+
 def test_one_turn_that_was_held_up_changes_little():
     pace = learned(turn_s=0.01, token_s=0.0005, n_writing=2)
     before = pace.budget(2)

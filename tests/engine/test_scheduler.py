@@ -181,7 +181,7 @@ def test_many_writers_leave_room_for_longer_pieces():
     writers = [request(first=100 * k) for k in range(32)]
     add(scheduler, *writers)
     turn(scheduler)
-    scheduler.pace.turn_s = 0.05
+    scheduler.pace.note(n_writing=32, n_prompt=0, seconds=0.05)
     add(scheduler, request(1000, first=9000))
     assert turn(scheduler)[-1][1] > 64
 

@@ -114,3 +114,18 @@ def test_no_vocabulary_beside_is_none(tmp_path):
 )
 def test_the_vocabulary_shipped_is_openais(name, start):
     assert hashlib.sha256((VOCABULARY / name).read_bytes()).hexdigest().startswith(start)
+
+
+def test_padding_and_truncation_that_were_saved_are_left_out(tmp_path):
+    says = json.loads(SHARED.to_json())
+    says["truncation"] = {
+        "direction": "Right", "max_length": 2, "strategy": "LongestFirst", "stride": 0,
+    }  # fmt: skip
+    says["padding"] = {
+        "strategy": {"Fixed": 9}, "direction": "Right", "pad_to_multiple_of": None,
+        "pad_id": 0, "pad_type_id": 0, "pad_token": "!",
+    }  # fmt: skip
+    (tmp_path / "tokenizer.json").write_text(json.dumps(says))
+    opened = Tokenizer.beside(tmp_path)
+    assert opened.encode("one two three four") == SHARED.encode("one two three four")
+    assert opened.encode_many(["one", "two three"]) == SHARED.encode_many(["one", "two three"])
