@@ -19,11 +19,15 @@ from app.training.config import TrainingError
 MAGIC, VERSION, DATA = b"CONTINUO", 1, 512
 
 
+def dtype_for(n_vocabulary: int) -> np.dtype:
+    return np.dtype("<u2" if n_vocabulary <= 1 << 16 else "<u4")
+
+
 class TokenWriter:
     """Appends documents to `path`, which is no token file before the writer is closed."""
 
     def __init__(self, path: Path, n_vocabulary: int) -> None:
-        self.dtype = np.dtype("<u2" if n_vocabulary <= 1 << 16 else "<u4")
+        self.dtype = dtype_for(n_vocabulary)
         self._file = path.open("wb")
         self._file.seek(DATA)
         self._starts: list[int] = []

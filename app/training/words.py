@@ -15,6 +15,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from app.gpt2 import Tokenizer
+from app.training.tokens import dtype_for
 from app.training.vocabulary import INVISIBLE, typography
 
 SPACE = r"\t-\r \x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000"
@@ -36,7 +37,7 @@ LONGEST = 32  # characters of a word worth remembering
 class Words:
     def __init__(self, tokenizer: Tokenizer) -> None:
         self.tokenizer = tokenizer
-        self.dtype = np.dtype("<u2" if tokenizer.n_tokens <= 1 << 16 else "<u4")
+        self.dtype = dtype_for(tokenizer.n_tokens)
         self._known: dict[str, bytes] = {}  # a word's ids
         self._in_words = _stand_alone(json.loads(tokenizer.to_json()))
 
