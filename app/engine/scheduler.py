@@ -4,10 +4,9 @@ First come, first served. A request starts when there is a slot for each of its 
 that they can ever need is reserved, so that memory cannot run out later. Each turn feeds all rows
 that are writing one token, and cuts as much of the waiting prompts as the pace allows.
 
-Three rules make a row's results the same bits in any company; tests hold them (see
-openvino_model.py for what they rest on):
-  - prompts are cut at page borders only;
-  - no cut leaves a single token: one token alone is computed in another way;
+Two rules make a row's results the same bits in any company, however prompts are cut; tests hold
+them. They come from one fact: a token alone is computed in another way than several in a row.
+  - no cut leaves a single token;
   - only pages that were prefilled are used again, never those written token by token.
 """
 
@@ -19,6 +18,7 @@ from .cache import PAGE, PageCache, page_keys, pages_for
 from .pace import Pace
 from .request import Request, Row
 
+LEAST = 8  # tokens of a prompt in a turn, and what cuts are multiples of: fewer cost as much
 SCORED_CHUNK = 64  # tokens of a prompt whose logits are all wanted: 200 kB for each
 
 
@@ -208,12 +208,12 @@ class Scheduler:
 def cut(begin: int, n_tokens: int, budget: int) -> int:
     """Where a chunk ends that begins at `begin`, of a prompt of n_tokens.
 
-    >>> cut(0, 100, 64), cut(64, 100, 64), cut(0, 97, 96), cut(0, 33, 10)
-    (64, 100, 64, 33)
+    >>> cut(0, 100, 64), cut(64, 100, 64), cut(0, 97, 96), cut(0, 17, 3), cut(0, 9, 3)
+    (64, 100, 88, 8, 9)
     """
-    end = begin + max(PAGE, budget // PAGE * PAGE)
+    end = begin + max(LEAST, budget // LEAST * LEAST)
     if end >= n_tokens:
         return n_tokens
     if n_tokens - end > 1:
         return end
-    return end - PAGE if end - PAGE > begin else n_tokens
+    return end - LEAST if end - LEAST > begin else n_tokens

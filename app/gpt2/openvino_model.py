@@ -22,6 +22,9 @@ from app.gpt2.pages import CANDIDATES, PAGE, Feed, Logits
 Type = ov.Type
 
 EXACT = {"INFERENCE_PRECISION_HINT": "f32"}  # or the plugin would take bfloat16 where it can
+# Each token's keys are rounded by themselves; by channels of a page, as the plugin would, what has
+# been rounded is rounded again with each token that comes, and prompts could be cut at pages only.
+SMALL_CACHE = {"KV_CACHE_PRECISION": "u8", "KEY_CACHE_QUANT_MODE": "BY_TOKEN"}
 MOST = 127  # steps either way of zero that an int8 takes
 
 PER_TURN = (  # name, type, rank
@@ -71,7 +74,7 @@ class OpenVINOModel:
         settings = {
             "NUM_STREAMS": 1,
             **EXACT,
-            "KV_CACHE_PRECISION": "f32" if precision == "float32" else "u8",
+            **({"KV_CACHE_PRECISION": "f32"} if precision == "float32" else SMALL_CACHE),
         }
         if threads is not None:
             settings["INFERENCE_NUM_THREADS"] = threads
@@ -150,7 +153,7 @@ class OpenVINOModel:
 
 
 def _shape(port: ov.ConstOutput, n_pages: int) -> ov.Shape:
-    """[pages, heads, 32 tokens or more where scales are stored beside them, head size]"""
+    """[pages, heads, 32 tokens, head size or more where scales are stored beside them]"""
     return ov.Shape([n_pages, *(size.get_length() for size in list(port.partial_shape)[1:])])
 
 
@@ -230,7 +233,10 @@ class _Graph:
         return self._linear(attention.output(0), f"h.{i}.attn.c_proj")
 
     def _mlp(self, i: int, x: ov.Node) -> ov.Node:
-        hidden = op.gelu(self._linear(x, f"h.{i}.mlp.c_fc"), "tanh")
+        hidden = self._linear(x, f"h.{i}.mlp.c_fc")
+        # Changes nothing, and keeps gelu out of the matrix's node: with it the plugin takes kernels
+        # whose sums depend on how many rows there are, and slower ones, on AVX2 at least.
+        hidden = op.gelu(op.maximum(hidden, _constant(-100, np.float32)), "tanh")  # gelu: 0 there
         return self._linear(hidden, f"h.{i}.mlp.c_proj")
 
     def _linear(self, x: ov.Node | ov.Output, name: str) -> ov.Node:

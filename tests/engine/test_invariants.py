@@ -12,6 +12,7 @@ from app.engine.cache import PAGE
 from app.engine.lane import Lane
 from app.engine.pace import LONGEST
 from app.engine.prepare import prepare
+from app.engine.scheduler import LEAST
 from app.gpt2 import Config, Logits, Tokenizer
 from tests.engine.reading import ids_of, of_kind
 
@@ -43,7 +44,7 @@ class FakeModel:
             raise RuntimeError("a planted fault")
         assert len(feeds) <= MAX_ROWS
         n_prompt = sum(len(feed.ids) for feed in feeds if len(feed.ids) > 1)
-        assert n_prompt <= LONGEST + PAGE + 1
+        assert n_prompt <= LONGEST + LEAST + 1
         touched = [page for feed in feeds for page in self.write(feed)]
         assert len(touched) == len(set(touched)), "two rows wrote into one page"
         n_wanted = sum(feed.wanted for feed in feeds)

@@ -3,9 +3,9 @@
 import pytest
 
 from app.engine import Params
-from app.engine.cache import PAGE, PageCache
+from app.engine.cache import PageCache
 from app.engine.request import Request, Row
-from app.engine.scheduler import Scheduler, cut
+from app.engine.scheduler import LEAST, Scheduler, cut
 from app.engine.text import TextStream
 
 WINDOW = 128
@@ -63,33 +63,32 @@ CUTS = [
     (0, 1, 64, 1),
     (0, 2, 64, 2),
     (0, 32, 64, 32),
-    (0, 33, 32, 33),  # never a single token left
+    (0, 33, 64, 33),
     (0, 34, 32, 32),
-    (0, 64, 64, 64),
-    (0, 65, 64, 32),  # nor after two pages: one page less
-    (0, 66, 64, 64),
-    (32, 65, 32, 65),
-    (0, 97, 96, 64),
+    (0, 33, 32, 24),  # never a single token left: eight less
+    (0, 9, 8, 9),  # or one more
+    (32, 41, 8, 41),
+    (32, 42, 8, 40),
     (0, 1000, 512, 512),
-    (0, 1000, 100, 96),  # whole pages only
-    (0, 1000, 1, 32),  # and at least one
+    (0, 1000, 100, 96),  # eights only
+    (0, 1000, 1, 8),  # and at least one
     (512, 1000, 512, 1000),
 ]
 
 
 @pytest.mark.parametrize("begin, n_tokens, budget, end", CUTS)
-def test_prompts_are_cut_at_pages_and_never_before_a_last_token(begin, n_tokens, budget, end):
+def test_prompts_are_cut_by_eights_and_never_before_a_last_token(begin, n_tokens, budget, end):
     assert cut(begin, n_tokens, budget) == end
 
 
-@pytest.mark.parametrize("budget", [1, 32, 64, 512])
+@pytest.mark.parametrize("budget", [1, 9, 32, 64, 512])
 def test_any_prompt_is_read_to_its_end_without_a_single_token_alone(budget):
     for n_tokens in range(1, 200):
         begin = 0
         while begin < n_tokens:
             end = cut(begin, n_tokens, budget)
             assert end - begin >= min(2, n_tokens)
-            assert end == n_tokens or end % PAGE == 0
+            assert end == n_tokens or end % LEAST == 0
             begin = end
         assert begin == n_tokens
 
@@ -172,8 +171,8 @@ def test_prompts_share_a_turn_in_order_of_arrival():
     add(scheduler, writer)
     turn(scheduler)
     add(scheduler, a, b)
-    assert turn(scheduler) == [(writer.rows[0], 1), (a.rows[0], 40), (b.rows[0], 32)]
-    assert turn(scheduler) == [(writer.rows[0], 1), (a.rows[0], 1), (b.rows[0], 28)]
+    assert turn(scheduler) == [(writer.rows[0], 1), (a.rows[0], 40), (b.rows[0], 24)]
+    assert turn(scheduler) == [(writer.rows[0], 1), (a.rows[0], 1), (b.rows[0], 36)]
 
 
 def test_many_writers_leave_room_for_longer_pieces():

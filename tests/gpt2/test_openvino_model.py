@@ -1,4 +1,5 @@
 import dataclasses
+import itertools
 
 import numpy as np
 import pytest
@@ -107,7 +108,7 @@ def alone(model, length, pages):
 
 
 def in_company(model, rng):
-    """The same for all LENGTHS at once: rows join at random, some prompts come in two chunks."""
+    """The same for all LENGTHS at once: rows join at random, some prompts come in chunks."""
     waiting, free = rng.permutation(LENGTHS).tolist(), list(range(36))
     running, got = {}, {length: [] for length in LENGTHS}
     while waiting or running:
@@ -117,7 +118,7 @@ def in_company(model, rng):
         for length, (done, pages) in running.items():
             end = max(length, done + 1)
             if length - done > 33 and rng.random() < 0.5:
-                end = done + 32
+                end = done + rng.integers(2, 32)
             feeds.append(Feed(IDS[done:end], done, pages, 1))
         for feed, length, row in zip(
             feeds, list(running), model.forward(feeds).logits, strict=True
@@ -138,3 +139,22 @@ def test_a_row_gives_the_same_bits_alone_and_in_any_company(models, precision):
         got = in_company(models[precision], np.random.default_rng(seed))
         for length in LENGTHS:
             assert np.array_equal(got[length], expected[length]), f"prompt of {length}"
+
+
+WIDE = Config(vocab_size=500, n_embd=768, n_layer=1, n_head=12)  # the width of the 124M model
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16", "int8"])
+def test_a_prompt_gives_the_same_bits_however_it_is_cut(precision):
+    """Also where matrices are so large that kernels add up in blocks, if rows are many."""
+    weights = random_weights(WIDE, spread=0.1)
+    model = OpenVINOModel(
+        WIDE, quantize(WIDE, weights) if precision == "int8" else weights, precision, threads=2
+    )
+    model.allocate(10)
+    ids = np.random.default_rng(5).integers(0, WIDE.vocab_size, 300).tolist()
+    whole = every_logit(model, ids, range(10)).copy()
+    for ends in ([2, 5, 40, 300], [80, 82, 300], [*range(8, 300, 8), 300], [31, 65, 298, 300]):
+        for begin, end in itertools.pairwise([0, *ends]):
+            logits = model.forward([Feed(ids[begin:end], begin, range(10), end - begin)]).logits
+            assert np.array_equal(logits, whole[begin:end]), ends
