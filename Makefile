@@ -11,7 +11,7 @@ BIN = $(VENV)/bin
 PIP = $(BIN)/python -m pip install --disable-pip-version-check --quiet $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX))
 TEST = $(BIN)/python -m pytest
 
-.PHONY: serve test lint format training bench bench-llama soak browser screenshots
+.PHONY: serve test lint format training bench bench-llama bench-genai soak browser screenshots
 
 serve: $(VENV)/serving
 	@$(BIN)/python -m app serve $(MODEL) --port $(PORT)
@@ -56,6 +56,18 @@ bench-llama: $(VENV)/dev
 	@cp .bench/llama/bin/llama-server .bench/
 	@$(BIN)/python -c 'from tests.benchmarks.engine import make_model; make_model()'
 	@$(BIN)/python .bench/$(LLAMA)/vendor/llama.cpp/convert_hf_to_gguf.py .bench/model --outtype q8_0 --outfile .bench/model-q8_0.gguf
+
+# OpenVINO GenAI's pipeline, for its row in `make bench`, with the exporter that makes its model, in a place
+# of their own: they want an older transformers. The exporter names torchvision too, but does without.
+GENAI = .bench/genai/bin
+bench-genai: $(VENV)/dev
+	@$(BIN)/python -m venv .bench/genai
+	@$(GENAI)/python -m pip install --disable-pip-version-check --quiet $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX)) \
+		torch==2.13.0 transformers==5.5.4 openvino==2026.4.1 openvino-genai==2026.4.1.0 nncf==3.4.0
+	@$(GENAI)/python -m pip install --disable-pip-version-check --quiet --no-deps optimum==2.3.0 optimum-intel==2.2.0
+	@$(BIN)/python -c 'from tests.benchmarks.engine import make_model; make_model()'
+	@$(GENAI)/optimum-cli export openvino --model .bench/model --task text-generation-with-past \
+		--weight-format int8 .bench/model-genai
 
 # the pictures in docs/, of the starter's own writing
 screenshots: $(VENV)/dev browser

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 ROOT = Path(__file__).resolve().parents[2]
-BENCH = ROOT / ".bench"  # what `make bench-llama` builds, and the models that are measured
+BENCH = ROOT / ".bench"  # what `make bench-llama` and `bench-genai` build, and models to measure
 STREAMS = (1, 4, 16, 32)
 N_PROMPT, N_NEW = 32, 64
 THREADS = 2
@@ -166,6 +166,32 @@ def transformers(model: str, dtype: str) -> None:
     tell_speed(generate)
 
 
+def genai(model: str) -> None:
+    """OpenVINO GenAI's continuous batching, of a model by its own exporter, as both come."""
+    exported = Path(f"{model}-genai")
+    if not exported.exists():
+        raise Missing(f"`make bench-genai` makes {exported.name}")
+    import openvino
+    import openvino_genai
+
+    scheduling = openvino_genai.SchedulerConfig()
+    scheduling.cache_size = 1  # GB
+    pipeline = openvino_genai.ContinuousBatchingPipeline(
+        str(exported), scheduling, "CPU", {"INFERENCE_NUM_THREADS": THREADS}
+    )
+    config = openvino_genai.GenerationConfig(
+        do_sample=True, temperature=0.7, top_k=40, ignore_eos=True
+    )
+
+    def generate(ids: list[list[int]], n_new: int) -> None:
+        config.max_new_tokens = n_new
+        inputs = [openvino.Tensor(np.array([prompt])) for prompt in ids]
+        for answer in pipeline.generate(inputs, [config] * len(ids)):
+            assert len(answer.m_generation_ids[0]) == n_new
+
+    tell_speed(generate)
+
+
 PROGRAMS = {
     "continuo int8": lambda model: ours(model, "int8"),
     "continuo bfloat16": lambda model: ours(model, "bfloat16"),
@@ -173,6 +199,7 @@ PROGRAMS = {
     "continuo torch float32": lambda model: ours(model, "float32", "torch"),
     "transformers float32": lambda model: transformers(model, "float32"),
     "transformers bfloat16": lambda model: transformers(model, "bfloat16"),
+    "openvino genai int8": genai,
 }
 
 

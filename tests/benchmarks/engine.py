@@ -23,6 +23,7 @@ N_BYTES = {"int8": 1, "bfloat16": 2, "float32": 4}
 SHAPES = {"124M": {}, "355M": {"n_embd": 1024, "n_layer": 24, "n_head": 16, "n_inner": 4096}}
 N_WEIGHTS = {"124M": 124e6, "355M": 355e6}
 LARGER = ["continuo int8", "transformers float32"]
+ELSEWHERE = {"openvino genai int8": BENCH / "genai/bin/python"}  # `make bench-genai` makes it
 
 
 def main() -> None:
@@ -34,6 +35,7 @@ def main() -> None:
         everything[shape] = results = {name: run(name, model) for name in programs}
         print(f"\n{shape}")
         print_table(results, bandwidth * 1e9 / N_WEIGHTS[shape])
+        print_ratios(results)
         print_gaps(results)
     (BENCH / "engine.json").write_text(json.dumps(everything, indent=1))
 
@@ -67,7 +69,10 @@ def measure_bandwidth() -> float:
 
 
 def run(name: str, model: Path) -> list[dict]:
-    words = [sys.executable, "-m", "tests.benchmarks._programs", name, str(model)]
+    python = ELSEWHERE.get(name, Path(sys.executable))
+    if not python.exists():
+        return [{"what": "missing", "why": f"{python.relative_to(ROOT)} is not there"}]
+    words = [str(python), "-m", "tests.benchmarks._programs", name, str(model)]
     done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True)
     if done.returncode:
         print(done.stderr[-2000:], file=sys.stderr)
@@ -80,6 +85,15 @@ def print_table(results: dict[str, list[dict]], limit: float) -> None:
     print(f"{'prefill':>9}{'ctx 100':>9}{'ctx 900':>9}{'MB':>7}{'of limit':>9}")
     for name, said in results.items():
         print(f"{name:30}" + row(name, said, limit))
+
+
+def print_ratios(results: dict[str, list[dict]]) -> None:
+    """How many times as fast each precision of ours is as each of the others."""
+    speeds = {name: speeds_of(said) for name, said in results.items()}
+    for name in (name for name in speeds if name.startswith("continuo") and speeds[name]):
+        for other in (o for o in speeds if not o.startswith("continuo") and speeds[o]):
+            ratios = (speeds[name][n] / speeds[other][n] for n in STREAMS)
+            print(f"{name} / {other}:", *(f"{ratio:.2f}" for ratio in ratios))
 
 
 def print_gaps(results: dict[str, list[dict]]) -> None:
@@ -97,16 +111,20 @@ def row(name: str, said: list[dict], limit: float) -> str:
     missing = [one["why"] for one in said if one["what"] == "missing"]
     if missing:
         return f"MISSING ({missing[0]})"
-    speeds = {one["streams"]: one for one in said if one["what"] == "speed"}
+    speeds = speeds_of(said)
     contexts = {one["length"]: one["tokens_per_s"] for one in said if one["what"] == "context"}
     others = {one["what"]: one for one in said}
-    cells = [f"{speeds[n]['tokens_per_s']:8.0f}" for n in STREAMS]
+    cells = [f"{speeds[n]:8.0f}" for n in STREAMS]
     cells.append(number(others.get("prefill", {}).get("tokens_per_s")))
     cells += [number(contexts.get(length)) for length in (100, 900)]
     cells.append(number(others.get("memory", {}).get("peak_mb"), 7))
     weight = N_BYTES.get(name.split()[-1]) if name.startswith("continuo") else None
-    cells.append(f"{speeds[1]['tokens_per_s'] * weight / limit:9.0%}" if weight else f"{'':9}")
+    cells.append(f"{speeds[1] * weight / limit:9.0%}" if weight else f"{'':9}")
     return "".join(cells)
+
+
+def speeds_of(said: list[dict]) -> dict[int, float]:
+    return {one["streams"]: one["tokens_per_s"] for one in said if one["what"] == "speed"}
 
 
 def number(value: float | None, width: int = 9) -> str:
