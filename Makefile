@@ -22,7 +22,7 @@ FORKING = $(addprefix tests/engine/test_,client.py process.py server.py) tests/w
 
 test: $(VENV)/dev $(VENV)/clients browser
 	@$(TEST) $(FORKING)
-	@$(TEST) $(addprefix --ignore=,$(FORKING))
+	@$(TEST) -n 2 --dist loadfile $(addprefix --ignore=,$(FORKING))
 
 lint: $(VENV)/dev
 	@$(BIN)/ruff check .

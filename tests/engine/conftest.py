@@ -60,6 +60,12 @@ def wait_for_end(pid: int, timeout: float = 10.0) -> bool:
 
 
 @pytest.fixture
+def tmp_path(tmp_path_factory):
+    """A short one: sockets lie below it, and a socket's path has 107 bytes."""
+    return tmp_path_factory.mktemp("t")
+
+
+@pytest.fixture
 def connect_fake(tmp_path, monkeypatch):
     """connect() to a fake engine of this test, and the end of it all afterwards."""
     monkeypatch.setattr(launch, "ENGINE", FAKE)
