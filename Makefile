@@ -16,13 +16,14 @@ TEST = $(BIN)/python -m pytest
 serve: $(VENV)/serving
 	@$(BIN)/python -m app serve $(MODEL) --port $(PORT)
 
-# These fork workers as a web server does, so they have a process of their own: by and by the others'
-# holds the threads of torch and OpenVINO, which a fork does not survive.
-FORKING = $(addprefix tests/engine/test_,client.py process.py server.py) tests/web/test_stopping.py
+# Most run in two processes. These do not: the first fork workers as a web server does, and by and by a
+# test process holds the threads of torch and OpenVINO, which a fork does not survive; the last is
+# many tests by one name, of which one would be run.
+APART = $(addprefix tests/engine/test_,client.py process.py server.py) tests/web/test_stopping.py tests/web/test_schema.py
 
 test: $(VENV)/dev $(VENV)/clients browser
-	@$(TEST) $(FORKING)
-	@$(TEST) -n 2 --dist loadfile $(addprefix --ignore=,$(FORKING))
+	@$(TEST) $(APART)
+	@$(TEST) -n 2 --dist loadfile $(addprefix --ignore=,$(APART))
 
 lint: $(VENV)/dev
 	@$(BIN)/ruff check .

@@ -89,7 +89,7 @@ def test_several_temperatures_share_a_seed_and_wait_for_the_first(desk, engine):
     engine.begin.clear()
     desk.type("Once").press("Alt+Shift+Enter")
     expect(desk.page.locator("#several article")).to_have_count(3)
-    expect(desk.status).not_to_be_empty()
+    expect(desk.status).to_have_text("2 ahead, about 3 s")
     assert len(engine.requests) == 1
     engine.begin.set()
     desk.idle()
