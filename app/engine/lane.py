@@ -90,14 +90,14 @@ class Lane:
         self._end_overdue(began)
         self._admit(began)
         if steps := self.scheduler.plan():
-            n_writing, n_prompt = _n_fed(steps)
+            n_tokens = sum(step.end - step.row.n_computed for step in steps)
             try:
                 self._turn(steps)
             except Exception as error:
                 log.exception("A turn failed, and every request in it.")
                 for step in steps:
                     self.fail(step.row.request, "engine_error", f"The engine failed: {error}")
-            self.scheduler.pace.note(n_writing, n_prompt, time.monotonic() - began)
+            self.scheduler.pace.note(n_tokens, time.monotonic() - began)
         self._count(time.monotonic() - began, self.tally.completion_tokens - n_before)
 
     def _turn(self, steps: list[Step]) -> None:
@@ -280,12 +280,6 @@ class Lane:
 def _feed(step: Step) -> Feed:
     row = step.row
     return Feed(row.ids[row.n_computed : step.end], row.n_computed, row.pages, _n_wanted(step))
-
-
-def _n_fed(steps: Sequence[Step]) -> tuple[int, int]:
-    """How many rows write, and how many tokens of prompts are read beside them."""
-    prompts = [step.end - step.row.n_computed for step in steps if step.row.is_prefilling]
-    return len(steps) - len(prompts), sum(prompts)
 
 
 def _n_wanted(step: Step) -> int:

@@ -15,10 +15,9 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from .cache import PAGE, PageCache, page_keys, pages_for
-from .pace import Pace
+from .pace import LEAST, Pace
 from .request import Request, Row
 
-LEAST = 8  # tokens of a prompt in a turn, and what cuts are multiples of: fewer cost as much
 SCORED_CHUNK = 64  # tokens of a prompt whose logits are all wanted: 200 kB for each
 
 
@@ -130,7 +129,7 @@ class Scheduler:
     def plan(self) -> list[Step]:
         """Everyone who writes, a token each; then chunks of prompts, in order of arrival."""
         writing = [Step(row, row.n_computed + 1) for row in self.rows() if not row.is_prefilling]
-        budget = self.pace.budget(len(writing))
+        budget = self.pace.budget(len(writing), self.n_rows)
         steps = writing
         for row in self._prefilling():
             if budget <= 0:

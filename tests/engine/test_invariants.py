@@ -10,9 +10,8 @@ from hypothesis import strategies as st
 from app.engine import Ended, Failed, Params, Started, is_last
 from app.engine.cache import PAGE
 from app.engine.lane import Lane
-from app.engine.pace import LONGEST
+from app.engine.pace import LEAST, LONGEST
 from app.engine.prepare import prepare
-from app.engine.scheduler import LEAST
 from app.gpt2 import Config, Logits, Tokenizer
 from tests.engine.reading import ids_of, of_kind
 

@@ -2,56 +2,57 @@
 
 import pytest
 
-from app.engine.cache import PAGE
-from app.engine.pace import BUSY_S, LONGEST, SHARE, Pace
+from app.engine.pace import BUSY_S, LEAST, LONGEST, SHARE, Pace
 
 
-def learned(turn_s, token_s, n_writing):
-    """What a machine of this speed teaches, whose first turns are slow."""
+def learned(seconds, *rounds):
+    """What a machine teaches that takes seconds(n) for a turn of n tokens, slow at first."""
     pace = Pace()
-    for n in range(60):
-        slowly = 10 if n < 2 else 1
-        pace.note(n_writing, 0, slowly * turn_s)
-        n_prompt = pace.budget(n_writing)
-        pace.note(n_writing, n_prompt, slowly * (turn_s + n_prompt * token_s))
+    for n_writing, n_running in rounds:
+        for turn in range(60):
+            n_tokens = n_writing
+            if turn % 3:
+                n_tokens += pace.budget(n_writing, n_running)
+            pace.note(n_tokens, (10 if turn < 2 else 1) * seconds(n_tokens))
     return pace
 
 
-@pytest.mark.parametrize("token_s", [0.0001, 0.0005, 0.002])
+@pytest.mark.parametrize("token_s", [0.0002, 0.0005, 0.001])
 def test_a_few_who_write_wait_so_much_longer_whatever_the_machine(token_s):
-    pace = learned(turn_s=0.01, token_s=token_s, n_writing=2)
-    assert pace.budget(2) * token_s == pytest.approx(BUSY_S, rel=0.15)
+    pace = learned(lambda n: 0.01 + n * token_s, (2, 3))
+    assert pace.budget(2, 3) * token_s == pytest.approx(BUSY_S, abs=LEAST * token_s)
 
 
 def test_many_wait_in_proportion_to_what_they_wait_anyway():
-    pace = learned(turn_s=0.05, token_s=0.001, n_writing=16)
-    assert pace.budget(16) * 0.001 == pytest.approx(SHARE * 0.05, rel=0.15)
-    assert pace.budget(2) < pace.budget(16) < pace.budget(0)
+    pace = learned(lambda n: 0.01 + n * 0.001, (16, 17))
+    assert pace.budget(16, 17) * 0.001 == pytest.approx(SHARE * 0.026, rel=0.3)
+    assert pace.budget(2, 3) < pace.budget(16, 17) < pace.budget(0, 1)
+
+
+def test_few_who_write_wait_longer_where_many_have_yet_to_be_read():
+    pace = learned(lambda n: 0.01 + n * 0.001, (16, 17), (2, 3))
+    assert pace.budget(2, 3) < pace.budget(2, 17) <= pace.budget(0, 17)
 
 
 def test_a_fast_machine_reads_so_much_and_no_more():
-    assert learned(turn_s=0.001, token_s=1e-6, n_writing=1).budget(0) == LONGEST
+    assert learned(lambda n: 0.001 + n * 1e-6, (0, 1)).budget(0, 1) == LONGEST
 
 
 def test_the_slowest_machine_still_reads():
-    assert 0 < learned(turn_s=0.5, token_s=0.1, n_writing=1).budget(1) < PAGE
+    assert learned(lambda n: 0.5 + n * 0.1, (1, 2)).budget(1, 2) == LEAST
 
 
 def test_who_writes_may_change_while_prompts_keep_coming():
-    """Turns without prompts are taken now and then, or nothing would tell what writing takes."""
-    turn_s = {1: 0.01, 31: 0.058, 8: 0.021}
-    pace = Pace()
-    for n_writing in (1, 31, 1, 8):
-        for _ in range(150):
-            n_prompt = pace.budget(n_writing)
-            pace.note(n_writing, n_prompt, turn_s[n_writing] + n_prompt * 0.0003)
-        wanted = max(BUSY_S, SHARE * turn_s[n_writing]) if n_writing >= 8 else BUSY_S
-        pace.note(n_writing, 0, turn_s[n_writing])
-        assert pace.budget(n_writing) * 0.0003 == pytest.approx(wanted, rel=0.2)
+    def seconds(n):
+        return 0.01 + n * 0.0003
+
+    pace = learned(seconds, (1, 2), (31, 32), (1, 2), (8, 9))
+    added = seconds(8 + pace.budget(8, 9)) - seconds(8)
+    assert added == pytest.approx(max(BUSY_S, SHARE * seconds(8)), rel=0.3)
 
 
 def test_one_turn_that_was_held_up_changes_little():
-    pace = learned(turn_s=0.01, token_s=0.0005, n_writing=2)
-    before = pace.budget(2)
-    pace.note(2, before, 5.0)
-    assert pace.budget(2) > 0.75 * before
+    pace = learned(lambda n: 0.01 + n * 0.0005, (2, 3))
+    before = pace.budget(2, 3)
+    pace.note(2 + before, 5.0)
+    assert pace.budget(2, 3) >= before - LEAST
