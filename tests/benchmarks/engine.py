@@ -31,13 +31,21 @@ def main() -> None:
     print(f"Memory bandwidth of two threads: {bandwidth:.1f} GB/s")
     everything: dict[str, Any] = {"bandwidth": bandwidth}
     for shape, programs in {"124M": list(PROGRAMS), "355M": LARGER}.items():
-        model = make_model(shape)
-        everything[shape] = results = {name: run(name, model) for name in programs}
-        print(f"\n{shape}")
-        print_table(results, bandwidth * 1e9 / N_WEIGHTS[shape])
-        print_ratios(results)
-        print_gaps(results)
+        everything[shape] = measure(shape, programs, bandwidth * 1e9 / N_WEIGHTS[shape])
     (BENCH / "engine.json").write_text(json.dumps(everything, indent=1))
+
+
+def measure(shape: str, programs: list[str], limit: float) -> dict[str, list[dict]]:
+    """A row for each program, as it is measured, and then what they come to beside each other."""
+    model, results = make_model(shape), {}
+    print(f"\n{shape + ', tokens/s':30}" + "".join(f"{n:>8}" for n in STREAMS), end="")
+    print(f"{'prefill':>9}{'ctx 100':>9}{'ctx 900':>9}{'MB':>7}{'of limit':>9}", flush=True)
+    for name in programs:
+        results[name] = run(name, model)
+        print(f"{name:30}" + row(name, results[name], limit), flush=True)
+    print_ratios(results)
+    print_gaps(results)
+    return results
 
 
 def make_model(shape: str = "124M") -> Path:
@@ -78,13 +86,6 @@ def run(name: str, model: Path) -> list[dict]:
         print(done.stderr[-2000:], file=sys.stderr)
         return [{"what": "missing", "why": "it failed; see above"}]
     return [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
-
-
-def print_table(results: dict[str, list[dict]], limit: float) -> None:
-    print(f"{'tokens/s':30}" + "".join(f"{n:>8}" for n in STREAMS), end="")
-    print(f"{'prefill':>9}{'ctx 100':>9}{'ctx 900':>9}{'MB':>7}{'of limit':>9}")
-    for name, said in results.items():
-        print(f"{name:30}" + row(name, said, limit))
 
 
 def print_ratios(results: dict[str, list[dict]]) -> None:
