@@ -97,7 +97,8 @@ class Lane:
                 log.exception("A turn failed, and every request in it.")
                 for step in steps:
                     self.fail(step.row.request, "engine_error", f"The engine failed: {error}")
-            self.scheduler.pace.note(n_tokens, time.monotonic() - began)
+            else:
+                self.scheduler.pace.note(n_tokens, time.monotonic() - began)
         self._count(time.monotonic() - began, self.tally.completion_tokens - n_before)
 
     def _turn(self, steps: list[Step]) -> None:

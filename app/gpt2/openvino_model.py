@@ -5,7 +5,7 @@ Shapes in comments: T tokens of the turn, all rows flat; W wanted ones; E width,
 
 A row's result has to be the same bits alone and in any company, so all arithmetic is in float32
 or in whole numbers. (In bfloat16 the kernels that the plugin picks depend on how many rows there
-are.) One more thing depended on that number, the order of sums in attention: see `_no_rows`.
+are.) Two more things depended on that number: see `_no_rows` and `_mlp`.
 """
 
 import ctypes

@@ -33,7 +33,7 @@ Weights = dict[str, np.ndarray | Quantized]
 
 log = logging.getLogger(__name__)
 
-VERSION = 2  # of what is kept on disk
+VERSION = 3  # of what is kept on disk
 ENOUGH = 0.005  # growth in perplexity below which no matrix is raised: 0.5%
 TOO_MUCH = 0.01  # and above which int8 is not served
 ROUNDS = 4  # of raising the worst

@@ -185,6 +185,7 @@ def genai(model: str) -> None:
 
     scheduling = openvino_genai.SchedulerConfig()
     scheduling.cache_size = 1  # GB
+    scheduling.enable_prefix_caching = False  # the same prompts come again
     pipeline = openvino_genai.ContinuousBatchingPipeline(
         str(exported), scheduling, "CPU", {"INFERENCE_NUM_THREADS": THREADS}
     )

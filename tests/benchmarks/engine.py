@@ -94,7 +94,7 @@ def print_ratios(results: dict[str, list[dict]]) -> None:
     for name in (name for name in speeds if name.startswith("continuo") and speeds[name]):
         for other in (o for o in speeds if not o.startswith("continuo") and speeds[o]):
             ratios = (speeds[name][n] / speeds[other][n] for n in STREAMS)
-            print(f"{name} / {other}:", *(f"{ratio:.2f}" for ratio in ratios))
+            print(f"{f'{name} / {other}':46}", *(f"{ratio:8.2f}" for ratio in ratios), sep="")
 
 
 def print_gaps(results: dict[str, list[dict]]) -> None:

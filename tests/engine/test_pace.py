@@ -11,7 +11,7 @@ def learned(seconds, *rounds):
     for n_writing, n_running in rounds:
         for turn in range(60):
             n_tokens = n_writing
-            if turn % 3:
+            if turn % 3 or not n_writing:
                 n_tokens += pace.budget(n_writing, n_running)
             pace.note(n_tokens, (10 if turn < 2 else 1) * seconds(n_tokens))
     return pace
@@ -19,7 +19,7 @@ def learned(seconds, *rounds):
 
 @pytest.mark.parametrize("token_s", [0.0002, 0.0005, 0.001])
 def test_a_few_who_write_wait_so_much_longer_whatever_the_machine(token_s):
-    pace = learned(lambda n: 0.01 + n * token_s, (2, 3))
+    pace = learned(lambda n: 0.01 + n * token_s, (0, 1), (2, 3))
     assert pace.budget(2, 3) * token_s == pytest.approx(BUSY_S, abs=LEAST * token_s)
 
 
@@ -49,6 +49,14 @@ def test_who_writes_may_change_while_prompts_keep_coming():
     pace = learned(seconds, (1, 2), (31, 32), (1, 2), (8, 9))
     added = seconds(8 + pace.budget(8, 9)) - seconds(8)
     assert added == pytest.approx(max(BUSY_S, SHARE * seconds(8)), rel=0.3)
+
+
+def test_after_long_turns_alone_a_writer_is_first_seen_writing():
+    pace = Pace()
+    pace.note(512, 1.0)
+    assert pace.budget(1, 2) == 0
+    pace.note(1, 0.01)
+    assert pace.budget(1, 2) == LEAST
 
 
 def test_one_turn_that_was_held_up_changes_little():
