@@ -64,7 +64,8 @@ GENAI = .bench/genai/bin
 bench-genai: $(VENV)/dev
 	@$(BIN)/python -m venv .bench/genai
 	@$(GENAI)/python -m pip install --disable-pip-version-check --quiet $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX)) \
-		torch==2.13.0 transformers==5.5.4 openvino==2026.4.1 openvino-genai==2026.4.1.0 nncf==3.4.0
+		torch==2.13.0 transformers==5.5.4 openvino==2026.4.1 openvino-genai==2026.4.1.0 nncf==3.4.0 \
+		requests==2.34.2 huggingface_hub==1.21.0 setuptools==84.2.1
 	@$(GENAI)/python -m pip install --disable-pip-version-check --quiet --no-deps optimum==2.3.0 optimum-intel==2.2.0
 	@$(BIN)/python -c 'from tests.benchmarks.engine import make_model; make_model()'
 	@$(GENAI)/optimum-cli export openvino --model .bench/model --task text-generation-with-past \
