@@ -16,7 +16,7 @@ SLOWER, FASTER = 0.2, 0.5  # weight of what is new: what holds a turn up once is
 
 class Pace:
     def __init__(self) -> None:
-        # Of turns of 1, 2 to 3, 4 to 7, 8 to 15 ... tokens: how many these were lately, and seconds.
+        # Of turns of 1, 2 to 3, 4 to 7, 8 to 15 ... tokens: lately how many, and seconds.
         # Sizes that are not met any more keep what they took; a machine seldom changes.
         self._known: dict[int, tuple[float, float]] = {}
 
