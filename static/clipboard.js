@@ -1,7 +1,7 @@
 // Copy, cut and paste: within the page every character keeps its author.
 
 import { mark } from "./files.js";
-import { slice, textOf } from "./pieces.js";
+import { arePieces, slice, textOf } from "./pieces.js";
 
 const OURS = "application/x-continuo"; // pieces as JSON, for this page in any tab
 
@@ -25,10 +25,18 @@ export function connect(surface, story) {
 	element.addEventListener("dragstart", (event) => event.preventDefault()); // dragging would lose who wrote what
 }
 
-/** What a clipboard brings: pieces of ours, or a text that now is the writer's. */
+/** What a clipboard brings: pieces of ours, or a text that now is the writer's. Any page may have put it there. */
 function given(transfer) {
-	const ours = transfer.getData(OURS);
-	return ours !== "" ? JSON.parse(ours) : transfer.getData("text/plain").replace(/\r\n?/g, "\n");
+	return ours(transfer.getData(OURS)) ?? transfer.getData("text/plain").replace(/\r\n?/g, "\n");
+}
+
+function ours(json) {
+	try {
+		const pieces = JSON.parse(json);
+		return arePieces(pieces) ? pieces : null;
+	} catch {
+		return null; // nothing of ours
+	}
 }
 
 /** Put pieces on the clipboard, as colours for other programs or as plain text. */

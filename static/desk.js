@@ -39,7 +39,7 @@ export class Desk {
 		const live = id === null ? new Set() : await this.tabs.join(id);
 		const saved = id === null ? null : await this.journal.load(id, live);
 		this.show(new Document(saved));
-		if (id === null) await this.tabs.join(this.story.id);
+		if (saved === null) await this.tabs.join(this.story.id); // new, or another tab deleted it meanwhile
 		if (saved?.interrupted.length > 0) notify("interrupted", say("saved.interrupted"), [[say("do.goOn"), () => this.on.do("continue")]]);
 	}
 

@@ -38,11 +38,12 @@ function ask(title, answer, ...fields) {
 	});
 }
 
-export async function askForKey() {
-	const key = make("input", { id: "key", type: "password", autocomplete: "current-password", required: true });
+/** `isWrong`: one was given, and the server does not know it. */
+export async function askForKey(isWrong = false) {
+	const key = make("input", { id: "key", type: "password", autocomplete: "current-password", required: true, "aria-describedby": "key-why" });
 	const keep = make("input", { type: "checkbox" });
 	const isGiven = await ask(say("key.title"), () => true,
-		make("p", {}, say("key.why")), make("label", { for: "key" }, say("key.label")), key, make("label", {}, keep, " ", say("key.remember")));
+		make("p", { id: "key-why", role: isWrong ? "alert" : null }, say(isWrong ? "why.wrongKey" : "key.why")), make("label", { for: "key" }, say("key.label")), key, make("label", {}, keep, " ", say("key.remember")));
 	if (isGiven) useKey(key.value, keep.checked);
 	return isGiven;
 }

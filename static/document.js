@@ -120,7 +120,7 @@ export class Document {
 	 * With `aside` the text stays as it is, and the continuation waits in the tree to be taken.
 	 */
 	begin(at, length = 0, { given = "", tokens = [], aside = false, ...about } = {}) {
-		const node = this.#add({ kind: "continuation", at, open: true, given: given.length, tokens, ...about });
+		const node = this.#add({ kind: "continuation", at, open: true, given: given.length, tokens: [...tokens], ...about });
 		node.put = generated(given, node.id);
 		node.cut = slice(this.pieces, at, at + length);
 		if (!aside) {

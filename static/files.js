@@ -3,7 +3,7 @@
 
 import { Document } from "./document.js";
 import { nameOf } from "./journal.js";
-import { generated, join, written } from "./pieces.js";
+import { arePieces, generated, join, written } from "./pieces.js";
 
 export const FORMATS = {
 	txt: { type: "text/plain", write: (story) => story.text },
@@ -52,9 +52,18 @@ function isTree({ nodes, head }) {
 }
 
 function isNode(node) {
-	const isPieces = (pieces) => Array.isArray(pieces) && pieces.every((piece) => typeof piece?.text === "string");
-	const hasTokens = node?.kind !== "continuation" || Array.isArray(node.tokens);
-	return hasTokens && typeof node?.id === "string" && Number.isInteger(node.at) && isPieces(node.cut) && isPieces(node.put);
+	const isOfAKind = ["start", "edit"].includes(node?.kind) || (node?.kind === "continuation" && hasTokens(node));
+	return isOfAKind && typeof node.id === "string" && Number.isFinite(node.time)
+		&& isCount(node.at) && arePieces(node.cut) && arePieces(node.put);
+}
+
+function hasTokens({ tokens, given = 0 }) {
+	const isToken = (token) => isCount(token?.length) && Array.isArray(token.top) && token.top.every((one) => typeof one?.text === "string");
+	return isCount(given) && Array.isArray(tokens) && tokens.every(isToken);
+}
+
+function isCount(value) {
+	return Number.isInteger(value) && value >= 0;
 }
 
 /** An imported story stands beside the one it was exported from: every node gets a new name. */

@@ -5,16 +5,15 @@ import { reading, show } from "./dialogs.js";
 import { find, make } from "./element.js";
 import { find as findPiece } from "./pieces.js";
 import { score } from "./server.js";
+import { stretchesOf } from "./tools/stretches.js";
 import { number, say } from "./words.js";
 
-const STRETCH = 1200; // characters scored at once
-const BEFORE = 1600; // characters the model is given before them
 const ALTERNATIVES = 6;
 const LEVELS = [1, 3, 5, 8, 12]; // bits from which a word is warmer
 const PAUSE_MS = 400;
 
 export class Heat {
-	/** `model()` names the model; `failed(error)` is told what went wrong. */
+	/** `model()` gives {name, window}; `failed(error)` is told what went wrong. */
 	constructor(surface, painter, { model, failed }) {
 		Object.assign(this, { surface, painter, model, failed, isOn: false, scored: new Map(), stretches: [] });
 		addEventListener("scroll", () => this.later(), { passive: true });
@@ -47,7 +46,7 @@ export class Heat {
 		this.asking = new AbortController();
 		const { signal } = this.asking;
 		try {
-			const wanted = stretchesOf(this.surface.story.text).filter((stretch) => this.#isInView(stretch));
+			const wanted = stretchesOf(this.surface.story.text, this.model()?.window).filter((stretch) => this.#isInView(stretch));
 			this.stretches = wanted.filter((stretch) => this.scored.has(this.#key(stretch)));
 			for (const stretch of wanted) {
 				await this.#score(stretch, signal);
@@ -61,14 +60,14 @@ export class Heat {
 	}
 
 	#key({ before, text }) {
-		return `${this.model() ?? ""}\0${before}\0${text}`;
+		return `${this.model()?.name ?? ""}\0${before}\0${text}`;
 	}
 
 	async #score(stretch, signal) {
 		const key = this.#key(stretch);
 		if (!this.scored.has(key)) {
 			this.legend(say("status.scoring"));
-			const { tokens } = await score(stretch.before, stretch.text, ALTERNATIVES, this.model(), signal);
+			const { tokens } = await score(stretch.before, stretch.text, ALTERNATIVES, this.model()?.name, signal);
 			this.scored.set(key, tokens);
 			if (this.scored.size > 200) this.scored.delete(this.scored.keys().next().value);
 		}
@@ -150,22 +149,4 @@ function levelOf(token) {
 	if (token.logprob === null) return 0;
 	const bits = bitsOf(token);
 	return LEVELS.filter((from) => bits >= from).length;
-}
-
-/** A text in stretches that end where lines or words do: an edit leaves those before it as they were. */
-function stretchesOf(text) {
-	const stretches = [];
-	let start = 0;
-	while (start < text.length) {
-		const most = text.slice(start, start + STRETCH);
-		const end = start + most.length === text.length ? most.length : (most.lastIndexOf("\n") + 1 || most.lastIndexOf(" ") || wholeCharacters(most));
-		stretches.push({ start, text: text.slice(start, start + end), before: text.slice(Math.max(0, start - BEFORE), start).toWellFormed() });
-		start += end;
-	}
-	return stretches;
-}
-
-function wholeCharacters(text) {
-	const last = text.charCodeAt(text.length - 1);
-	return last >= 0xd800 && last < 0xdc00 ? text.length - 1 : text.length;
 }

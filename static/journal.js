@@ -41,8 +41,9 @@ export class Journal {
 		if (story === undefined) return null;
 		const known = new Map(all.filter((node) => !live.has(node.id)).map((node) => [node.id, node]));
 		for (const arrival of arrived) if (known.has(arrival.node)) restore(known.get(arrival.node), arrival);
-		const interrupted = [...known.values()].filter((node) => node.open);
-		for (const node of interrupted) Object.assign(node, { open: false, reason: "interrupted" });
+		const open = [...known.values()].filter((node) => node.open);
+		for (const node of open) Object.assign(node, { open: false, reason: "interrupted" });
+		const interrupted = open.filter((node) => node.put.length > 0); // else nothing had begun
 		const sorted = [...known.values()].sort((a, b) => a.time - b.time);
 		const head = live.has(story.head) ? all.find((node) => node.id === story.head).parent : story.head;
 		return { id, title: story.title, head, nodes: sorted, interrupted };

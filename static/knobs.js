@@ -2,6 +2,7 @@
 
 import { recall, remember } from "./device.js";
 import { button, find, make } from "./element.js";
+import { fromLines, toLines } from "./tools/lists.js";
 import { has, say } from "./words.js";
 
 const NEAR = ["max_tokens", "temperature", "top_k", "top_p", "seed"];
@@ -108,11 +109,8 @@ export class Knobs {
 
 	/** Lists are typed one to a line, mappings as `key value`. */
 	#lines(row, id) {
-		const isMapping = row.type.startsWith("dict");
-		const value = this.value(row.name) ?? [];
-		const lines = isMapping ? Object.entries(value).map((pair) => pair.join(" ")) : value.map((item) => JSON.stringify(item).replace(/^"|"$/g, ""));
-		const input = make("textarea", { id, rows: 2, placeholder: say("knob.lines") }, lines.join("\n"));
-		input.addEventListener("input", () => this.set(row.name, readLines(input.value, row.type)));
+		const input = make("textarea", { id, rows: 2, placeholder: say("knob.lines") }, toLines(this.value(row.name) ?? [], row.type));
+		input.addEventListener("input", () => this.set(row.name, fromLines(input.value, row.type)));
 		return input;
 	}
 
@@ -127,12 +125,4 @@ export class Knobs {
 		input.addEventListener("input", () => { slider.value = input.value; });
 		return slider;
 	}
-}
-
-function readLines(text, type) {
-	const lines = text.split("\n").filter((line) => line !== "");
-	if (type.startsWith("dict")) return Object.fromEntries(lines.map((line) => line.trim().split(/\s+/)).map(([key, value]) => [key, Number(value)]));
-	const plain = lines.map((line) => line.replaceAll("\\n", "\n"));
-	if (type.includes("str") && !type.includes("int")) return plain;
-	return plain.map((line) => (/^\d+$/.test(line) ? Number(line) : line));
 }

@@ -23,7 +23,7 @@ import { slice } from "./pieces.js";
 import * as server from "./server.js";
 import { Several } from "./several.js";
 import { showStories } from "./stories.js";
-import { load as loadWords, number, say } from "./words.js";
+import { duration, load as loadWords, number, say } from "./words.js";
 import { Word } from "./word.js";
 
 const CANDIDATES = 3;
@@ -38,7 +38,7 @@ const { surface, writing, journal } = desk;
 const pen = new Pen(surface, painter);
 const map = new TreeMap((node) => desk.story.go(node.id));
 const several = new Several((node) => { writing.stop(); desk.story.go(node.id); }, () => surface.focus());
-const heat = new Heat(surface, painter, { model: () => model?.name, failed: (error) => complain(error, () => heat.update()) });
+const heat = new Heat(surface, painter, { model: () => model, failed: (error) => complain(error, () => heat.update()) });
 const horizon = new Horizon(surface, () => model);
 const word = new Word(surface, painter, (offset) => desk.story.tokenAt(offset) ?? heat.tokenAt(offset), branch);
 let models = null;
@@ -55,7 +55,7 @@ function changed(event) {
 		if (event.node === story.head) reader.hear(event.text);
 		return;
 	}
-	word.hide();
+	word.hear(event);
 	bar.refresh(story, writing);
 	invite(story.text === "", (text) => { surface.type(text); surface.focus(); });
 	find("#title").textContent = nameOf(story) || say("story.untitled");
@@ -83,7 +83,7 @@ function heard(state) {
 	if (phase === "writing") pen.write(run);
 	bar.status(bar.progress(state));
 	if (["failed", "stopped", "written"].includes(phase)) ended(phase, run);
-	if (phase === "failed") complain(error, () => act(taskOf(run)));
+	if (phase === "failed") complain(error, () => repeat(run));
 	bar.refresh(desk.story, writing);
 }
 
@@ -94,16 +94,18 @@ function ended(phase, run) {
 	lookAgain();
 }
 
-/** What asks for the same once more. */
-function taskOf({ aside, nodes }) {
-	if (!aside) return "retry";
-	return nodes.length > 1 ? "several" : "temperatures";
+/** Ask for the same once more. */
+function repeat(run) {
+	if (run.aside) act(run.nodes.length > 1 ? "several" : "temperatures");
+	else write(() => writing.repeat(run));
 }
 
 /** Say what went wrong; `again` is what Retry does, and what a key that was missing makes possible. */
 async function complain(error, again) {
-	notify("error", say(`why.${error.kind}`, { message: error.message }), [[say("do.retry"), again]]);
-	if (error.kind !== "key" || !await dialogs.askForKey()) return;
+	const values = { message: error.message, wait: duration(error.retryAfter ?? 60) };
+	notify("error", say(`why.${error.kind}`, values), [[say("do.retry"), again]]);
+	const isAsked = error.kind === "key" || error.kind === "wrongKey";
+	if (!isAsked || !await dialogs.askForKey(error.kind === "wrongKey")) return;
 	dismiss("error");
 	if (models === null) await learn();
 	else again();
@@ -299,7 +301,7 @@ async function learn() {
 		horizon.later();
 		dismiss("unknown");
 	} catch (error) {
-		if (error.kind === "key") return complain(error, learn);
+		if (["key", "wrongKey"].includes(error.kind)) return complain(error, learn);
 		notify("unknown", say(`why.${error.kind}`, { message: error.message }));
 		setTimeout(learn, AGAIN_MS);
 	}

@@ -17,6 +17,13 @@ export function generated(text, by, from = 0) {
 	return text === "" ? [] : [{ text, by, from }];
 }
 
+/** Whether data from outside is a list of pieces. */
+export function arePieces(data) {
+	const isPiece = (piece) => typeof piece?.text === "string"
+		&& (piece.by === null || typeof piece.by === "string") && Number.isInteger(piece.from) && piece.from >= 0;
+	return Array.isArray(data) && data.every(isPiece);
+}
+
 export function lengthOf(pieces) {
 	return pieces.reduce((sum, piece) => sum + piece.text.length, 0);
 }

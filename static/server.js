@@ -6,7 +6,10 @@ import { readEvents } from "./stream.js";
 const BASE = new URL("../", import.meta.url);
 let key = recall("key", "sessionStorage") ?? recall("key");
 
-/** What went wrong, in the server's own sentence. `kind`: offline, broken, key, busy, loading, request, server. */
+/** What can go wrong. The page has a sentence for each: why.KIND, where busy and limit may be waited out. */
+export const KINDS = ["offline", "broken", "key", "wrongKey", "busy", "limit", "loading", "request", "server"];
+
+/** One of KINDS, with the server's own sentence. */
 export class ServerError extends Error {
 	constructor(kind, message, retryAfter = null) {
 		super(message);
@@ -84,12 +87,13 @@ async function ask(path, { body, accept = "application/json", signal } = {}) {
 	return response;
 }
 
-const KINDS = new Map([[401, "key"], [403, "key"], [429, "busy"], [503, "loading"]]);
+const BY_TYPE = { no_key: "key", wrong_key: "wrongKey", rate_limit: "limit", overloaded: "busy" };
+const BY_STATUS = { 401: "key", 429: "limit", 503: "loading" }; // where a proxy refuses, without a type
 
 async function refusal(response) {
-	const kind = KINDS.get(response.status) ?? (response.status < 500 ? "request" : "server");
-	const said = await response.json().catch(() => ({})); // a proxy's page is no JSON
-	const error = said.error ?? said;
+	const reply = await response.json().catch(() => ({})); // a proxy's page is no JSON
+	const error = reply.error ?? reply;
+	const kind = BY_TYPE[error.type] ?? BY_STATUS[response.status] ?? (response.status < 500 ? "request" : "server");
 	const retryAfter = Number(response.headers.get("Retry-After")) || null;
 	return new ServerError(kind, error.message ?? response.statusText, retryAfter);
 }

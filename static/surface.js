@@ -11,8 +11,11 @@ export class Surface {
 		this.lines = []; // {element, text}
 		this.remembered = { start: 0, end: 0 }; // the selection, for when the focus is elsewhere
 		this.composing = false;
+		this.expected = null; // the input event that must not come, because its beforeinput was prevented
+		// Firefox before 136 does not know "plaintext-only"; what could bring markup in is prevented anyway.
+		if (element.contentEditable !== "plaintext-only") element.contentEditable = "true";
 		element.addEventListener("beforeinput", (event) => this.#beforeInput(event));
-		element.addEventListener("input", () => this.#readBack());
+		element.addEventListener("input", (event) => this.#input(event));
 		element.addEventListener("compositionstart", () => { this.composing = true; });
 		element.addEventListener("focus", () => this.#showSelection()); // the browser would begin at the start
 		element.addEventListener("compositionend", () => this.#composed());
@@ -101,8 +104,8 @@ export class Surface {
 
 	/** The offset of the character under a point; null where there is none. */
 	offsetAt(x, y) {
-		const hit = document.caretPositionFromPoint?.(x, y) ?? null;
-		const offset = hit === null ? null : this.offsetOf(hit.offsetNode, hit.offset);
+		const hit = caretAt(x, y);
+		const offset = hit === null ? null : this.offsetOf(...hit);
 		if (offset === null) return null;
 		return [offset, offset - 1].find((at) => at >= 0 && this.#holds(at, x, y)) ?? null;
 	}
@@ -172,14 +175,17 @@ export class Surface {
 	// ---- input ----
 
 	#beforeInput(event) {
-		if (event.isComposing || event.inputType === "insertCompositionText") return;
+		this.expected = null;
+		if (event.isComposing || event.inputType === "insertCompositionText" || !event.cancelable) return;
 		if (event.inputType.startsWith("history")) {
 			event.preventDefault();
 			return event.inputType === "historyUndo" ? this.on.undo() : this.on.redo();
 		}
 		const text = insertion(event);
-		if (text === null) return; // the browser does it, and #readBack sees what it did
+		if (text === null && !event.inputType.startsWith("format")) return; // the browser does it, and #readBack sees what it did
 		event.preventDefault();
+		this.expected = event.inputType;
+		if (text === null) return; // colours and weights are not the text's
 		const { start, end } = this.#target(event);
 		if (text === "" && start === end) this.#erase(event.inputType);
 		else this.type(text, { start, end });
@@ -193,6 +199,16 @@ export class Surface {
 		const selection = getSelection();
 		selection.modify("extend", direction.toLowerCase(), step);
 		this.type("", this.#read(selection) ?? this.selected);
+	}
+
+	/** The browser changed the paragraphs by itself. Some of Android's do although they were asked not to:
+	 * the edit is in the story already, so the paragraphs are put back. */
+	#input({ inputType }) {
+		if (inputType !== this.expected || this.composing) return this.#readBack();
+		this.expected = null;
+		const { start, end } = this.remembered;
+		this.show(this.story);
+		this.select(start, end);
 	}
 
 	#target(event) {
@@ -316,6 +332,16 @@ function tidy({ element, text }) {
 	if (!isTidy) fill(element, text);
 }
 
+/** The place in the page under a point: [node, offset], or null. */
+function caretAt(x, y) {
+	if (document.caretPositionFromPoint) {
+		const place = document.caretPositionFromPoint(x, y);
+		return place && [place.offsetNode, place.offset];
+	}
+	const range = document.caretRangeFromPoint(x, y); // Safari before 26.2
+	return range && [range.startContainer, range.startOffset];
+}
+
 function lengthBefore(node, offset) {
 	return [...node.childNodes].slice(0, offset).reduce((sum, child) => sum + child.textContent.length, 0);
 }
@@ -325,7 +351,7 @@ function insertion(event) {
 	const { inputType: type } = event;
 	if (type === "insertLineBreak" || type === "insertParagraph") return "\n";
 	if (type.startsWith("delete")) return "";
-	if (type.startsWith("format")) return "";
+	if (type.startsWith("format")) return null;
 	const text = event.data ?? event.dataTransfer?.getData("text/plain") ?? null;
 	return text?.replace(/\r\n?/g, "\n") ?? null;
 }

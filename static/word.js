@@ -17,11 +17,30 @@ export class Word {
 		this.panel.addEventListener("pointerenter", () => clearTimeout(this.timer));
 		this.panel.addEventListener("pointerleave", (event) => this.#leave(event));
 		this.panel.addEventListener("keydown", (event) => this.#key(event));
-		addEventListener("scroll", () => { if (!this.panel.contains(document.activeElement)) this.hide(); }, { passive: true });
+		addEventListener("scroll", () => this.#scrolled(), { passive: true });
 	}
 
 	get isOpen() {
 		return !this.panel.hidden;
+	}
+
+	/** The text changed: the list stays while the word does, as where the machine writes behind it. */
+	hear({ type, at, by }) {
+		if (!this.isOpen || type === "node" || type === "tree" || type === "title") return;
+		if (type === "text" && by === "machine" && at >= this.found.end) return;
+		this.hide();
+	}
+
+	#scrolled() {
+		if (!this.isOpen) return;
+		const rect = this.#rect();
+		if (rect.bottom < 0 || rect.top > innerHeight) this.hide();
+		else this.#place(rect);
+	}
+
+	#rect() {
+		const range = this.surface.range(this.found.start, this.found.end);
+		return [...range.getClientRects()].at(-1) ?? range.getBoundingClientRect();
 	}
 
 	#hover(event) {
@@ -64,12 +83,11 @@ export class Word {
 
 	#show(found) {
 		this.found = found;
-		const range = this.surface.range(found.start, found.end);
-		this.painter.set("word", [range]);
+		this.painter.set("word", [this.surface.range(found.start, found.end)]);
 		this.panel.replaceChildren(...choicesOf(found, this.surface.story.text).map((choice) => this.#row(choice)));
 		this.panel.ariaLabel = say("word.title");
 		this.panel.hidden = false;
-		this.#place([...range.getClientRects()].at(-1) ?? range.getBoundingClientRect());
+		this.#place(this.#rect());
 	}
 
 	#place(rect) {

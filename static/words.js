@@ -31,6 +31,12 @@ export function number(value, digits = 0) {
 	return new Intl.NumberFormat(document.documentElement.lang, { maximumFractionDigits: digits }).format(value);
 }
 
+/** Seconds as people say them: 40 seconds, 3 minutes, 2 hours. */
+export function duration(seconds) {
+	const [value, unit] = seconds < 100 ? [seconds, "second"] : seconds < 5400 ? [seconds / 60, "minute"] : [seconds / 3600, "hour"];
+	return new Intl.NumberFormat(document.documentElement.lang, { style: "unit", unit, unitDisplay: "long" }).format(Math.ceil(value));
+}
+
 function translate() {
 	for (const element of document.querySelectorAll("[data-t]")) element.textContent = say(element.dataset.t);
 	for (const element of document.querySelectorAll("[data-name]")) element.ariaLabel = say(element.dataset.name);

@@ -5,6 +5,9 @@ import { lengthOf, textOf } from "./pieces.js";
 import { Run } from "./run.js";
 import { ServerError } from "./server.js";
 
+const WAITS = { busy: "full", limit: "limited" }; // the phase while a refusal is waited out
+const MOST_WAITED = 120; // seconds
+
 export class Writing {
 	/** `settings()` gives the request's parameters; `report(state)` hears how it goes, {phase, run, …}. */
 	constructor(settings, report) {
@@ -57,6 +60,13 @@ export class Writing {
 		return this.#run(new Run(story, [story.begin(at, length, about)], about.settings));
 	}
 
+	/** Ask once more for what a run was to write: from the same place, with the same beginning and settings. */
+	repeat({ story, settings, firsts: [node] }) {
+		story.go(node.parent);
+		const given = textOf(node.put).slice(0, node.given);
+		return this.#write(story, node.at, lengthOf(node.cut), { settings, given, tokens: givenTokens(node) });
+	}
+
 	/** Candidates side by side: one request for several of the same settings. */
 	several(story, at, count) {
 		const settings = { ...this.settings(), n: count };
@@ -96,21 +106,23 @@ export class Writing {
 		return run;
 	}
 
-	/** A full server is asked again when it said, and the seconds until then are counted down. */
+	/** A server that is full, or that has been asked too often, is asked again when it said; the seconds until
+	 * then are counted down, unless they are too many to wait. */
 	async #untilAdmitted(run) {
 		for (;;) {
 			try {
 				return await run.read(this.report);
 			} catch (error) {
-				if (!(error instanceof ServerError) || error.kind !== "busy") throw error;
-				await this.#countDown(run, error.retryAfter ?? 5);
+				const seconds = error.retryAfter ?? 5;
+				if (!(error instanceof ServerError) || !(error.kind in WAITS) || seconds > MOST_WAITED) throw error;
+				await this.#countDown(run, WAITS[error.kind], seconds);
 			}
 		}
 	}
 
-	async #countDown(run, seconds) {
+	async #countDown(run, phase, seconds) {
 		for (let left = Math.ceil(seconds); left > 0; left -= 1) {
-			this.report({ phase: "full", seconds: left, run });
+			this.report({ phase, seconds: left, run });
 			await pause(1000, run.abort.signal);
 		}
 	}

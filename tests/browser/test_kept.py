@@ -243,3 +243,35 @@ def test_copy_with_and_without_colour(desk, context):
     desk.page.click("#menu-open")
     desk.page.get_by_role("button", name="Copy without colours").click()
     assert list(desk.page.evaluate(CLIPBOARD)) == ["text/plain"]
+
+
+def test_a_reload_before_the_first_word_is_no_interruption(desk, engine):
+    engine.begin.clear()
+    desk.type("Once").press("Control+Enter")
+    expect(desk.status).to_contain_text("2 ahead")
+    desk.saved().page.reload()
+    desk.ready()
+    assert desk.text == "Once"
+    expect(desk.notice("interrupted")).to_have_count(0)
+
+
+def test_a_story_that_another_tab_deleted_opens_as_a_new_one_in_its_own_room(desk, open_desk):
+    desk.type("Once").saved().press("Alt+n").type("Other").saved().press("Alt+s")
+    desk.page.evaluate("""async () => {
+      const { Journal } = await import('/static/journal.js');
+      const journal = new Journal({saved() {}, failed(error) { throw error; }});
+      await journal.open();
+      const [once] = (await journal.list()).filter((story) => story.opening === 'Once');
+      const { stories, transaction } = await new Promise((resolve) => {
+        const transaction = journal.database.transaction(['stories'], 'readwrite');
+        resolve({transaction, stories: transaction.objectStore('stories')});
+      });
+      stories.delete(once.id);
+      await new Promise((resolve) => { transaction.oncomplete = resolve; });
+    }""")
+    desk.page.locator(".stories .story", has_text="Once").click()
+    expect(desk.page.locator("#invite")).to_be_visible()
+    desk.type("New here").saved()
+    other = open_desk()
+    assert other.text == "New here"
+    expect(desk.notice("tabs")).to_be_visible()

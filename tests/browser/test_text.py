@@ -1,5 +1,6 @@
 """The text: who wrote what, and where it comes in."""
 
+import pytest
 from playwright.sync_api import expect
 
 PAGE_OF_TEXT = "The lamp went out over the river.\n" * 120
@@ -225,3 +226,62 @@ def test_a_reader_with_a_keyboard_looks_elsewhere_too(desk, engine):
     engine.flow()
     desk.idle()
     assert desk.page.evaluate("scrollY < 100")
+
+
+FORMAT = """() => {
+  const event = new InputEvent('beforeinput', {inputType: 'formatBold', cancelable: true});
+  document.querySelector('#text').dispatchEvent(event);
+  return event.defaultPrevented;
+}"""
+# A keyboard that asks before it types and then types all the same, as some on Android do.
+DEAF = """(letter) => {
+  const text = document.querySelector('#text');
+  const about = {inputType: 'insertText', data: letter, cancelable: true, bubbles: true};
+  text.dispatchEvent(new InputEvent('beforeinput', about));
+  const node = text.lastElementChild.firstChild;
+  node.appendData(letter);
+  getSelection().collapse(node, node.length);
+  text.dispatchEvent(new InputEvent('input', {...about, cancelable: false}));
+}"""
+FIREFOX_135 = """Object.defineProperty(HTMLElement.prototype, 'contentEditable', {
+  get() { return this.getAttribute('contenteditable') === 'true' ? 'true' : 'inherit'; },
+  set(value) { this.setAttribute('contenteditable', value); },
+});"""
+PUT_ON_CLIPBOARD = """([ours, plain]) => {
+  const clipboardData = new DataTransfer();
+  clipboardData.setData('application/x-continuo', ours);
+  clipboardData.setData('text/plain', plain);
+  const event = new ClipboardEvent('paste', {clipboardData, bubbles: true, cancelable: true});
+  document.querySelector('#text').dispatchEvent(event);
+}"""
+
+
+def test_a_wish_for_bold_does_not_delete_what_is_selected(desk):
+    desk.type("Once").press("Control+a")
+    assert desk.page.evaluate(FORMAT)
+    assert desk.text == "Once"
+
+
+def test_a_keyboard_that_types_although_it_was_asked_not_to_types_once(desk):
+    desk.type("abc")
+    for letter in "12":
+        desk.page.evaluate(DEAF, letter)
+    assert desk.text == "abc12"
+    desk.type("d").press("Control+z")
+    assert "abc1" not in desk.text or desk.text == "abc12"
+
+
+def test_a_browser_without_plain_text_editing_still_edits(context, open_desk):
+    context.add_init_script(FIREFOX_135)
+    desk = open_desk()
+    desk.type("Once").press("Enter").type("more").press("Control+a", "Control+b", "End")
+    desk.type("!")
+    assert desk.text == "Once\nmore!"
+    assert desk.page.locator("#text :not(p)").count() == 0
+
+
+@pytest.mark.parametrize("ours", ["hello", "[1]", '[{"text": {}}]', '[{"text": "x", "by": 1}]'])
+def test_a_clipboard_that_only_looks_like_ours_is_plain_text(desk, ours):
+    desk.page.evaluate(PUT_ON_CLIPBOARD, [ours, "plain"])
+    assert desk.text == "plain"
+    assert desk.painted() == []

@@ -135,3 +135,47 @@ def test_a_page_opened_before_the_engine_is_ready_learns_when_it_is(engine, cont
     engine.condition = EngineState("ready", "")
     expect(page.locator("#knob-temperature")).to_be_visible()
     expect(page.locator('[data-notice="unknown"]')).to_have_count(0)
+
+
+def test_retry_after_a_branch_that_failed_keeps_the_word_that_was_chosen(desk, engine):
+    engine.story = [" upon", " a", " time"]
+    desk.length(3).type("Once").continue_().press("ArrowLeft", "ArrowLeft", "Control+.")
+    choice = desk.page.locator("#word button:not(.drawn)").first
+    chosen = choice.locator("span").inner_text()
+    engine.fails_after = 0
+    choice.click()
+    expect(desk.notice("error")).to_contain_text("The engine stumbled.")
+    engine.fails_after = None
+    engine.story = ["!"]
+    desk.notice("error").get_by_role("button", name="Retry").click()
+    desk.wait_for_text("!").idle()
+    assert chosen in desk.text.removesuffix("!!!")
+
+
+def test_a_limit_is_told_from_a_full_server_and_waited_out(desk, serve, context, open_desk):
+    address = serve(limit_per_address="1/minute")
+    limited = open_desk(address)
+    context.request.post(f"{address}generate", data={"prompt": "x", "max_tokens": 1})
+    limited.type("Once").press("Control+Enter")
+    expect(limited.status).to_contain_text("As often as the server allows for now")
+
+
+def test_a_limit_that_takes_hours_is_said_and_not_counted_down(serve, context, open_desk):
+    address = serve(limit_per_address="1/day")
+    desk = open_desk(address)
+    context.request.post(f"{address}generate", data={"prompt": "x", "max_tokens": 1})
+    desk.type("Once").press("Control+Enter")
+    expect(desk.notice("error")).to_contain_text("as often as this server allows")
+    expect(desk.notice("error")).to_contain_text("hours")
+    desk.idle()
+
+
+def test_a_wrong_key_is_told(serve, context):
+    page = context.new_page()
+    page.goto(serve(api_keys=("open sesame",)))
+    page.get_by_label("Key", exact=True).fill("open, please")
+    page.get_by_role("button", name="OK", exact=True).click()
+    expect(page.get_by_role("alert")).to_contain_text("does not know that key")
+    page.get_by_label("Key", exact=True).fill("open sesame")
+    page.get_by_role("button", name="OK", exact=True).click()
+    expect(page.locator("#knob-temperature")).to_be_visible()
