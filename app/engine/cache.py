@@ -65,7 +65,7 @@ class PageCache:
         return pages
 
     def hold(self, pages: Sequence[int]) -> None:
-        """One row more uses these."""
+        """Add a holder to each page."""
         for page in pages:
             self._holders[page] += 1
             self._idle.pop(page, None)
@@ -89,8 +89,15 @@ class PageCache:
             self._page_of[key] = page
             self._key_of[page] = key
 
+    def forget(self, pages: Sequence[int]) -> None:
+        """Their one holder is about to rewrite them: nobody may find their old tokens."""
+        for page in pages:
+            assert self._holders[page] == 1, f"page {page} is shared and must not be rewritten"
+            if (key := self._key_of.pop(page, None)) is not None:
+                del self._page_of[key]
+
     def release(self, pages: Sequence[int]) -> None:
-        """One row less uses these. The last ones of a text are forgotten first."""
+        """Take a holder from each page, back to front: a text's end is evicted before its start."""
         for page in reversed(pages):
             self._holders[page] -= 1
             if self._holders[page]:

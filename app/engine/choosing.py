@@ -12,7 +12,6 @@ import numpy as np
 from app.gpt2 import Logits, Rows, sampling
 
 from .request import Row
-from .vocabulary import Vocabulary
 
 log = logging.getLogger(__name__)
 
@@ -38,7 +37,7 @@ class Choice(NamedTuple):
     odds: Odds | None  # where the row wants to tell them
 
 
-def choose(drawing: list[Drawing], logits: Logits, vocabulary: Vocabulary) -> list[Choice]:
+def choose(drawing: list[Drawing], logits: Logits) -> list[Choice]:
     if not drawing:
         return []
     odds = [
@@ -46,10 +45,10 @@ def choose(drawing: list[Drawing], logits: Logits, vocabulary: Vocabulary) -> li
         for row, at in drawing
     ]
     try:
-        ids = _choose_together(drawing, logits, vocabulary)
+        ids = _choose_together(drawing, logits)
     except Exception:
         log.exception("The batch could not be sampled; its rows are tried one by one.")
-        return [_choose_one(d, o, logits, vocabulary) for d, o in zip(drawing, odds, strict=True)]
+        return [_choose_one(d, o, logits) for d, o in zip(drawing, odds, strict=True)]
     return [
         Choice(d.row, id, None, o) for d, id, o in zip(drawing, ids.tolist(), odds, strict=True)
     ]
@@ -71,24 +70,22 @@ class _Scores:
         return self.changed[i] if i in self.changed else self.logits[self.places[i]]
 
 
-def _choose_one(
-    drawing: Drawing, odds: Odds | None, logits: Logits, vocabulary: Vocabulary
-) -> Choice:
+def _choose_one(drawing: Drawing, odds: Odds | None, logits: Logits) -> Choice:
     try:
-        [id] = _choose_together([drawing], logits, vocabulary)
+        [id] = _choose_together([drawing], logits)
         return Choice(drawing.row, int(id), None, odds)
     except Exception as error:
         return Choice(drawing.row, None, error, odds)
 
 
-def _choose_together(drawing: list[Drawing], logits: Logits, vocabulary: Vocabulary) -> np.ndarray:
+def _choose_together(drawing: list[Drawing], logits: Logits) -> np.ndarray:
     places = [at for _, at in drawing]
     scores = _Scores(logits.logits, places)
     top_ids, top_scores = logits.top_ids[places], logits.top_scores[places]  # copies [R, K]
     for i, (row, _) in enumerate(drawing):
         if _is_adjusted(row):
             scores.changed[i] = own = scores[i].copy()
-            _adjust(own, row, vocabulary)
+            _adjust(own, row)
             top_ids[i] = sampling.candidates(own, top_ids.shape[1])
             top_scores[i] = own[top_ids[i]]
     turn = Logits(scores, top_ids, top_scores)
@@ -97,8 +94,8 @@ def _choose_together(drawing: list[Drawing], logits: Logits, vocabulary: Vocabul
 
 def _draw(row: Row) -> sampling.Draw:
     p = row.request.params
-    # Draws that only rebuild the prompt come before the continuation's first position.
-    position = -1 - row.n_healed if row.heal else len(row.written)
+    # A draw that may only rebuild the prompt comes before the continuation's first position.
+    position = -1 if row.heal else len(row.written)
     return sampling.Draw(row.seed, position, p.temperature, p.top_k, p.top_p, p.min_p, p.typical_p)
 
 
@@ -115,7 +112,7 @@ def _is_adjusted(row: Row) -> bool:
     )
 
 
-def _adjust(scores: np.ndarray, row: Row, vocabulary: Vocabulary) -> None:
+def _adjust(scores: np.ndarray, row: Row) -> None:
     """Change the scores [V] of one row, in place."""
     request, p = row.request, row.request.params
     latest = slice(-p.penalty_range if p.penalty_range else None, None)
@@ -127,8 +124,6 @@ def _adjust(scores: np.ndarray, row: Row, vocabulary: Vocabulary) -> None:
     if len(row.written) < p.min_tokens:
         scores[list(request.ends)] = -np.inf
     if row.heal:
-        agreeing = vocabulary.agreeing(row.heal)
-        kept = scores[agreeing]
-        if np.isfinite(kept).any():  # where every one is banned, the ban counts for more
-            scores[:] = -np.inf
-            scores[agreeing] = kept
+        kept = scores[row.heal.ids]
+        scores[:] = -np.inf
+        scores[row.heal.ids] = kept

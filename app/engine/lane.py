@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from app.gpt2 import Checkpoint, Feed, Logits, PagedModel
 
-from .cache import PageCache, pages_for
+from .cache import PAGE, PageCache, pages_for
 from .choosing import Choice, Drawing, Odds, choose, odds_at
 from .completion import (
     Ended,
@@ -103,7 +103,8 @@ class Lane:
 
     def _turn(self, steps: list[Step]) -> None:
         logits = self.model.forward([_feed(step) for step in steps])
-        for choice in choose(self._advance(steps, logits), logits, self.vocabulary):
+        drawing = self._advance(steps, logits)
+        for choice in choose(drawing, logits):
             if choice.id is None:
                 log.error("A request could not be sampled.", exc_info=choice.error)
                 message = f"The next token could not be drawn: {choice.error}"
@@ -200,17 +201,14 @@ class Lane:
         request, params = row.request, row.request.params
         if request.is_over or request.is_cancelled or id is None:
             return
+        data = self.vocabulary.bytes_of(id)
+        if row.heal is not None and row.heal.id == id:  # the token taken back, drawn again
+            row.take(id, data)
+            return self._slide_if_full(row)
         end = request.ends.get(id)
         if end is not None and (end.reason == "end_of_text" or not params.include_stop):
             return self._end(row, end)
-        data = self.vocabulary.bytes_of(id)
-        row.ids.append(id)
-        if row.heal:
-            data, row.heal = data[len(row.heal) :], row.heal[len(data) :]
-            if not data:
-                row.n_healed += 1
-                return self._slide_if_full(row)
-        self._tell_token(row, id, data, choice.odds)
+        self._tell_token(row, id, row.take(id, data), choice.odds)
         if row.text.stopped_by is not None:
             end = End("stop", row.text.stopped_by)
         elif end is None and len(row.written) == params.max_tokens:
@@ -279,7 +277,10 @@ class Lane:
 
 
 def _feed(step: Step) -> Feed:
+    """The model's door: what goes through must fit in the row's pages, and be its own to write."""
     row = step.row
+    assert step.end <= len(row.pages) * PAGE, f"{step.end} tokens in {len(row.pages)} pages"
+    assert row.n_computed >= row.n_published * PAGE, "a page that others read must not be written"
     return Feed(row.ids[row.n_computed : step.end], row.n_computed, row.pages, _n_wanted(step))
 
 

@@ -3,26 +3,25 @@
 Runs in the caller's thread: reads only what never changes.
 """
 
-import dataclasses
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
+from typing import NamedTuple
+
+import numpy as np
 
 from app.gpt2 import Config, TokenizerError, sampling
 
+from .cache import page_keys
 from .completion import Event
 from .parameters import MAX_SEED, InvalidParams, Params
-from .request import End, Request, Row
+from .request import End, Heal, Request, Row
 from .text import TextStream
 from .vocabulary import Vocabulary
 
 
-@dataclasses.dataclass(frozen=True)
-class Prompt:
-    ids: list[int]  # what the model sees, a window at most
-    heal: bytes  # taken back from the end
-    n_tokens: int  # before anything was dropped or taken back
-    n_dropped: int
-    context_start: int
+class Prompt(NamedTuple):
+    ids: list[int]
+    starts: list[int] | None  # of each id, its first character; None where a caller sent ids
 
 
 def prepare(
@@ -35,7 +34,16 @@ def prepare(
     now: float,
     max_time: float,
 ) -> Request:
-    read = _read_prompt(prompt, params, config, vocabulary)
+    read = _read_prompt(prompt, config, vocabulary)
+    ends, banned = _ends(params, config, vocabulary), _banned(params, vocabulary)
+    _check_ids("logit_bias", params.logit_bias, vocabulary)
+    if len({*banned, *ends}) >= vocabulary.n_tokens:
+        raise InvalidParams("banned", "banned leaves no token that could be written.")
+    wants_healing = params.healing and params.prompt_logprobs is None and bool(read.starts)
+    heal = _heal(read.ids, ends, banned, vocabulary) if wants_healing else None
+    ids = read.ids[:-1] if heal else read.ids
+    n_dropped = max(0, len(ids) - config.n_positions)
+    ids = ids[n_dropped:]
     if params.max_time is not None:
         max_time = min(max_time, params.max_time)
     request = Request(
@@ -44,51 +52,50 @@ def prepare(
         put=put,
         submitted=now,
         deadline=now + max_time,
-        prompt_tokens=read.n_tokens,
-        n_dropped=read.n_dropped,
-        context_start=read.context_start,
-        ends=_ends(params, config, vocabulary),
-        banned=_banned(params, vocabulary),
+        prompt_tokens=len(read.ids),
+        n_dropped=n_dropped,
+        context_start=read.starts[n_dropped] if read.starts else 0,
+        ends=ends,
+        banned=banned,
+        keys=page_keys(ids),
     )
-    _check_ids("logit_bias", params.logit_bias, vocabulary)
-    if len({*request.banned, *request.ends}) >= vocabulary.n_tokens:
-        raise InvalidParams("banned", "banned leaves no token that could be written.")
     seed = secrets.randbelow(MAX_SEED + 1) if params.seed is None else params.seed
     request.rows = [
         Row(
             request=request,
             choice=k,
             seed=sampling.row_seed(seed, k),
-            ids=list(read.ids),
+            ids=list(ids),
             text=TextStream(params.stop, params.include_stop),
-            heal=read.heal,
+            heal=heal,
         )
         for k in range(params.n)
     ]
     return request
 
 
-def _read_prompt(
-    prompt: str | Sequence[int], params: Params, config: Config, vocabulary: Vocabulary
-) -> Prompt:
-    heal, starts = b"", None
+def _read_prompt(prompt: str | Sequence[int], config: Config, vocabulary: Vocabulary) -> Prompt:
     if isinstance(prompt, str):
         try:
             ids, offsets = vocabulary.tokenizer.encode_with_offsets(prompt)
         except TokenizerError as error:
             raise InvalidParams("prompt", str(error)) from None
-        starts = [start for start, _ in offsets]
-    else:
-        ids = list(prompt)
-        _check_ids("prompt", ids, vocabulary)
-    ids = ids or [config.bos_token_id]
-    n_tokens = len(ids)
-    if starts and n_tokens > 1 and params.healing and params.prompt_logprobs is None:
-        heal = vocabulary.heal(ids[-1])
-        ids = ids[:-1] if heal else ids
-    n_dropped = max(0, len(ids) - config.n_positions)
-    context_start = starts[n_dropped] if starts else 0
-    return Prompt(ids[n_dropped:], heal, n_tokens, n_dropped, context_start)
+        return Prompt(ids or [config.bos_token_id], [start for start, _ in offsets])
+    _check_ids("prompt", prompt, vocabulary)
+    return Prompt(list(prompt) or [config.bos_token_id], None)
+
+
+def _heal(
+    ids: list[int], ends: Collection[int], banned: Collection[int], vocabulary: Vocabulary
+) -> Heal | None:
+    """The prompt's last token, if a longer one may be drawn in its place."""
+    id, data = ids[-1], vocabulary.bytes_of(ids[-1])
+    if len(ids) == 1 or not data or id in vocabulary.tokenizer.specials.values():
+        return None
+    allowed = [other for other in vocabulary.agreeing(data).tolist() if other not in banned]
+    if all(other == id or other in ends for other in allowed):
+        return None
+    return Heal(id, data, np.array(allowed))
 
 
 def _ends(params: Params, config: Config, vocabulary: Vocabulary) -> dict[int, End]:

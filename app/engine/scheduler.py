@@ -28,6 +28,18 @@ class Step(NamedTuple):
     end: int
 
 
+class Claim(NamedTuple):
+    """Every page that a request can ever need, reserved before it starts."""
+
+    found: list[int]  # pages of the cache that hold the prompt's beginning
+    n_common: int  # pages that all its rows read, those found included, and none rewrites
+    n_own: int  # of each row besides
+    n_spare: int  # of each row, in place of the common ones once its window slides
+
+    def n_fresh(self, n_rows: int) -> int:
+        return self.n_common - len(self.found) + n_rows * (self.n_own + self.n_spare)
+
+
 class Copy(NamedTuple):
     """The tokens of one page, wanted in another."""
 
@@ -52,8 +64,8 @@ class Scheduler:
         return is_narrow and self.pages_needed(request) <= self.cache.n_pages
 
     def pages_needed(self, request: Request) -> int:
-        """Where nothing of it is known."""
-        return self._n_fresh(request, n_found=0)
+        """If no page of it is cached."""
+        return self._claim(request, []).n_fresh(len(request.rows))
 
     def add(self, request: Request) -> None:
         self.waiting.append(request)
@@ -70,51 +82,43 @@ class Scheduler:
     def _reserve(self, request: Request) -> bool:
         if self.n_rows + len(request.rows) > self.max_running:
             return False
-        keys = page_keys(request.rows[0].ids)
-        found = [] if request.wants_prompt else self.cache.find(keys)
-        found = found[: max(0, (len(request.rows[0].ids) - 2) // PAGE)]
-        for pages in (found, []):  # rather without what is known than not at all
-            self.cache.hold(pages)
-            if self._n_fresh(request, len(pages)) <= self.cache.n_available:
-                self._allocate(request, pages, keys)
+        # Holding idle pages may leave too few free ones: then start without what is known.
+        for found in (self._find(request), []):
+            claim = self._claim(request, found)
+            self.cache.hold(found)
+            if claim.n_fresh(len(request.rows)) <= self.cache.n_available:
+                self._allocate(request, claim)
                 return True
-            self.cache.release(pages)
+            self.cache.release(found)
         return False
 
-    def _n_fresh(self, request: Request, n_found: int) -> int:
-        """Pages to take: the common beginning once, the rest and the spare ones for each row."""
-        n_common, n_own = self._n_pages(request, n_found)
-        n_spare = n_common if self._longest(request) > self.window else 0
-        return n_common - n_found + len(request.rows) * (n_own + n_spare)
+    def _find(self, request: Request) -> list[int]:
+        """The pages that hold the prompt's beginning. Two tokens at least are left to be read."""
+        if request.wants_prompt:
+            return []
+        n_most = max(0, (len(request.rows[0].ids) - 2) // PAGE)
+        return self.cache.find(request.keys[:n_most])
 
-    def _n_pages(self, request: Request, n_found: int) -> tuple[int, int]:
-        """Pages that the rows have in common, and others that each has."""
-        n_tokens = len(request.rows[0].ids)
-        n_common = n_tokens // PAGE if len(request.rows) > 1 else n_found
-        return n_common, pages_for(min(self.window, self._longest(request))) - n_common
+    def _claim(self, request: Request, found: list[int]) -> Claim:
+        may_slide = request.longest > self.window
+        n_pages = pages_for(self.window if may_slide else int(request.longest))
+        n_common = len(request.keys) if len(request.rows) > 1 else len(found)
+        return Claim(found, n_common, n_pages - n_common, n_common if may_slide else 0)
 
-    def _longest(self, request: Request) -> int:
-        """Tokens that a row will have fed at its end, if nothing slides. The last is never fed."""
-        if request.params.max_tokens is None:
-            return self.window + 1
-        return len(request.rows[0].ids) + max(0, request.params.max_tokens - 1)
-
-    def _allocate(self, request: Request, found: list[int], keys: list[bytes]) -> None:
-        n_common, n_own = self._n_pages(request, len(found))
-        may_slide = self._longest(request) > self.window
-        common = found + self.cache.take(n_common - len(found))
+    def _allocate(self, request: Request, claim: Claim) -> None:
+        common = claim.found + self.cache.take(claim.n_common - len(claim.found))
         for _ in request.rows[1:]:
             self.cache.hold(common)
         for row in request.rows:
-            row.pages = common + self.cache.take(n_own)
-            row.n_shared = n_common
-            row.may_slide = may_slide
-            row.spare = self.cache.take(n_common) if may_slide else []
-            row.keys = keys
+            row.pages = common + self.cache.take(claim.n_own)
+            row.n_shared = claim.n_common
+            row.may_slide = request.longest > self.window
+            row.spare = self.cache.take(claim.n_spare)
+            row.keys = request.keys
             row.n_to_prefill = len(row.ids)
         first = request.rows[0]
-        first.n_computed = len(found) * PAGE
-        first.n_published = len(found)
+        first.n_computed = len(claim.found) * PAGE
+        first.n_published = len(claim.found)
         request.cached_tokens = first.n_computed
 
     # ---- a turn ----
@@ -151,11 +155,15 @@ class Scheduler:
 
     def advance(self, step: Step) -> None:
         """The row's ids up to step.end are in its pages now."""
-        row = step.row
-        row.n_computed = step.end
-        n_whole = min(row.n_computed, row.n_to_prefill) // PAGE
-        n_safe = row.n_shared if row.may_slide else n_whole  # others would be written again
-        for at in range(row.n_published, min(n_whole, n_safe)):
+        step.row.n_computed = step.end
+        self._publish(step.row)
+
+    def _publish(self, row: Row) -> None:
+        """Whole pages that were prefilled and that the row will not rewrite may be found now."""
+        n_known = min(row.n_computed, row.n_to_prefill) // PAGE
+        if row.may_slide and not row.is_over:
+            n_known = min(n_known, row.n_shared)  # a row that slides rewrites its own pages
+        for at in range(row.n_published, n_known):
             self.cache.publish(row.pages[at], row.keys[at])
             row.n_published = at + 1
 
@@ -166,6 +174,7 @@ class Scheduler:
         at, is_partial = divmod(first.n_computed, PAGE)
         for row in first.request.rows[1:]:
             row.n_computed = first.n_computed
+            row.n_published = row.n_shared
             if is_partial:
                 copies.append(Copy(first.pages[at], row.pages[at]))
         return copies
@@ -174,10 +183,12 @@ class Scheduler:
 
     def slide(self, row: Row) -> int:
         """Keep the newer half of a row that has outgrown the window; how many tokens went."""
+        assert row.may_slide, "a row outgrew what it had reserved"
         n_dropped = len(row.ids) - self.window // 2
         del row.ids[:n_dropped]
         self.cache.release(row.pages[: row.n_shared])
         row.pages = row.pages[row.n_shared :] + row.spare
+        self.cache.forget(row.pages)
         row.n_shared, row.spare = 0, []
         row.n_computed, row.n_published = 0, 0
         row.n_to_prefill = len(row.ids)
@@ -189,9 +200,7 @@ class Scheduler:
     def retire(self, row: Row) -> None:
         """The row is over; its pages are free, and those it prefilled stay known."""
         row.is_over = True
-        n_whole = min(row.n_computed, row.n_to_prefill) // PAGE
-        for at in range(row.n_published, n_whole):
-            self.cache.publish(row.pages[at], row.keys[at])
+        self._publish(row)
         self.cache.release(row.pages)
         self.cache.release(row.spare)
         row.pages, row.spare = [], []

@@ -1,8 +1,8 @@
 """The vocabulary as requests need it: words for ids, and tokens that continue given bytes.
 
 healing: a prompt that ends within a word ends with a token that the model has rarely seen
-there. The last token is taken back, and the first draws are limited to tokens that agree with
-its bytes: those that begin with them, and those that they begin with.
+there. The last token is taken back, and the first draw is limited to tokens that begin with its
+bytes.
 """
 
 from bisect import bisect_left
@@ -29,14 +29,6 @@ class Vocabulary:
 
     def top(self, logprobs: np.ndarray, ids: np.ndarray) -> list[TopToken]:
         return [TopToken(id, self.bytes_of(id), float(logprobs[id])) for id in ids.tolist()]
-
-    def heal(self, id: int) -> bytes:
-        """The bytes to take back at a prompt's end; b"" where no longer token begins with them."""
-        rest = self.bytes_of(id)
-        if not rest or id in self.tokenizer.specials.values():
-            return b""
-        first, last = self._range(rest)
-        return rest if last - first > 1 else b""
 
     def agreeing(self, rest: bytes) -> np.ndarray:
         """Ids of tokens that begin with `rest`.

@@ -3,7 +3,7 @@
 import pytest
 
 from app.engine import Params
-from app.engine.cache import PageCache
+from app.engine.cache import PageCache, page_keys
 from app.engine.pace import BUSY_S, LEAST
 from app.engine.request import Request, Row
 from app.engine.scheduler import Scheduler, cut
@@ -18,12 +18,13 @@ def make(n_pages=100, max_running=64, window=WINDOW):
 
 def request(n_tokens=10, first=0, **params):
     """A request whose prompt is first, first + 1, ..."""
+    ids = list(range(first, first + n_tokens))
     params = Params(**{"max_tokens": 20} | params)
     made = Request(
         id="", params=params, put=lambda event: None, submitted=0, deadline=0,
         prompt_tokens=n_tokens, n_dropped=0, context_start=0, ends={}, banned=[],
+        keys=page_keys(ids),
     )  # fmt: skip
-    ids = list(range(first, first + n_tokens))
     made.rows = [Row(made, k, k, list(ids), TextStream()) for k in range(params.n)]
     return made
 
@@ -262,7 +263,7 @@ def test_pages_written_token_by_token_are_not_used_again():
     ids = list(made.rows[0].ids)
     retire(scheduler, made)
     again = request(len(ids))
-    again.rows[0].ids = ids
+    again.rows[0].ids, again.keys = ids, page_keys(ids)
     add(scheduler, again)
     assert again.cached_tokens == 32
 

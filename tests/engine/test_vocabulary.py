@@ -25,14 +25,6 @@ def test_the_sorted_table_finds_what_looking_at_every_token_finds(vocabulary, re
     assert spell(vocabulary, vocabulary.agreeing(rest)) == expected
 
 
-def test_only_a_token_that_another_begins_with_is_taken_back(vocabulary):
-    encode = vocabulary.tokenizer.encode
-    assert vocabulary.heal(encode(" hous")[-1]) != b""
-    [longest] = encode(" telecommunications")
-    assert vocabulary.heal(longest) == b""
-    assert vocabulary.heal(50256) == b""
-
-
 def test_top_names_tokens_with_their_odds(vocabulary):
     logprobs = np.linspace(0, -9, 50257, dtype=np.float32)
     [first, other] = vocabulary.top(logprobs, np.array([0, 50256]))
