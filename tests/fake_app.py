@@ -5,6 +5,8 @@ from app.settings import read_settings
 from tests.fake_engine import FakeEngine
 
 
-def make(delay=0.0):
-    """Every token takes `delay` seconds."""
-    return app.create_app(read_settings(), FakeEngine(delay))
+def make(delay=0.0, capacity=None):
+    """Every token takes `delay` seconds; more than `capacity` continuations are refused."""
+    engine = FakeEngine(delay)
+    engine.capacity = capacity
+    return app.create_app(read_settings(), engine)

@@ -119,9 +119,9 @@ def serve(command, environment=None, **settings):
         server.stop()
 
 
-def fake(delay=0.0, *options):
+def fake(delay=0.0, *options, capacity=None):
     """The command of a gunicorn on the fake engine."""
-    return [*FAKE, *options, f"tests.fake_app:make({delay})"]
+    return [*FAKE, *options, f"tests.fake_app:make({delay}, {capacity})"]
 
 
 def read_until(connection, needle):

@@ -1,0 +1,132 @@
+"""deployment/nginx.conf in a real nginx, with its ports and servers changed and nothing else."""
+
+import contextlib
+import re
+import shutil
+import socket
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+import requests
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+NGINX = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin")
+needs_nginx = pytest.mark.skipif(NGINX is None, reason="nginx is not installed: make tools")
+
+AROUND = """
+daemon off;
+user root;
+worker_processes 1;
+pid {folder}/pid;
+error_log {folder}/error.log;
+events {{}}
+http {{
+    access_log off;
+    client_body_temp_path {folder}/body;
+    proxy_temp_path {folder}/proxy;
+    fastcgi_temp_path {folder}/fastcgi;
+    uwsgi_temp_path {folder}/uwsgi;
+    scgi_temp_path {folder}/scgi;
+    include {folder}/continuo.conf;
+}}
+"""
+
+
+def free_port():
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return listener.getsockname()[1]
+
+
+def replaced(text, line, by):
+    assert text.count(line) == 1, f"nginx.conf no longer says {line!r}"
+    return text.replace(line, by)
+
+
+class Proxy:
+    def __init__(self, servers, change=lambda text: text):
+        self.port = free_port()
+        self._folder = tempfile.TemporaryDirectory()
+        self._path = Path(self._folder.name)
+        self._change = change
+        (self._path / "nginx.conf").write_text(AROUND.format(folder=self._path))
+        self.set_servers(servers)
+        self._run("-t")
+        self.process = subprocess.Popen(self._command())
+        self._wait()
+
+    def set_servers(self, servers):
+        text = (ROOT / "deployment" / "nginx.conf").read_text(encoding="utf-8")
+        lines = [f"server {host}:{port} max_fails=0;" for host, port in servers]
+        text = replaced(text, "server 127.0.0.1:5000 max_fails=0;", "\n".join(lines))
+        text = replaced(text, "listen 80;", f"listen 127.0.0.1:{self.port};")
+        (self._path / "continuo.conf").write_text(self._change(text), encoding="utf-8")
+
+    def reload(self):
+        """Returns once new connections reach the new configuration; old ones may go on."""
+        before = self._workers()
+        self._run("-s", "reload")
+        while not (now := self._workers()) or now & before:
+            time.sleep(0.01)
+
+    def _workers(self):
+        """Those that accept; one that leaves calls itself "shutting down"."""
+        found = set()
+        for child in psutil.Process(self.process.pid).children():
+            with contextlib.suppress(psutil.NoSuchProcess):
+                if "shutting down" not in " ".join(child.cmdline()):
+                    found.add(child.pid)
+        return found
+
+    def _command(self, *more):
+        return [NGINX, "-p", str(self._path), "-e", str(self._path / "error.log"),
+                "-c", str(self._path / "nginx.conf"), *more]  # fmt: skip
+
+    def _run(self, *more):
+        done = subprocess.run(self._command(*more), capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+
+    def _wait(self):
+        until = time.monotonic() + 30
+        while time.monotonic() < until:
+            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port)):
+                return
+        raise AssertionError((self._path / "error.log").read_text())
+
+    @property
+    def url(self):
+        return f"http://127.0.0.1:{self.port}"
+
+    def get(self, path, **more):
+        return requests.get(self.url + path, timeout=30, **more)
+
+    def post(self, path="/generate", **more):
+        return requests.post(self.url + path, timeout=30, **more)
+
+    def delete(self, path, **more):
+        return requests.delete(self.url + path, timeout=30, **more)
+
+    def stop(self):
+        self.process.terminate()
+        self.process.wait(30)
+        self._folder.cleanup()
+
+
+@contextlib.contextmanager
+def proxy(servers, change=lambda text: text):
+    found = Proxy(servers, change)
+    try:
+        yield found
+    finally:
+        found.stop()
+
+
+def uncomment(text, pattern):
+    """The commented lines that match, as somebody who wants them would leave them."""
+    changed, n = re.subn(rf"^(\s*)# ({pattern}.*)$", r"\1\2", text, flags=re.MULTILINE)
+    assert n, f"nginx.conf has no commented line {pattern!r}"
+    return changed
