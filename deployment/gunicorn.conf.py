@@ -10,6 +10,7 @@ on, for as long as CONTINUO_GRACE. A second SIGTERM, or that time's end, closes 
 import importlib
 import logging
 import os
+import resource
 import shutil
 import signal
 import sys
@@ -30,18 +31,34 @@ except settings_module.SettingsError as error:
 host = f"[{settings.host}]" if ":" in settings.host else settings.host
 bind = f"{host}:{settings.port}"
 workers = settings.workers
-worker_class = "gthread"
-# A thread for each reader and each one waiting, and eight more so that /livez always answers.
+worker_class = "app.web.run.worker.Worker"
+# A thread for each reader and each one waiting, and eight more for what is answered at once.
 threads = settings.max_running + settings.max_queue + 8
-worker_connections = 2 * threads
+# Beyond that, idle connections make room for new ones. Each is a file, and so is much else.
+worker_connections = threads + 512
+_soft, _hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+_files = min(2 * worker_connections + 1024, _hard)
+resource.setrlimit(resource.RLIMIT_NOFILE, (max(_soft, _files), _hard))
 graceful_timeout = int(settings.grace) + 1  # for a worker that is stopped by itself
 keepalive = 75  # longer than a proxy keeps its own side
 pythonpath = str(ROOT)
 loglevel = "warning"
 control_socket_disable = True
 
-# Where the workers' counters meet, so that /metrics and limits are right whichever answers.
-_counters = tempfile.mkdtemp(prefix="continuo-counters-")
+# Where the workers' counters meet, so that /metrics and limits are right whichever answers. What
+# killed servers left behind goes; a SIGHUP reads this file again, and keeps what is ours.
+_counters = Path(tempfile.gettempdir()) / f"continuo-counters-{os.getpid()}"
+_is_reload = os.environ.get("PROMETHEUS_MULTIPROC_DIR") == str(_counters)
+for _old in _counters.parent.glob("continuo-counters-*"):
+    _is_gone = not Path("/proc", _old.name.rpartition("-")[2]).exists()
+    if _is_gone or (_old == _counters and not _is_reload):
+        shutil.rmtree(_old, ignore_errors=True)  # another user's stays
+try:
+    _counters.mkdir(mode=0o700, exist_ok=_is_reload)
+except OSError as error:
+    sys.exit(
+        f"Continuo: {_counters} cannot be made ({error.strerror}); set TMPDIR to a free folder."
+    )
 raw_env = [f"PROMETHEUS_MULTIPROC_DIR={_counters}"]
 if settings.limit_storage == "memory://":
     raw_env.append(f"CONTINUO_LIMIT_STORAGE=sqlite://{_counters}/limits")
@@ -51,9 +68,14 @@ WORKER_BOOT_ERROR = 3  # tells gunicorn to give up, not to try again
 
 
 def on_starting(server):
+    from gunicorn.workers.gthread import ThreadWorker
+
     from app.web import SharedStopping
+    from app.web.run.worker import Worker
 
     server.stopping = SharedStopping()
+    if server.worker_class is ThreadWorker:  # by -k gthread or --threads on the command line
+        server.worker_class = Worker
 
 
 def when_ready(server):
@@ -71,7 +93,7 @@ def pre_fork(server, worker):
 
 
 def post_worker_init(worker):
-    log.addFilter(_is_news)
+    log.addFilter(News())
     worker.stopping.count_in(worker.age)
     service = worker.wsgi.extensions["continuo"]
     service.stopping = worker.stopping
@@ -79,9 +101,29 @@ def post_worker_init(worker):
         threading.Thread(target=_announce, args=(worker, service), daemon=True).start()
 
 
-def _is_news(record):
-    """A reader who stopped reading is cut off after CONTINUO_PATIENCE; that is no fault of ours."""
-    return record.exc_info is None or not isinstance(record.exc_info[1], BlockingIOError)
+class News(logging.Filter):
+    """What is worth a line: no reader who was cut off after CONTINUO_PATIENCE, and of what is not
+    HTTP, as scanners of ports send it, one in ten minutes."""
+
+    SILENCE_S = 600
+
+    def __init__(self):
+        super().__init__()
+        self._next, self._silenced = 0.0, 0
+
+    def filter(self, record):
+        if record.exc_info is not None and isinstance(record.exc_info[1], BlockingIOError):
+            return False
+        if not record.getMessage().startswith("Invalid request from"):
+            return True
+        if time.monotonic() < self._next:
+            self._silenced += 1
+            return False
+        if self._silenced:
+            record.msg = f"{record.getMessage()} ({self._silenced} more since the last such line)"
+            record.args = ()
+        self._next, self._silenced = time.monotonic() + self.SILENCE_S, 0
+        return True
 
 
 def worker_int(worker):
@@ -93,6 +135,11 @@ def child_exit(server, worker):
 
     server.stopping.forget(worker.age)
     multiprocess.mark_process_dead(worker.pid, _counters)
+
+
+def worker_exit(server, worker):
+    if os.getppid() != worker.ppid:  # the master was killed, and removes nothing any more
+        shutil.rmtree(_counters, ignore_errors=True)
 
 
 def on_exit(server):

@@ -11,14 +11,16 @@ def socket_of(environ: dict[str, Any]) -> socket.socket | None:
     return environ.get("gunicorn.socket") or environ.get("werkzeug.socket")
 
 
-def limit_sending(accepted: socket.socket, patience: float) -> None:
-    """A write to a reader who does not read fails after so many seconds.
+def limit_waiting(accepted: socket.socket, patience: float) -> None:
+    """Writing to a peer who does not read, or reading from one who sends nothing, fails after
+    `patience` seconds.
 
-    Told to the kernel, because Python's own time limit costs one more system call a write.
+    The kernel keeps the time: Python's own limit costs one more system call a write.
     """
     seconds, part = divmod(patience, 1)
     limit = struct.pack("ll", int(seconds), int(part * 1e6))
     accepted.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, limit)
+    accepted.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, limit)
 
 
 def is_loopback(environ: dict[str, Any]) -> bool:
@@ -41,6 +43,22 @@ def is_local(environ: dict[str, Any]) -> bool:
 
 def _is_unix(accepted: socket.socket) -> bool:
     return accepted.family not in (socket.AF_INET, socket.AF_INET6)
+
+
+def group_of(address: str) -> str:
+    """What counts as one client: an IPv4 address, or the /64 that an IPv6 host is given whole.
+
+    "2001:db8:1:2:a:b:c:d" and "2001:db8:1:2::1" -> "2001:db8:1:2::/64"
+    """
+    try:
+        ip = ipaddress.ip_address(address.partition("%")[0])
+    except ValueError:
+        return address
+    if ip.version == 4:
+        return address
+    if ip.ipv4_mapped is not None:
+        return str(ip.ipv4_mapped)
+    return str(ipaddress.ip_network((ip, 64), strict=False))
 
 
 def is_loopback_name(host: str) -> bool:

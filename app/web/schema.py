@@ -3,6 +3,7 @@ PARAMETERS; nothing is written twice here."""
 
 import contextlib
 import difflib
+import time
 from collections.abc import Collection, Mapping
 from typing import Any, NamedTuple
 
@@ -89,11 +90,11 @@ def read_body(request: Request, patience: float) -> bytes:
 
 
 def _read_past(request: Request) -> None:
-    """Who is cut off while sending never reads why: up to 64 MB more are taken, and dropped."""
-    rest = get_input_stream(request.environ)
+    """Who is cut off while sending never reads why: up to 64 MB more, for 5 s, are dropped."""
+    rest, end = get_input_stream(request.environ), time.monotonic() + 5
     with contextlib.suppress(Exception):  # of any server's; the answer is the same
-        for _ in range(64):
-            if not rest.read(2**20):
+        for _ in range(1024):
+            if not rest.read(2**16) or time.monotonic() > end:
                 return
 
 

@@ -37,7 +37,7 @@ from app.engine import (
 )
 
 from . import errors
-from .reader import limit_sending, socket_of
+from .reader import limit_waiting, socket_of
 from .schema import bounded
 from .service import service
 
@@ -84,7 +84,7 @@ class Run:
         self._forget: Callable[[], None] = lambda: None
         accepted = socket_of(request.environ)
         if accepted is not None:
-            limit_sending(accepted, here.options.patience)
+            limit_waiting(accepted, here.options.patience)
             self._forget = here.hangups.watch(accepted, self._leave)
 
     def events(self) -> Iterator[Event | None]:

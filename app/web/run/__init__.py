@@ -1,0 +1,1 @@
+"""A completion -> a response, and the connection it goes over."""
