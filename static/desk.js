@@ -20,7 +20,13 @@ export class Desk {
 			caret: () => on.caret(),
 		});
 		this.writing = new Writing(on.settings, on.heard);
-		this.journal = new Journal({ saved: () => dismiss("unsaved"), failed: (error) => this.#complain(error) });
+		this.journal = new Journal({
+			saved: () => dismiss("unsaved"),
+			late: () => this.#say("late"),
+			failed: (error) => this.#complain(error),
+			renamed: (id, title) => { if (id === this.story.id) this.story.hearTitle(title); },
+			deleted: (id, isDeleted) => { if (id === this.story.id) tellOfDeletion(isDeleted); },
+		});
 		this.tabs = new Tabs({ asked: () => this.journal.flushed(), others: (count) => tellOfTabs(count) });
 	}
 
@@ -56,6 +62,7 @@ export class Desk {
 		remember("story", story.id, "sessionStorage");
 		story.watch((event) => {
 			if (event.type === "text") this.surface.follow(event);
+			if (event.type === "node") dismiss("deleted"); // the journal takes it back with every node
 			if (event.type === "moved") this.surface.catchUp();
 		});
 		this.writing.follow(story);
@@ -68,9 +75,17 @@ export class Desk {
 	}
 
 	#complain(error) {
-		const why = error.name === "QuotaExceededError" ? "full" : this.journal.database === null ? "none" : "failed";
+		this.#say(error.name === "QuotaExceededError" ? "full" : this.journal.hasOpened ? "failed" : "none");
+	}
+
+	#say(why) {
 		notify("unsaved", say("saved.not", { reason: say(`saved.${why}`) }), [[say("do.exportNow"), () => this.on.do("exportTree")]]);
 	}
+}
+
+function tellOfDeletion(isDeleted) {
+	if (isDeleted) notify("deleted", say("saved.deletedElsewhere"));
+	else dismiss("deleted");
 }
 
 function tellOfTabs(count) {

@@ -250,6 +250,12 @@ export class Document {
 		this.#tell({ type: "title" });
 	}
 
+	/** Another tab gave the story a name; that tab writes it down. */
+	hearTitle(title) {
+		this.title = title;
+		this.#tell({ type: "tree" });
+	}
+
 	/** No more keys join the head's burst: another tab may build on it from now on. */
 	seal() {
 		this.head.typing = false;

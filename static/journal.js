@@ -5,39 +5,69 @@ import { generated, join, lengthOf, textOf } from "./pieces.js";
 
 const DAY = 86_400_000;
 const KEPT_AFTER_DELETION = 30 * DAY;
+const AGAIN_MS = [1000, 2000, 4000, 8000, 15_000, 30_000]; // until what failed is tried again
+const LATE_MS = 4000; // no storage in order takes as long
 
 export class Journal {
-	/** `on`: saved(), failed(error). */
+	/** `on`: saved(), late(), failed(error), and what another tab did: renamed(id, title), deleted(id, isDeleted). */
 	constructor(on) {
-		Object.assign(this, { on, database: null, waiting: [], writing: null });
+		Object.assign(this, { on, database: null, hasOpened: false, waiting: [], writing: null, failures: 0, late: null });
+		this.channel = new BroadcastChannel("continuo.stories");
+		this.channel.onmessage = ({ data: { name, values } }) => this.on[name]?.(...values);
 	}
 
 	async open() {
+		await this.#connect();
+		await this.#purge();
+	}
+
+	/** A connection may be lost at any time, as WebKit's is in the background: then the next use opens another. */
+	async #connect() {
 		const request = indexedDB.open("continuo", 1);
 		request.onupgradeneeded = () => {
 			request.result.createObjectStore("stories", { keyPath: "id" });
 			request.result.createObjectStore("nodes", { keyPath: "id" }).createIndex("story", "story");
 			request.result.createObjectStore("arrivals", { autoIncrement: true }).createIndex("node", "node");
 		};
-		this.database = await answer(request);
-		await this.#purge();
+		const database = await answer(request);
+		database.onclose = () => { if (this.database === database) this.database = null; };
+		database.onversionchange = () => this.#disconnect(); // a newer page wants to change the stores
+		Object.assign(this, { database, hasOpened: true });
+	}
+
+	#disconnect() {
+		this.database?.close();
+		this.database = null;
+	}
+
+	/** `task(stores)` in a transaction of its own. */
+	async #transact(mode, task) {
+		if (this.database === null) await this.#connect();
+		let stores;
+		try {
+			stores = this.#stores(mode);
+		} catch (error) {
+			if (error.name !== "InvalidStateError") throw error;
+			await this.#connect(); // it was closed without a word
+			stores = this.#stores(mode);
+		}
+		return task(stores);
 	}
 
 	// ---- reading ----
 
 	/** Every story, the latest first; the deleted ones only if asked for. */
 	async list({ deleted = false } = {}) {
-		if (this.database === null) return [];
-		const all = await answer(this.#stores("readonly").stories.getAll());
+		if (!this.hasOpened) return [];
+		const all = await this.#transact("readonly", ({ stories }) => answer(stories.getAll()));
 		return all.filter((story) => deleted || !story.deleted).sort((a, b) => b.updated - a.updated);
 	}
 
 	/** What `Document` is made from. `live` are open nodes that another tab is still writing. */
 	async load(id, live = new Set()) {
-		const { stories, nodes, arrivals } = this.#stores("readonly");
-		const [story, all, arrived] = await Promise.all([
+		const [story, all, arrived] = await this.#transact("readonly", ({ stories, nodes, arrivals }) => Promise.all([
 			answer(stories.get(id)), answer(nodes.index("story").getAll(id)), answer(arrivals.getAll()),
-		]);
+		]));
 		if (story === undefined) return null;
 		const known = new Map(all.filter((node) => !live.has(node.id)).map((node) => [node.id, node]));
 		for (const arrival of arrived) if (known.has(arrival.node)) restore(known.get(arrival.node), arrival);
@@ -57,8 +87,25 @@ export class Journal {
 			if (event.type === "node") this.#note(story, this.#withRoot(story, event.node));
 			else if (event.type === "arrived") this.#note(null, [adding(event)]);
 			else if (event.type === "moved") this.#note(story, []);
-			else if (event.type === "title") this.#note(story, this.#withRoot(story, story.root), { title: story.title });
+			else if (event.type === "title") {
+				this.#note(story, this.#withRoot(story, story.root), { title: story.title });
+				this.#tell("renamed", story.id, story.title);
+			}
+			if (event.node?.open === false) this.#persist();
 		});
+	}
+
+	/** Ask the browser, once there is something to lose, not to clear this away by itself. */
+	async #persist() {
+		if (this.isPersistent !== undefined) return;
+		this.isPersistent = null;
+		const { storage } = navigator;
+		this.isPersistent = await storage?.persisted?.() || await storage?.persist?.() || false;
+	}
+
+	/** Tell the other tabs what they could not see for themselves. */
+	#tell(name, ...values) {
+		this.channel.postMessage({ name, values });
 	}
 
 	/** Write a whole story, as an import needs. */
@@ -68,10 +115,12 @@ export class Journal {
 
 	delete(id, deleted = true) {
 		this.#later([({ stories }) => change(stories, id, { deleted: deleted ? Date.now() : false })]);
+		this.flushed().then(() => this.#tell("deleted", id, deleted));
 	}
 
 	rename(id, title) {
 		this.#later([({ stories }) => change(stories, id, { title })]);
+		this.#tell("renamed", id, title);
 	}
 
 	/** Resolves when everything noted so far is on the device, or has failed to get there. */
@@ -108,11 +157,15 @@ export class Journal {
 
 	#later(tasks) {
 		this.waiting.push(...tasks);
-		if (this.writing === null && this.waiting.length > 0) this.writing = this.#write();
+		if (this.writing !== null || this.waiting.length === 0) return;
+		this.writing = this.#write();
+		this.late ??= setTimeout(() => this.on.late?.(), LATE_MS);
 	}
 
-	/** One transaction after another, each with all that has come up meanwhile; a failed one is kept. */
+	/** One transaction after another, each with all that has come up meanwhile; a failed one is kept, and
+	 * tried again by and by. */
 	async #write() {
+		clearTimeout(this.timer);
 		let failure = null;
 		while (failure === null && this.waiting.length > 0) {
 			const tasks = this.waiting.splice(0);
@@ -120,19 +173,35 @@ export class Journal {
 			if (failure !== null) this.waiting.unshift(...tasks);
 		}
 		this.writing = null; // in one breath with the last look at what waits: no note falls between
-		if (failure === null) this.on.saved();
-		else this.on.failed(failure);
+		clearTimeout(this.late);
+		this.late = null;
+		if (failure === null) {
+			this.failures = 0;
+			return this.on.saved();
+		}
+		this.#disconnect();
+		this.timer = setTimeout(() => {
+			this.failures += 1; // keys in between try again too, and do not count
+			this.#later([]);
+		}, AGAIN_MS[Math.min(this.failures, AGAIN_MS.length - 1)]);
+		this.on.failed(failure);
 	}
 
 	async #commit(tasks) {
-		if (this.database === null) throw new DOMException("There is no storage.", "InvalidStateError");
-		const stores = this.#stores("readwrite");
-		const done = new Promise((resolve, reject) => {
-			stores.transaction.oncomplete = resolve;
-			stores.transaction.onabort = () => reject(stores.transaction.error ?? new Error("aborted"));
+		await this.#transact("readwrite", (stores) => {
+			const done = new Promise((resolve, reject) => {
+				stores.transaction.oncomplete = resolve;
+				stores.transaction.onabort = () => reject(stores.transaction.error ?? new Error("aborted"));
+			});
+			try {
+				for (const task of tasks) task(stores);
+			} catch (error) {
+				stores.transaction.abort(); // all of it or nothing
+				done.catch(() => {}); // the error says why
+				throw error;
+			}
+			return done;
 		});
-		for (const task of tasks) task(stores);
-		await done;
 	}
 
 	#stores(mode) {

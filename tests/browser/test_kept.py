@@ -1,6 +1,7 @@
 """Nothing is lost: reloads, crashes, full disks, two tabs; stories and files."""
 
 import json
+from pathlib import Path
 
 import pytest
 from playwright.sync_api import expect
@@ -22,6 +23,44 @@ LATE_NOTE = """async (moments) => {
   journal.rename('a', 'second');
   await journal.flushed();
   return journal.waiting.length;
+}"""
+CONNECTIONS = """{
+  const open = indexedDB.open.bind(indexedDB);
+  window.connections = [];
+  indexedDB.open = (...about) => {
+    const request = open(...about);
+    request.addEventListener('success', () => connections.push(request.result));
+    return request;
+  };
+}"""
+FULL = """{
+  const put = IDBObjectStore.prototype.put;
+  IDBObjectStore.prototype.put = function (...about) {
+    if (window.isFull) throw new DOMException('full', 'QuotaExceededError');
+    return put.apply(this, about);
+  };
+  window.isFull = true;
+}"""
+# what the first release kept of a story with two branches, named, and cut off in mid-stream
+FIRST_RELEASE = Path(__file__).parent / "recorded" / "first-release.json"
+RESTORE = """async ({version, stories, nodes, arrivals}) => {
+  await new Promise((resolve) => {
+    const request = indexedDB.open('continuo', version);
+    request.onupgradeneeded = ({target: {result: database}}) => {
+      const store = (name, about) => database.createObjectStore(name, about);
+      const all = {
+        stories: store('stories', {keyPath: 'id'}),
+        nodes: store('nodes', {keyPath: 'id'}),
+        arrivals: store('arrivals', {autoIncrement: true}),
+      };
+      all.nodes.createIndex('story', 'story');
+      all.arrivals.createIndex('node', 'node');
+      for (const [name, records] of Object.entries({stories, nodes, arrivals})) {
+        for (const record of records) all[name].put(record);
+      }
+    };
+    request.onsuccess = ({target: {result}}) => { result.close(); resolve(); };
+  });
 }"""
 CLIPBOARD = """async () => {
   const [item] = await navigator.clipboard.read();
@@ -111,6 +150,44 @@ def test_a_note_made_as_the_journal_falls_silent_is_written(desk, moments):
     assert left == 0
 
 
+def test_a_lost_connection_to_the_storage_is_opened_again(context, open_desk):
+    """WebKit closes it in the background; all that was written after that was lost."""
+    context.add_init_script(CONNECTIONS)
+    desk = open_desk()
+    desk.type("Once").saved()
+    desk.page.evaluate("connections[0].close()")
+    desk.type(" upon").saved().page.reload()
+    assert desk.ready().text == "Once upon"
+
+
+def test_what_could_not_be_written_is_tried_again_by_itself(desk):
+    desk.page.evaluate(FULL)
+    desk.type("Still here")
+    expect(desk.notice("unsaved")).to_be_visible()
+    desk.page.evaluate("window.isFull = false")
+    expect(desk.notice("unsaved")).to_have_count(0)
+    desk.page.reload()
+    assert desk.ready().text == "Still here"
+
+
+def test_a_story_of_the_first_release_opens_with_its_tree(desk):
+    desk.page.goto(
+        f"{desk.page.url}static/icon.svg"
+    )  # the origin, and no page that holds its storage
+    desk.page.evaluate(
+        "new Promise((done) => { indexedDB.deleteDatabase('continuo').onsuccess = done })"
+    )
+    desk.page.evaluate(RESTORE, json.loads(FIRST_RELEASE.read_text(encoding="utf-8")))
+    desk.page.go_back()
+    desk.ready()
+    assert desk.text == "Once more, dear friends. She was"
+    assert desk.painted() == [" more, dear friends.", " She was"]
+    expect(desk.notice("interrupted")).to_be_visible()
+    expect(desk.page.locator("#title")).to_have_text("The first release")
+    desk.press("Control+z", "Alt+ArrowLeft")
+    assert desk.text == "Once upon a time."
+
+
 def test_two_tabs_write_into_one_tree(desk, open_desk):
     desk.type("Once")
     desk.saved()
@@ -154,6 +231,27 @@ def test_a_name_given_in_one_tab_outlives_what_another_writes(desk, open_desk):
     desk.saved()
     other.type(" upon").saved().press("Alt+s")
     expect(other.page.locator(".stories .story b")).to_have_text(["The ship"])
+
+
+def test_a_name_given_in_one_tab_is_seen_in_the_other_at_once(desk, open_desk):
+    desk.type("Once").saved()
+    other = open_desk()
+    desk.press("F2")
+    desk.page.get_by_role("textbox", name="Name").fill("The ship")
+    desk.press("Enter")
+    expect(other.page.locator("#title")).to_have_text("The ship")
+
+
+def test_a_story_deleted_in_one_tab_is_told_in_the_other_and_comes_back_by_writing(desk, open_desk):
+    desk.type("Once").saved()
+    other = open_desk()
+    desk.press("Alt+s")
+    desk.page.get_by_role("button", name="Delete: Once").click()
+    expect(other.notice("deleted")).to_contain_text("deleted in another tab")
+    other.type(" upon").saved()
+    expect(other.notice("deleted")).to_have_count(0)
+    desk.press("Escape", "Alt+s")
+    expect(desk.page.locator(".stories .story b")).to_have_text(["Once upon"])
 
 
 def test_a_named_story_without_a_word_comes_back(desk):
