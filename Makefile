@@ -19,7 +19,8 @@ serve: $(VENV)/serving
 # Most run in two processes. These do not: the first fork workers as a web server does, and by and by a
 # test process holds the threads of torch and OpenVINO, which a fork does not survive; the last is
 # many tests by one name, of which one would be run.
-APART = $(addprefix tests/engine/test_,client.py process.py server.py) tests/web/test_stopping.py tests/web/test_schema.py
+APART = $(addprefix tests/engine/process/test_,client.py service.py owner.py) \
+	tests/web/run/test_stopping.py tests/web/body/test_fields.py
 
 test: $(VENV)/dev $(VENV)/clients browser tools
 	@$(TEST) $(APART)

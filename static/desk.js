@@ -1,13 +1,13 @@
 // The desk: the story that is open, with its text, its journal, its other tabs and the machine's pen.
 
-import { recall, remember } from "./device.js";
-import { Document } from "./document.js";
-import { Journal } from "./journal.js";
-import { dismiss, notify } from "./notices.js";
-import { Surface } from "./surface.js";
-import { Tabs } from "./tabs.js";
-import { say } from "./words.js";
-import { Writing } from "./writing.js";
+import { recall, remember } from "./frame/storage.js";
+import { Document } from "./story/story.js";
+import { Journal } from "./story/library.js";
+import { dismiss, notify } from "./frame/notices.js";
+import { Surface } from "./text/surface.js";
+import { Tabs } from "./story/tabs.js";
+import { say } from "./frame/language.js";
+import { Writing } from "./machine/writing.js";
 
 export class Desk {
 	/** `on`: changed(event) for the story, heard(state) for the machine, caret(), settings(), do(name). */

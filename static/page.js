@@ -1,30 +1,30 @@
 // The page: joins the desk with the tools around it, and does what keys and buttons ask.
 
-import * as bar from "./bar.js";
-import { connect, copy } from "./clipboard.js";
+import * as bar from "./tools/bar.js";
+import { connect, copy } from "./text/clipboard.js";
 import { Desk } from "./desk.js";
-import { recall, remember } from "./device.js";
-import * as dialogs from "./dialogs.js";
-import { find, make } from "./element.js";
-import { readFile, writeFile } from "./files.js";
-import { Heat } from "./heat.js";
-import { Horizon } from "./horizon.js";
-import { invite } from "./invite.js";
-import { nameOf } from "./journal.js";
-import { actionOf, KEYS, readable } from "./keys.js";
-import { Knobs } from "./knobs.js";
-import { findLoop } from "./loop.js";
-import { TreeMap } from "./map.js";
-import { drawMenu, drawModels } from "./menu.js";
-import { announce, dismiss, notify, Reader } from "./notices.js";
-import { Painter } from "./paint.js";
-import { Pen } from "./pen.js";
-import { slice } from "./pieces.js";
-import * as server from "./server.js";
-import { Several } from "./several.js";
-import { showStories } from "./stories.js";
-import { duration, load as loadWords, number, say } from "./words.js";
-import { Word } from "./word.js";
+import { recall, remember } from "./frame/storage.js";
+import * as dialogs from "./frame/dialogs.js";
+import { find, make } from "./frame/element.js";
+import { readFile, writeFile } from "./story/files.js";
+import { Heat } from "./tools/heat.js";
+import { Horizon } from "./tools/horizon.js";
+import { invite } from "./frame/invite.js";
+import { nameOf } from "./story/library.js";
+import { actionOf, KEYS, readable } from "./frame/keys.js";
+import { Knobs } from "./tools/controls.js";
+import { findLoop } from "./story/loop.js";
+import { TreeMap } from "./tools/map.js";
+import { drawMenu, drawModels } from "./frame/menu.js";
+import { announce, dismiss, notify, Reader } from "./frame/notices.js";
+import { Painter } from "./text/painter.js";
+import { Pen } from "./text/pen.js";
+import { slice } from "./story/pieces.js";
+import * as server from "./machine/server.js";
+import { Several } from "./tools/candidates.js";
+import { showStories } from "./frame/stories.js";
+import { duration, load as loadWords, number, say } from "./frame/language.js";
+import { Word } from "./tools/alternatives.js";
 
 const CANDIDATES = 3;
 const AGAIN_MS = 3000; // until a server that is not ready is asked again

@@ -16,8 +16,9 @@ MAY_ENTER = {  # besides itself
     "training": {"gpt2"},
 }
 NEVER_IMPORTED_BY = {  # a file or room -> what it may not even name
-    "app/engine/scheduler.py": {"torch", "openvino", "threading", "time"},
-    "app/engine/cache.py": {"torch", "openvino", "threading", "time"},
+    "app/engine/turns": {"threading", "zmq", "socket"},
+    "app/engine/turns/scheduler.py": {"torch", "openvino", "time"},
+    "app/engine/turns/cache.py": {"torch", "openvino", "time"},
     "app/engine": {"flask"},
     "app/web": {"torch", "transformers", "openvino", "numpy"},
 }

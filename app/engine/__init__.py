@@ -28,7 +28,7 @@ from .interface import AnyEngine
 from .options import EngineOptions
 from .parameters import MAX_ID, MAX_SEED, PARAMETERS, InvalidParams, Parameter, Params, make_params
 
-_LAZY = {"Engine": ".engine", "connect": ".client"}  # torch or OpenVINO; ZeroMQ
+_LAZY = {"Engine": ".engine", "connect": ".process.client"}  # torch or OpenVINO; ZeroMQ
 
 
 def __getattr__(name: str) -> Any:

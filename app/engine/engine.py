@@ -18,7 +18,6 @@ from pathlib import Path
 from app import gpt2
 
 from .answers import EngineInfo, EngineState, EngineStats, ModelInfo, Scored, Tokenized
-from .backends import open_model
 from .completion import (
     Completion,
     EngineBusy,
@@ -30,11 +29,12 @@ from .completion import (
     UnknownModel,
     is_last,
 )
-from .lane import Lane
 from .options import EngineOptions
 from .parameters import InvalidParams, Params
-from .prepare import prepare
-from .request import Request
+from .turns.backends import open_model
+from .turns.lane import Lane
+from .turns.prepare import prepare
+from .turns.request import Request
 
 log = logging.getLogger(__name__)
 

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 import torch
 
-from app.gpt2.checkpoint import Checkpoint, CheckpointError
-from app.gpt2.network import transformers_model
+from app.gpt2.files.checkpoint import Checkpoint, CheckpointError
+from app.gpt2.transformers_network import transformers_model
 
 
 def search_beams(

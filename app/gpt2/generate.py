@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 import torch
 from torch import Tensor
 
-from app.gpt2.torch_model import TorchModel
+from app.gpt2.torch_backend.network import TorchModel
 
 
 def greedy(logits: Tensor) -> int:

@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from app.gpt2.pages import Logits, Rows
+from app.gpt2.paged import Logits, Rows
 
 MAX_SEED = 2**53 - 1
 MASK = 2**64 - 1

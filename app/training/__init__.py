@@ -4,7 +4,8 @@ import importlib
 from typing import Any
 
 _FROM = {  # name: the module it is in, imported when first asked for, as most need torch
-    "Corpus": "corpus", "Rules": "corpus", "prepare": "corpus", "find": "sources",
+    "Corpus": "corpus.corpus", "Rules": "corpus.corpus", "prepare": "corpus.corpus",
+    "find": "corpus.sources",
     "TrainConfig": "config", "TrainingError": "config", "SIZES": "config",
     "Run": "train", "train": "train",
 }  # fmt: skip

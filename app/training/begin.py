@@ -10,10 +10,11 @@ from typing import Any
 import torch
 
 from app.gpt2 import Checkpoint, ModelNotFound, Tokenizer, find, load
-from app.training import network, sources
 from app.training.config import SIZES, TrainConfig, TrainingError
-from app.training.corpus import Corpus, Rules, is_prepared, prepare
-from app.training.samples import PROMPTS
+from app.training.corpus import sources
+from app.training.corpus.corpus import Corpus, Rules, is_prepared, prepare
+from app.training.learn import model as network
+from app.training.run.samples import PROMPTS
 from app.training.train import Run, show_plan, train
 
 Words = dict[str, Any]

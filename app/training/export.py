@@ -7,7 +7,7 @@ import tempfile
 from pathlib import Path
 
 from app.gpt2 import find, load, save, save_legacy, whole_file
-from app.training.checkpoint import sha256
+from app.training.run.checkpoint import sha256
 
 BESIDE = ("training.json", "report.html", "README.md")  # told along where they are
 

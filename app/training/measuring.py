@@ -9,14 +9,15 @@ from typing import Any
 import torch
 
 from app.gpt2 import Checkpoint, find, load, transformers_model
-from app.training import machine, sources
-from app.training.batches import Lines
 from app.training.config import TrainingError
-from app.training.corpus import Corpus, Rules, is_prepared, prepare
-from app.training.evaluate import Score, line_rows, score, stream_rows
-from app.training.loss import SummedLoss
-from app.training.runs import corpus_of
-from app.training.tokens import TokenFile
+from app.training.corpus import sources
+from app.training.corpus.corpus import Corpus, Rules, is_prepared, prepare
+from app.training.corpus.tokens import TokenFile
+from app.training.learn import machine
+from app.training.learn.batches import Lines
+from app.training.learn.loss import SummedLoss
+from app.training.learn.score import Score, line_rows, score, stream_rows
+from app.training.run.folder import corpus_of
 
 Row = dict[str, Any]
 

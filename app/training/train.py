@@ -19,17 +19,17 @@ import torch
 from accelerate import Accelerator
 from transformers import GPT2LMHeadModel
 
-from app.training import machine
-from app.training.batches import IGNORED, Batches
 from app.training.config import TrainConfig, TrainingError
-from app.training.corpus import Corpus
-from app.training.evaluate import validate
-from app.training.loss import SummedLoss
-from app.training.optimizers import Optimizers, learning_rate
-from app.training.plan import Plan, check_memory, make_plan, measure, memory_here, tell_plan
-from app.training.results import Results
-from app.training.runs import RunFolder, State
-from app.training.samples import PROMPTS
+from app.training.corpus.corpus import Corpus
+from app.training.learn import machine
+from app.training.learn.batches import IGNORED, Batches
+from app.training.learn.loss import SummedLoss
+from app.training.learn.optimizers import Optimizers, learning_rate
+from app.training.learn.plan import Plan, check_memory, make_plan, measure, memory_here, tell_plan
+from app.training.learn.score import validate
+from app.training.run.folder import RunFolder, State
+from app.training.run.publish import Results
+from app.training.run.samples import PROMPTS
 
 LOG_EVERY = 10  # steps
 

@@ -3,10 +3,10 @@
 from typing import TYPE_CHECKING, Any
 
 from .options import Count, Seconds, WebOptions
-from .stopping import SharedStopping
+from .run.stopping import SharedStopping
 
 if TYPE_CHECKING:
-    from .wsgi import make_app
+    from .app import make_app
 
 __all__ = ["Count", "Seconds", "SharedStopping", "WebOptions", "make_app"]
 
@@ -14,7 +14,7 @@ __all__ = ["Count", "Seconds", "SharedStopping", "WebOptions", "make_app"]
 def __getattr__(name: str) -> Any:
     """make_app is looked up when asked for: it brings Flask, which settings do without."""
     if name == "make_app":
-        from .wsgi import make_app
+        from .app import make_app
 
         return make_app
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

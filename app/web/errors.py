@@ -25,7 +25,7 @@ from app.engine import (
     UnknownModel,
 )
 
-from .replies import reply
+from .body.reply import reply
 
 log = logging.getLogger(__name__)
 

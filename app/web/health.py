@@ -2,10 +2,10 @@
 
 from flask import Blueprint, Response, g
 
-from .dialects import llamacpp
+from .body.reply import reply
+from .dialects.llamacpp import routes as llamacpp
+from .docs.openapi import gives
 from .errors import RETRY_S, Problem
-from .openapi import gives
-from .replies import reply
 from .service import service
 
 health = Blueprint("health", __name__)

@@ -14,9 +14,9 @@ from werkzeug.exceptions import RequestEntityTooLarge
 
 from app.engine import PARAMETERS
 
-from . import schema
+from .body import fields as schema
+from .docs.openapi import gives
 from .errors import Problem
-from .openapi import gives
 from .service import service
 
 LANGUAGES = ("en", "zh")

@@ -7,10 +7,10 @@ from flask import current_app
 
 from app.engine import AnyEngine, ModelInfo, UnknownModel
 
-from .hangups import Hangups
-from .metrics import Metrics
 from .options import WebOptions
-from .stopping import Stopping
+from .run.hangups import Hangups
+from .run.stopping import Stopping
+from .watch.metrics import Metrics
 
 
 class Service:

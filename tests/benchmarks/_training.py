@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from app.training import split
-from app.training.tokens import TokenFile, TokenWriter
+from app.training.corpus import split
+from app.training.corpus.tokens import TokenFile, TokenWriter
 
 WARM = 0.25  # share of the steps that are not counted
 Ends = list[tuple[int, float]]  # (steps done, seconds)
@@ -96,11 +96,12 @@ def ours(shape: tuple, precision: str, home: Path) -> tuple[Ends, int]:
 
     and the bytes that its plan said it would need.
     """
-    from app.training import metrics, train
+    from app.training import train
     from app.training.config import TrainConfig
-    from app.training.corpus import Corpus
-    from app.training.network import new_model
-    from app.training.plan import make_plan
+    from app.training.corpus.corpus import Corpus
+    from app.training.learn.model import new_model
+    from app.training.learn.plan import make_plan
+    from app.training.run import metrics
 
     layers, width, heads, vocabulary, rows, length, steps = shape
     train.LOG_EVERY = max(1, steps // 10)

@@ -26,8 +26,8 @@ import json, resource, sys, time
 from pathlib import Path
 
 from app.gpt2 import Tokenizer
-from app.training.corpus import Rules, prepare
-from app.training.sources import find
+from app.training.corpus.corpus import Rules, prepare
+from app.training.corpus.corpus.sources import find
 
 start = time.perf_counter()
 texts, cache = Path(sys.argv[1]), Path(sys.argv[2])

@@ -211,7 +211,7 @@ def processes(server: int) -> tuple[list[int], list[int]]:
             continue
         if parent == server:
             web.append(int(entry.name))
-        elif b"app.engine.process" in words:
+        elif b"app.engine.process.service" in words:
             engine.append(int(entry.name))
     return web, engine
 

@@ -33,8 +33,8 @@ def main() -> None:
 
 def tell_copied(texts: list[str]) -> None:
     from app.gpt2 import Tokenizer
-    from app.training.copying import copied
-    from app.training.tokens import TokenFile
+    from app.training.corpus.tokens import TokenFile
+    from app.training.report.copying import copied
 
     tokenizer, written = Tokenizer.beside(STARTER), (STARTER / "tokenizer.json").read_bytes()
     for folder in sorted(ROOT.glob("runs/.tokens/*/")):

@@ -12,7 +12,7 @@ NO_STORAGE = """indexedDB.open = () => {
   return request;
 }"""
 LATE_NOTE = """async (moments) => {
-  const { Journal } = await import('/static/journal.js');
+  const { Journal } = await import('/static/story/library.js');
   let isSaved;
   const saved = new Promise((resolve) => { isSaved = resolve; });
   const journal = new Journal({saved: isSaved, failed: (error) => { throw error; }});
@@ -356,7 +356,7 @@ def test_a_reload_before_the_first_word_is_no_interruption(desk, engine):
 def test_a_story_that_another_tab_deleted_opens_as_a_new_one_in_its_own_room(desk, open_desk):
     desk.type("Once").saved().press("Alt+n").type("Other").saved().press("Alt+s")
     desk.page.evaluate("""async () => {
-      const { Journal } = await import('/static/journal.js');
+      const { Journal } = await import('/static/story/library.js');
       const journal = new Journal({saved() {}, failed(error) { throw error; }});
       await journal.open();
       const [once] = (await journal.list()).filter((story) => story.opening === 'Once');

@@ -79,7 +79,7 @@ def test_all_speak_of_the_same_deployment():
 
 
 def test_scaling_asks_for_gauges_that_there_are():
-    from app.web.metrics import _EngineCollector
+    from app.web.watch.metrics import _EngineCollector
     from tests.fake_engine import FakeEngine
 
     names = {metric.name for metric in _EngineCollector(FakeEngine()).collect()}

@@ -107,7 +107,7 @@ def test_an_alert_asks_for_what_the_server_counts(rule, ask):
 
 def known(expr):
     """Every metric in it is one of ours."""
-    from app.web.metrics import Metrics
+    from app.web.watch.metrics import Metrics
     from tests.fake_engine import FakeEngine
 
     text = Metrics(FakeEngine()).text().decode()

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from app.engine import Engine, EngineOptions, launch
-from app.engine.client import connect
+from app.engine import Engine, EngineOptions
+from app.engine.process import launch
+from app.engine.process.client import connect
 
 
 @pytest.fixture(scope="session")

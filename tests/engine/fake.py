@@ -23,8 +23,8 @@ from app.engine import (
     Tokenized,
     UnknownModel,
     Usage,
-    process,
 )
+from app.engine.process import service as process
 
 TURN_S = 0.001
 FOREVER = 10**9

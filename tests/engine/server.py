@@ -4,7 +4,8 @@ import os
 import sys
 
 from app import create_app
-from app.engine import EngineOptions, connect, launch
+from app.engine import EngineOptions, connect
+from app.engine.process import launch
 from app.settings import read_settings
 
 FAKE = (sys.executable, "-m", "tests.engine.fake")

@@ -18,8 +18,8 @@ from app.engine import (
     Started,
     Token,
     UnknownModel,
-    choosing,
 )
+from app.engine.turns import choosing
 from tests.engine.reading import ended_of, ids_of, of_kind, read, started_of, text_of
 
 END = 50256

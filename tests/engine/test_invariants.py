@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app.engine import Ended, Failed, Params, Slid, Started, Token, is_last
-from app.engine.cache import PAGE
-from app.engine.lane import Lane
-from app.engine.prepare import prepare
+from app.engine.turns.cache import PAGE
+from app.engine.turns.lane import Lane
+from app.engine.turns.prepare import prepare
 from app.gpt2 import Config, Logits, Tokenizer
 from tests.engine.reading import of_kind
 

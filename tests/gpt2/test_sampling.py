@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.gpt2.pages import Logits
+from app.gpt2.paged import Logits
 from app.gpt2.sampling import (
     MAX_SEED,
     Draw,

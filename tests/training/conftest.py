@@ -5,9 +5,9 @@ import random
 import pytest
 
 from app.training.config import TrainConfig
-from app.training.corpus import Rules, prepare
-from app.training.network import new_model, tuned_model
-from app.training.sources import find
+from app.training.corpus.corpus import Rules, prepare
+from app.training.corpus.sources import find
+from app.training.learn.model import new_model, tuned_model
 from app.training.train import Run, train
 
 WORDS = "the cat sat on a mat and saw one dog run over old hills".split()

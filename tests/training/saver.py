@@ -10,7 +10,7 @@ from pathlib import Path
 
 import torch
 
-from app.training import checkpoint
+from app.training.run import checkpoint
 
 TOUCHES = ("open", "os.mkdir", "os.rename", "os.symlink", "os.remove", "os.rmdir")
 

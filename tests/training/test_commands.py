@@ -15,8 +15,9 @@ from click.testing import CliRunner
 
 from app import gpt2
 from app.__main__ import main
-from app.training import commands, metrics
-from app.training.checkpoint import sha256
+from app.training import commands
+from app.training.run import metrics
+from app.training.run.checkpoint import sha256
 from tests.training.conftest import story
 
 TINY = "--layers 1 --width 32 --heads 2 --window 32 --batch 4 --threads 1 --new-vocabulary 280"

@@ -11,12 +11,12 @@ from safetensors.torch import load_file
 
 from app import gpt2
 from app.gpt2 import Config
-from app.training import metrics
-from app.training.checkpoint import sha256
 from app.training.config import TrainConfig, TrainingError
-from app.training.network import merged, tuned_model
-from app.training.optimizers import learning_rate
-from app.training.tokens import TokenFile, TokenWriter
+from app.training.corpus.tokens import TokenFile, TokenWriter
+from app.training.learn.model import merged, tuned_model
+from app.training.learn.optimizers import learning_rate
+from app.training.run import metrics
+from app.training.run.checkpoint import sha256
 from tests.tiny import random_weights
 from tests.training.conftest import SMALL
 

@@ -3,7 +3,13 @@
 from flask import Flask
 
 from .. import errors
-from . import kobold, kobold_about, kobold_frames, llamacpp, openai, tgi, webui
+from . import webui
+from .kobold import about as kobold_about
+from .kobold import reply as kobold_frames
+from .kobold import routes as kobold
+from .llamacpp import routes as llamacpp
+from .openai import routes as openai
+from .tgi import routes as tgi
 
 BLUEPRINTS = (
     openai.openai,

@@ -6,11 +6,12 @@ from flask import Blueprint, Response
 
 from app.engine import Params, Token
 
-from .. import openapi, streaming
+from ..body.reply import reply
+from ..docs import openapi
 from ..errors import RETRY_S, Problem, bad_value
-from ..replies import reply
+from ..run import run as streaming
 from ..service import service
-from . import words
+from . import shared as words
 
 webui = Blueprint("webui", __name__, url_prefix="/v1/internal")
 

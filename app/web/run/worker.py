@@ -24,8 +24,8 @@ from typing import Any
 
 from gunicorn.workers.gthread import TConn, ThreadWorker
 
-from ..reader import group_of, limit_waiting
-from ..stopping import SharedStopping
+from .connection import group_of, limit_waiting
+from .stopping import SharedStopping
 
 log = logging.getLogger("gunicorn.error")
 

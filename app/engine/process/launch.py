@@ -1,0 +1,168 @@
+"""One engine per server: where it lives, who starts it, and how often.
+
+Every process of a server arrives at the same private directory, its engine's home. The engine holds
+a lock on that directory from its first moment to its last, so whoever can take the lock knows that
+no engine runs and may start one. Knows no socket and no message.
+"""
+
+import contextlib
+import fcntl
+import hashlib
+import logging
+import os
+import re
+import shutil
+import stat
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+
+from ..completion import EngineError
+from ..options import EngineOptions
+from .owner import Server
+
+RESTARTS = (0, 1, 2, 4, 8)  # seconds to wait before each start again; then it is given up
+HOME = re.compile(r"(?P<pid>\d+)-(?P<started>\d+)-[0-9a-f]{8}")
+LONGEST_SOCKET = 107  # bytes of a Unix socket's path
+
+# What starts an engine, besides the path of its home and the lock it holds.
+ENGINE = (sys.executable, "-m", "app.engine.process.service")
+# Between the two, for 10 ms: the engine becomes nobody's child, so that nobody has to bury it, and
+# gets a session of its own, so that a Ctrl-C meant for the server does not reach it.
+ORPHAN = "import os, sys; os.fork() or (os.setsid(), os.execv(sys.argv[1], sys.argv[1:]))"
+
+log = logging.getLogger(__name__)
+
+
+class Launch(msgspec.Struct, frozen=True):
+    """What an engine is told at its start: in a file, because anybody can read a command line."""
+
+    options: EngineOptions
+    server: Server
+    folder: str  # where relative paths begin
+
+
+class Home:
+    """The directory of one engine: its socket, what it is told, and how its starts went."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.socket = path / "socket"
+        self._launch = path / "launch.json"
+        self._starts = path / "starts"
+        self._failure = path / "failure"
+
+    def start(self, launch: Launch) -> str | None:
+        """Start the engine unless one runs. Returns why not, once it has failed for good."""
+        if not launch.server.is_alive():
+            return "The server has ended."
+        self.path.mkdir(mode=0o700, exist_ok=True)
+        with self._take_lock() as lock:
+            if lock is None:
+                return None
+            if self.failure is None:
+                self._start(launch, lock)
+            return self.failure
+
+    def _start(self, launch: Launch, lock: int) -> None:
+        n_starts = self.count_starts()
+        if n_starts > len(RESTARTS):
+            return self.fail("The engine stopped again and again; its last words are in the log.")
+        if self._launch.exists():
+            log.warning("The engine stopped; it is started again.")
+        self._starts.write_text(str(n_starts + 1))
+        self._launch.write_bytes(msgspec.json.encode(launch))
+        self._spawn(lock)
+
+    def is_running(self) -> bool:
+        """Whether there is an engine, be it loading or only waiting for its next try."""
+        try:
+            with self._take_lock() as lock:
+                return lock is None
+        except FileNotFoundError:
+            return False
+
+    @property
+    def failure(self) -> str | None:
+        try:
+            return self._failure.read_text(encoding="utf-8")
+        except FileNotFoundError:
+            return None
+
+    def fail(self, sentence: str) -> None:
+        """Nobody shall start this engine again."""
+        draft = self.path / "failure.draft"
+        draft.write_text(sentence, encoding="utf-8")
+        draft.rename(self._failure)
+
+    def count_starts(self) -> int:
+        return int(self._starts.read_text()) if self._starts.exists() else 0
+
+    def forget_starts(self) -> None:
+        """It has run well for a while: the next stop is a first one."""
+        self._starts.unlink(missing_ok=True)
+
+    def read_launch(self) -> Launch:
+        return msgspec.json.decode(self._launch.read_bytes(), type=Launch)
+
+    def remove(self) -> None:
+        shutil.rmtree(self.path, ignore_errors=True)
+
+    @contextlib.contextmanager
+    def _take_lock(self) -> Iterator[int | None]:
+        """The lock, or None when an engine holds it."""
+        lock = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            yield lock if _is_free(lock) else None
+        finally:
+            os.close(lock)
+
+    def _spawn(self, lock: int) -> None:
+        """The engine inherits the lock, and so keeps it from before its start to its end."""
+        command = [sys.executable, "-I", "-S", "-c", ORPHAN, *ENGINE, str(self.path), str(lock)]
+        root = Path(__file__).parents[3]
+        subprocess.run(command, stdin=subprocess.DEVNULL, pass_fds=[lock], cwd=root, check=True)
+
+
+def _is_free(lock: int) -> bool:
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def find_home(options: EngineOptions, server: Server, directory: str | None) -> Home:
+    """The home of this server's engine for these options, among the user's other engines."""
+    parent = _enter_private_directory(directory)
+    _remove_abandoned_homes(parent)
+    digest = hashlib.sha256(msgspec.json.encode(options)).hexdigest()[:8]
+    home = Home(parent / f"{server.pid}-{server.started}-{digest}")
+    if len(os.fsencode(home.socket)) > LONGEST_SOCKET:
+        raise EngineError(f"The path {home.socket} is too long for a socket; name a shorter one.")
+    return home
+
+
+def _enter_private_directory(directory: str | None) -> Path:
+    path = Path(directory or tempfile.gettempdir()) / f"continuo-{os.getuid()}"
+    try:
+        path.mkdir(mode=0o700, exist_ok=True)
+        seen = path.lstat()
+    except OSError as error:
+        raise EngineError(f"{path} cannot hold the engine's socket: {error.strerror}.") from None
+    if not stat.S_ISDIR(seen.st_mode) or seen.st_uid != os.getuid() or seen.st_mode & 0o077:
+        raise EngineError(f"{path} must be a directory that you own and nobody else can enter.")
+    return path
+
+
+def _remove_abandoned_homes(parent: Path) -> None:
+    """Homes of servers that were killed together with their engines."""
+    for path in parent.iterdir():
+        if (name := HOME.fullmatch(path.name)) is not None:
+            server = Server(int(name["pid"]), int(name["started"]))
+            if not server.is_alive() and not Home(path).is_running():
+                Home(path).remove()

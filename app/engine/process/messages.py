@@ -1,0 +1,114 @@
+"""What travels between web workers and the engine's process: every message, and refusals.
+
+A frame is a list of messages in MessagePack, so that all events of a turn reach a worker together.
+Numbers are the worker's own: they tie answers and events to what was asked. Knows no socket.
+"""
+
+from typing import Any, Literal
+
+import msgspec
+
+from ..completion import (
+    Ended,
+    EngineBusy,
+    EngineError,
+    EngineStopped,
+    Failed,
+    Finished,
+    Queued,
+    Slid,
+    Started,
+    Token,
+    UnknownModel,
+)
+from ..parameters import InvalidParams, Params
+
+AnyEvent = Queued | Started | Token | Slid | Ended | Finished | Failed
+Method = Literal["cancel", "tokenize", "detokenize", "score", "models", "info", "stats"]
+
+
+class Message(msgspec.Struct, frozen=True, tag=True, array_like=True):
+    pass
+
+
+# ---- from a worker to the engine
+
+
+class Hello(Message, frozen=True):
+    """Sent until a Status answers: this process wants to talk, and may be watched by its pid."""
+
+    pid: int
+
+
+class Submit(Message, frozen=True):
+    number: int
+    prompt: str | list[int]
+    params: Params
+    model: str | None
+    id: str
+
+
+class Call(Message, frozen=True):
+    """Any other method of the engine."""
+
+    number: int
+    method: Method
+    arguments: list[Any]
+
+
+class Leave(Message, frozen=True):
+    """This worker asks nothing more; if it is the server itself, the engine shall stop, too."""
+
+    stop: bool
+
+
+# ---- from the engine to a worker
+
+
+class Status(Message, frozen=True):
+    pid: int  # of the engine's process, to be watched
+    name: str  # as in EngineState
+    due: float = 0.0  # on the machine's monotonic clock: when a restarting one starts
+
+
+class Answer(Message, frozen=True):
+    number: int
+    result: msgspec.Raw  # only who asked knows its type
+
+
+class Refused(Message, frozen=True):
+    """An exception, by the name of its class."""
+
+    number: int
+    kind: str
+    message: str
+    fields: dict[str, Any]
+
+
+class Events(Message, frozen=True):
+    number: int
+    events: list[AnyEvent]
+
+
+def answer(number: int, result: Any) -> Answer:
+    return Answer(number, msgspec.Raw(encode(result)))
+
+
+_ERRORS = {kind.__name__: kind for kind in (EngineError, UnknownModel, EngineBusy, EngineStopped)}
+
+
+def refuse(number: int, error: EngineError | InvalidParams) -> Refused:
+    return Refused(number, type(error).__name__, str(error), vars(error))
+
+
+def to_error(refused: Refused) -> EngineError | InvalidParams:
+    if refused.kind == InvalidParams.__name__:
+        return InvalidParams(refused.fields["field"], refused.message)
+    return _ERRORS[refused.kind](refused.message, **refused.fields)
+
+
+Request = Hello | Submit | Call | Leave
+Reply = Status | Answer | Refused | Events
+encode = msgspec.msgpack.Encoder().encode
+decode_requests = msgspec.msgpack.Decoder(list[Request]).decode
+decode_replies = msgspec.msgpack.Decoder(list[Reply]).decode

@@ -1,0 +1,249 @@
+"""The engine in a process of its own: `python -m app.engine.process.service HOME`.
+
+One thread holds the socket: requests in, one frame per worker and turn out; the engine's own thread
+only rings its bell. It watches the server, and ends with it, and each worker, whose requests end
+with that worker.
+"""
+
+import logging
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import zmq
+
+from ..completion import EngineError, EngineStopped
+from ..interface import AnyEngine
+from ..options import EngineOptions
+from ..parameters import InvalidParams
+from . import messages as wire
+from .launch import RESTARTS, Home
+from .worker import Worker
+
+CALM_S = 60.0  # who has served this long is well: earlier stops are forgotten
+MAX_UNSENT = 1000  # frames waiting for a worker that takes none; further events stay with us
+RETRY_MS = 100  # until such a worker is tried again
+# What would hold up everybody's tokens is answered on threads of its own: scores, and the encoding
+# of long texts, 2 ms for each thousand characters.
+SLOW = ("tokenize", "detokenize", "score")
+LONG = 1000
+
+MakeEngine = Callable[[EngineOptions, Callable[[], None]], AnyEngine]
+
+log = logging.getLogger(__name__)
+
+
+class Service:
+    """What the process does all its life."""
+
+    def __init__(self, home: Home, make_engine: MakeEngine) -> None:
+        self._home = home
+        self._launch = home.read_launch()
+        self._make_engine = make_engine
+        self._engine: AnyEngine | None = None
+        self._delay = (0, *RESTARTS)[home.count_starts() - 1]
+        due = time.monotonic() + self._delay
+        self._status = wire.Status(os.getpid(), "restarting" if self._delay else "loading", due)
+        self._workers: dict[bytes, Worker] = {}
+        self._slow_requests = ThreadPoolExecutor(16)
+        self._is_over = threading.Event()
+        self._bell = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+
+    def run(self) -> None:
+        """Until the server ends or says stop, or the engine cannot go on."""
+        try:
+            server = self._launch.server.watch()
+        except ProcessLookupError:
+            return self._stop()
+        with zmq.Context() as context, context.socket(zmq.ROUTER) as self._socket:
+            self._socket.router_mandatory = True  # say when a worker cannot be reached
+            self._socket.sndhwm = MAX_UNSENT
+            self._socket.linger = 0
+            self._socket.bind(f"ipc://{self._home.socket}")
+            self._poller = zmq.Poller()
+            self._poller.register(self._socket, zmq.POLLIN)
+            self._poller.register(self._bell, zmq.POLLIN)
+            self._poller.register(server, zmq.POLLIN)
+            threading.Thread(target=self._load, daemon=True).start()
+            while not self._is_over.is_set():
+                self._step(server)
+
+    def ring(self) -> None:
+        """There is something to send: called from any thread, blocks none."""
+        os.eventfd_write(self._bell, 1)
+
+    # ---- on the engine's way up
+
+    def _load(self) -> None:
+        time.sleep(self._delay)
+        self._tell_all(wire.Status(os.getpid(), "loading"))
+        try:
+            self._engine = self._make_engine(self._launch.options, self.ring)
+        except (OSError, ValueError) as error:  # a mistake in what it was given: it would repeat
+            self._home.fail(f"The engine cannot start: {error}")
+            log.error("The engine cannot start: %s", error)
+            return self._end()
+        self._tell_all(wire.Status(os.getpid(), "ready"))
+        if not self._is_over.wait(CALM_S):
+            self._home.forget_starts()
+
+    def _tell_all(self, status: wire.Status) -> None:
+        self._status = status
+        for worker in list(self._workers.values()):
+            worker.replies.append(status)
+        self.ring()
+
+    def _end(self) -> None:
+        self._is_over.set()
+        self.ring()
+
+    # ---- the one thread that holds the socket
+
+    def _step(self, server: int) -> None:
+        is_anyone_stuck = any(worker.frame is not None for worker in self._workers.values())
+        awake = dict(self._poller.poll(RETRY_MS if is_anyone_stuck else None))
+        if self._bell in awake:
+            os.eventfd_read(self._bell)
+        if self._socket in awake:
+            self._receive()
+        for worker in list(self._workers.values()):
+            if worker.pidfd in awake:
+                self._lose(worker)
+            else:
+                self._send(worker)
+        if server in awake:
+            self._stop()
+
+    def _send(self, worker: Worker) -> None:
+        frame = worker.pack()
+        if frame is None:
+            return
+        try:
+            self._socket.send_multipart([worker.address, frame], zmq.NOBLOCK)
+            worker.frame = None
+        except zmq.Again:
+            pass  # it takes nothing: its completions fill up where they are, and are cut there
+        except zmq.ZMQError as error:
+            if error.errno != zmq.EHOSTUNREACH:
+                raise
+            self._lose(worker)
+
+    def _lose(self, worker: Worker) -> None:
+        """Its process is gone, or has no more to ask: nobody reads what it asked for."""
+        del self._workers[worker.address]
+        self._poller.unregister(worker.pidfd)
+        os.close(worker.pidfd)
+        for completion in list(worker.completions.values()):
+            completion.cancel()
+
+    def _receive(self) -> None:
+        while True:
+            try:
+                address, frame = self._socket.recv_multipart(zmq.NOBLOCK)
+            except zmq.Again:
+                return
+            try:
+                messages = wire.decode_requests(frame)
+            except msgspec.DecodeError:
+                log.exception("A worker sent what cannot be read; was the code changed under it?")
+                continue
+            for message in messages:
+                self._handle(address, message)
+
+    def _handle(self, address: bytes, message: wire.Request) -> None:
+        worker = self._workers.get(address)
+        match message:
+            case wire.Hello(pid):
+                self._welcome(address, pid)
+            case _ if worker is None:
+                pass  # it takes us for the engine before us, and will say hello
+            case wire.Leave(stop):
+                self._lose(worker)
+                if stop:
+                    self._stop()
+            case wire.Call(method=method) if method in SLOW:
+                self._slow_requests.submit(self._answer, worker, message)
+            case wire.Submit(prompt=prompt) if len(prompt) > LONG:
+                self._slow_requests.submit(self._answer, worker, message)
+            case _:
+                self._answer(worker, message)
+
+    def _welcome(self, address: bytes, pid: int) -> None:
+        if address not in self._workers:
+            try:
+                worker = Worker(address, pid)
+            except ProcessLookupError:
+                return  # it came and went
+            self._workers[address] = worker
+            self._poller.register(worker.pidfd, zmq.POLLIN)
+        self._workers[address].replies.append(self._status)
+
+    def _stop(self) -> None:
+        """The server is gone, and nobody will come back to this home."""
+        if self._engine is not None:
+            self._engine.close()
+        self._home.remove()
+        self._end()
+
+    # ---- on that thread, or for slow requests on their own
+
+    def _answer(self, worker: Worker, request: wire.Submit | wire.Call) -> None:
+        reply: wire.Reply
+        try:
+            reply = wire.answer(request.number, self._ask_engine(worker, request))
+        except (EngineError, InvalidParams) as error:
+            reply = wire.refuse(request.number, error)
+        except Exception as error:
+            log.exception("The engine failed at a request.")
+            reply = wire.refuse(request.number, EngineError(f"The engine failed: {error!r}."))
+        worker.replies.append(reply)
+        self.ring()
+
+    def _ask_engine(self, worker: Worker, request: wire.Submit | wire.Call) -> Any:
+        if self._engine is None:
+            raise EngineStopped("The engine is loading.")
+        if isinstance(request, wire.Call):
+            return getattr(self._engine, request.method)(*request.arguments)
+        completion = self._engine.submit(request.prompt, request.params, request.model, request.id)
+        worker.completions[request.number] = completion
+        if worker.address not in self._workers:
+            completion.cancel()  # it was lost while its long prompt was read
+
+
+def main(make_engine: MakeEngine, path: str, lock: str) -> None:
+    os.set_inheritable(int(lock), False)  # ours as long as we live, and nobody's after
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(levelname)s %(message)s")
+    # Who stops a whole group of processes means the server, and it may let running texts end first.
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    threading.excepthook = _die
+    home = Home(Path(path))
+    os.chdir(home.read_launch().folder)
+    try:
+        Service(home, make_engine).run()
+    except Exception:
+        log.exception("The engine stopped.")
+    logging.shutdown()
+    os._exit(0)  # at once: no model half loaded on another thread is waited for
+
+
+def _die(what: threading.ExceptHookArgs) -> None:
+    """Without one of its threads it would leave readers waiting; a new one will serve."""
+    log.critical("The engine stopped: %s", what.exc_value, exc_info=what.exc_value)
+    os._exit(1)
+
+
+def load_engine(options: EngineOptions, after_turn: Callable[[], None]) -> AnyEngine:
+    from ..engine import Engine  # seconds of torch or OpenVINO, while the socket is answered
+
+    return Engine(options, after_turn=after_turn)
+
+
+if __name__ == "__main__":
+    main(load_engine, *sys.argv[1:])

@@ -1,0 +1,107 @@
+"""One request inside the engine: its rows, and what each has come to.
+
+Knows no queue and no model: the scheduler moves requests, the lane feeds and samples their rows.
+"""
+
+import dataclasses
+import math
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+
+from ..completion import Event, PromptToken
+from ..parameters import Params
+from .text import TextStream
+
+
+class End(NamedTuple):
+    reason: str  # stop | end_of_text
+    stop: str | int | None  # the stop text or token, as the caller gave it
+
+
+class Heal(NamedTuple):
+    """A token taken back from the prompt's end; the first draw is among those that begin alike."""
+
+    id: int
+    data: bytes  # the token's bytes
+    ids: np.ndarray  # that may be drawn: never empty
+
+
+@dataclasses.dataclass(eq=False)
+class Row:
+    """One continuation. `ids` is what the model sees: the end of the text, a window at most."""
+
+    request: "Request"
+    choice: int
+    seed: int
+    ids: list[int]
+    text: TextStream
+    heal: Heal | None = None  # until the first draw
+    n_computed: int = 0  # of ids, from the first: those whose keys and values are in the pages
+    n_to_prefill: int = 0  # of ids: those to be computed as a prompt, not token by token
+    pages: list[int] = dataclasses.field(default_factory=list)
+    n_shared: int = 0  # of pages, from the first: those that this row may never write again
+    may_slide: bool = False
+    spare: list[int] = dataclasses.field(default_factory=list)  # to replace those when it slides
+    keys: list[bytes] = dataclasses.field(default_factory=list)  # of pages, as far as known
+    n_published: int = 0
+    written: list[int] = dataclasses.field(default_factory=list)  # ids of the continuation
+    is_over: bool = False
+
+    @property
+    def is_prefilling(self) -> bool:
+        return self.n_computed < self.n_to_prefill
+
+    def take(self, id: int, data: bytes) -> bytes:
+        """The row goes on with this token. Returns the bytes that are not the prompt's own."""
+        self.ids.append(id)
+        if self.heal is None:
+            return data
+        new, self.heal = data.removeprefix(self.heal.data), None
+        return new
+
+
+@dataclasses.dataclass(eq=False)
+class Request:
+    id: str
+    params: Params
+    put: Callable[[Event], None]  # where its events go
+    submitted: float  # by the engine's clock, as all times here
+    deadline: float
+    prompt_tokens: int
+    n_dropped: int  # of the prompt's tokens: those that did not fit in the window
+    context_start: int  # the first character that the model sees
+    ends: dict[int, End]  # tokens that end a row
+    banned: list[int]
+    keys: list[bytes]  # of the prompt's whole pages
+    rows: list[Row] = dataclasses.field(default_factory=list)
+    ahead: int | None = None  # requests before it, as last told
+    cached_tokens: int = 0
+    prompt: list[PromptToken] = dataclasses.field(default_factory=list)
+    is_prefilled: bool = False  # the rows have been forked from the first
+    started: float | None = None
+    first_token: float | None = None
+    is_cancelled: bool = False  # set from any thread
+    is_over: bool = False
+
+    @property
+    def wants_prompt(self) -> bool:
+        """Each token of the prompt is still to be given its probability."""
+        return self.params.prompt_logprobs is not None and not self.is_prefilled
+
+    @property
+    def longest(self) -> float:
+        """The most tokens that a row can have fed, if its window never slides.
+
+        A healed prompt may draw the token again that was taken back before it writes anything. The
+        last token drawn is never fed.
+        """
+        if self.params.max_tokens is None:
+            return math.inf
+        first = self.rows[0]
+        return len(first.ids) + (first.heal is not None) + max(0, self.params.max_tokens - 1)
+
+    @property
+    def n_written(self) -> int:
+        return sum(len(row.written) for row in self.rows)

@@ -1,0 +1,48 @@
+"""The vocabulary as requests need it: words for ids, and tokens that continue given bytes.
+
+healing: a prompt that ends within a word ends with a token that the model has rarely seen
+there. The last token is taken back, and the first draw is limited to tokens that begin with its
+bytes.
+"""
+
+from bisect import bisect_left
+
+import numpy as np
+
+from app.gpt2 import Tokenizer
+
+from ..completion import TopToken
+
+
+class Vocabulary:
+    def __init__(self, tokenizer: Tokenizer, n_tokens: int) -> None:
+        self.tokenizer = tokenizer
+        self.n_tokens = n_tokens  # that the model has; the tokenizer may know fewer
+        special = set(tokenizer.specials.values())
+        known = (id for id in range(min(n_tokens, tokenizer.n_tokens)) if id not in special)
+        table = sorted((data, id) for id in known if (data := self.bytes_of(id)))
+        self._sorted = [data for data, _ in table]
+        self._ids = np.array([id for _, id in table], np.int64)
+
+    def bytes_of(self, id: int) -> bytes:
+        return self.tokenizer.token_bytes(id)
+
+    def top(self, logprobs: np.ndarray, ids: np.ndarray) -> list[TopToken]:
+        return [TopToken(id, self.bytes_of(id), float(logprobs[id])) for id in ids.tolist()]
+
+    def agreeing(self, rest: bytes) -> np.ndarray:
+        """Ids of tokens that begin with `rest`.
+
+        Shorter ones would agree with it too, but what must follow them is no word of the model's:
+        " tim" and then "e" made "Once upon a time" go on as "Once upon a timelongo".
+        """
+        first, last = self._range(rest)
+        return self._ids[first:last]
+
+    def _range(self, prefix: bytes) -> tuple[int, int]:
+        """Where in the sorted table the tokens stand that begin with `prefix`."""
+        first = bisect_left(self._sorted, prefix)
+        following = prefix.rstrip(b"\xff")  # the least bytes beyond all that begin with prefix
+        if not following:
+            return first, len(self._sorted)
+        return first, bisect_left(self._sorted, following[:-1] + bytes([following[-1] + 1]))

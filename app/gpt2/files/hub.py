@@ -1,0 +1,228 @@
+"""Fetch a published model from the Hugging Face hub into models/.
+
+The files land in a hidden folder beside their final place, where an interrupted download goes on
+when it is asked for again; only what is whole and opens gets its name. HF_ENDPOINT (a mirror) and
+HF_TOKEN are huggingface_hub's to read. The library's own downloaders start an interrupted file from
+its beginning, so this asks it for the list of files and, file by file, for the bytes that lack.
+"""
+
+import contextlib
+import errno
+import fcntl
+import hashlib
+import json
+import os
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from app.gpt2.files.checkpoint import WEIGHTS_BY_RANK, CheckpointError, load
+from app.gpt2.tokenizer import FILES as TOKENIZER_FILES
+
+if TYPE_CHECKING:
+    from huggingface_hub.hf_api import ModelInfo, RepoSibling
+
+PUBLISHED = {  # what people call them: their place on the hub
+    "gpt2": "openai-community/gpt2",
+    "gpt2-medium": "openai-community/gpt2-medium",
+    "gpt2-large": "openai-community/gpt2-large",
+    "gpt2-xl": "openai-community/gpt2-xl",
+    "distilgpt2": "distilbert/distilgpt2",
+}
+SIZES = {  # OpenAI's names; the first two sizes were miscounted when they were published
+    "117M": "gpt2", "124M": "gpt2", "345M": "gpt2-medium", "355M": "gpt2-medium",
+    "774M": "gpt2-large", "1558M": "gpt2-xl",
+}  # fmt: skip
+HUB_ID = re.compile(r"\w[\w.-]*/\w[\w.-]*")
+
+
+class DownloadError(ValueError):
+    """Why a model cannot be had, in one sentence."""
+
+
+def download(name: str, models: Path, revision: str | None = None) -> Path:
+    """The folder in `models` that now holds the model of that name (gpt2, 355M, owner/name)."""
+    hub_id = PUBLISHED.get(SIZES.get(name, name), name)
+    if not HUB_ID.fullmatch(hub_id):
+        known = ", ".join([*PUBLISHED, *SIZES])
+        raise DownloadError(f"{name!r} is no published model; say owner/name, or one of {known}.")
+    target = models / hub_id.split("/")[1]
+    if target.exists():
+        raise DownloadError(f"{target} is there already; remove or rename it to download it anew.")
+    with _sentences(hub_id, revision):
+        model = _model_info(hub_id, revision)
+        names = _wanted(model)
+        aside = models / f".{target.name}-{model.sha[:12]}.download"
+        with _alone_in(aside):
+            _fetch_all(model, names, aside)
+            _check_opens(hub_id, aside)
+            aside.rename(target)
+    for other in models.glob(f".{target.name}-{'[0-9a-f]' * 12}.download"):  # revisions given up
+        shutil.rmtree(other)
+    return target
+
+
+def _model_info(hub_id: str, revision: str | None) -> "ModelInfo":
+    """The commit that `revision` means, and its files with their sizes and checksums."""
+    from huggingface_hub import HfApi, constants
+
+    try:
+        model = HfApi().model_info(hub_id, revision=revision, files_metadata=True)
+    except (KeyError, TypeError, json.JSONDecodeError):
+        model = None
+    if model is None or model.sha is None or model.siblings is None:
+        raise DownloadError(f"{constants.ENDPOINT} does not answer as a hub does.")
+    return model
+
+
+# ---- which files ----
+
+
+def _wanted(model: "ModelInfo") -> list[str]:
+    """The names of config, vocabulary and, last, the weights or their index."""
+    there = [file.rfilename for file in model.siblings]
+    weights = next((name for name in WEIGHTS_BY_RANK if name in there), None)
+    if weights is None:
+        some = ", ".join(there[:4]) or "nothing"
+        raise DownloadError(f"{model.id} has no weights that can be opened here (it has {some}).")
+    return [name for name in ("config.json", *TOKENIZER_FILES) if name in there] + [weights]
+
+
+def _fetch_all(model: "ModelInfo", names: list[str], aside: Path) -> None:
+    files = {file.rfilename: file for file in model.siblings}
+    for name in names:
+        _fetch(model, files[name], aside)
+    weights = names[-1]
+    if weights.endswith(".index.json"):
+        for shard in _shards(model.id, aside / weights):
+            if shard not in files or Path(shard).name != shard:
+                raise DownloadError(f"{model.id} lacks {shard}, which its {weights} names.")
+            _fetch(model, files[shard], aside)
+
+
+def _shards(hub_id: str, index: Path) -> list[str]:
+    try:
+        return sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise DownloadError(f"The {index.name} of {hub_id} names no shards.") from None
+
+
+# ---- one file ----
+
+
+def _fetch(model: "ModelInfo", file: "RepoSibling", aside: Path) -> None:
+    """Get the bytes of `file` that are not here yet, with a progress bar; then check the whole."""
+    from huggingface_hub import constants, hf_hub_url
+    from huggingface_hub.file_download import http_get
+    from huggingface_hub.utils import build_hf_headers
+
+    whole, part = aside / file.rfilename, aside / f"{file.rfilename}.part"
+    if whole.exists():
+        return
+    url = hf_hub_url(model.id, file.rfilename, revision=model.sha, endpoint=constants.ENDPOINT)
+    headers = build_hf_headers() | {"Accept-Encoding": "identity"}  # so that sizes are the file's
+    with part.open("ab") as out:
+        if file.size is not None and out.tell() > file.size:
+            out.truncate(0)  # no beginning of it: a server once sent too much
+        have = out.seek(0, os.SEEK_END)
+        _check_space(file, have, aside)
+        http_get(
+            url,
+            out,
+            resume_size=have,
+            headers=headers,
+            expected_size=file.size,
+            displayed_filename=file.rfilename,
+        )
+        out.flush()
+        os.fsync(out.fileno())
+    _check_hash(file, part)
+    part.rename(whole)
+
+
+def _check_space(file: "RepoSibling", have: int, aside: Path) -> None:
+    needed, free = (file.size or 0) - have, shutil.disk_usage(aside).free
+    if needed > free:
+        raise DownloadError(
+            f"The disk is too full: {file.rfilename} needs {needed / 1e6:,.0f} MB more in "
+            f"{aside.parent}, where {free / 1e6:,.0f} MB are free."
+        )
+
+
+def _check_hash(file: "RepoSibling", part: Path) -> None:
+    """Large files are published with their SHA-256."""
+    if file.lfs is None:
+        return
+    with part.open("rb") as bytes_:
+        if hashlib.file_digest(bytes_, "sha256").hexdigest() == file.lfs.sha256:
+            return
+    part.unlink()
+    raise DownloadError(f"{file.rfilename} arrived damaged and was removed; run this again.")
+
+
+# ---- the folder aside ----
+
+
+@contextlib.contextmanager
+def _alone_in(folder: Path) -> Iterator[None]:
+    """Make the folder, and keep a second download out until this one, or its process, ends."""
+    folder.mkdir(parents=True, exist_ok=True)
+    opened = os.open(folder, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise DownloadError(f"Another download is filling {folder}; wait for it.") from None
+        yield
+    finally:
+        os.close(opened)
+
+
+def _check_opens(hub_id: str, aside: Path) -> None:
+    try:
+        for _ in load(aside).weights.values():
+            pass
+    except CheckpointError as error:
+        shutil.rmtree(aside)
+        why = str(error).replace(str(aside), hub_id)
+        raise DownloadError(f"{hub_id} was downloaded, but does not open: {why}") from None
+
+
+# ---- what goes wrong, in sentences ----
+
+AGAIN = "the same command goes on from what has arrived"
+
+
+@contextlib.contextmanager
+def _sentences(hub_id: str, revision: str | None) -> Iterator[None]:
+    import httpx2
+    from huggingface_hub import constants, errors
+
+    hub = constants.ENDPOINT
+    try:
+        yield
+    except errors.GatedRepoError:
+        raise DownloadError(
+            f"{hub_id} is gated: accept its terms at {hub}/{hub_id}, then set HF_TOKEN."
+        ) from None
+    except errors.HFValidationError:
+        raise DownloadError(f"{hub_id} is no name that a model can have.") from None
+    except errors.RevisionNotFoundError:
+        raise DownloadError(f"{hub_id} has no revision {revision!r}.") from None
+    except errors.RepositoryNotFoundError:
+        raise DownloadError(
+            f"{hub} has no model {hub_id}, or shows it only to those who set a HF_TOKEN."
+        ) from None
+    except errors.HfHubHTTPError as error:
+        status = error.response.status_code
+        hint = "; does HF_TOKEN hold a token of yours?" if status in (401, 403) else "."
+        raise DownloadError(f"{hub} answered {status} when asked for {hub_id}{hint}") from None
+    except errors.OfflineModeIsEnabled:
+        raise DownloadError("HF_HUB_OFFLINE is set, so nothing can be downloaded.") from None
+    except httpx2.HTTPError as error:
+        raise DownloadError(f"{hub} cannot be reached ({error}); {AGAIN}.") from None
+    except OSError as error:
+        why = "The disk is full" if error.errno == errno.ENOSPC else str(error).split(".\n")[0]
+        raise DownloadError(f"{why}; {AGAIN}.") from None

@@ -1,0 +1,1 @@
+"""GPT-2 in torch: the oracle, and the paged model for a GPU."""

@@ -1,0 +1,1 @@
+"""Token files -> weights. Knows no folder of a run."""

@@ -1,0 +1,200 @@
+"""What a training will take, said before it starts: steps, memory, and time measured here.
+
+Knows the arithmetic of a GPT-2 and asks the machine; trains nothing.
+"""
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import psutil
+import torch
+from torch import nn
+
+from app.training.config import TrainConfig, TrainingError
+from app.training.corpus.corpus import Corpus
+
+MEASURED = 2  # micro-batches run for nothing but their time
+FEW_BYTES = 1_000_000  # of text: under this a base is tuned more carefully
+RUNTIME = 500 << 20  # what Python and torch take by themselves
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything settled: no field of the config below is None any more."""
+
+    config: TrainConfig
+    steps: int
+    window: int
+    block: int
+    batch: int
+    learning_rate: float
+    evaluate_every: int
+    save_every: int
+    sample_every: int
+    train_tokens: int
+    parameters: int
+    learned: int  # of the parameters
+    memory: int  # bytes, estimated
+
+    @property
+    def tokens_per_step(self) -> int:
+        return self.block * self.batch * self.config.accumulate
+
+
+def make_plan(config: TrainConfig, corpus: Corpus, model: nn.Module, world: int = 1) -> Plan:
+    window = model.config.n_positions
+    if config.block is not None and config.block > window:
+        raise TrainingError(f"block is {config.block}, more than the model's window of {window}.")
+    block = min(config.block or window, max(1, len(corpus.train) - 1))
+    batch = config.batch or max(1, (8192 if config.base is None else 2048) // block)
+    n_rows = len(corpus.train.starts) if config.line_by_line else len(corpus.train) // block
+    epoch = n_rows / (batch * config.accumulate * world)
+    steps = config.steps or max(1, math.ceil(config.epochs * epoch))
+    every = config.evaluate_every or min(1000, max(1, steps // 10))
+    rate = config.learning_rate
+    learned = sum(p.numel() for p in model.parameters() if p.requires_grad)
+    return Plan(
+        config=config,
+        steps=steps,
+        window=window,
+        block=block,
+        batch=batch,
+        learning_rate=usual_rate(config, corpus.train.bytes) if rate is None else rate,
+        evaluate_every=every,
+        save_every=config.save_every or every,
+        sample_every=config.sample_every or every,
+        train_tokens=len(corpus.train),
+        parameters=model.num_parameters(),
+        learned=learned,
+        memory=memory_needed(model, config, learned, batch, block),
+    )
+
+
+def usual_rate(config: TrainConfig, n_bytes: int) -> float:
+    """Tuning is gentle, gentler on little text; from nothing, wide models take smaller steps."""
+    if config.lora:
+        return 2e-4
+    if config.base is not None:
+        return 1e-5 if n_bytes < FEW_BYTES else 5e-5
+    return min(2e-3, 0.55 / config.width)
+
+
+# ---- memory ----
+
+OPTIMIZER_BYTES = {"adamw": 8, "muon": 5, "sgd": 4}  # per learned number
+# Kept for the way back, bytes per token, layer and unit of width, by the size of an activation.
+# Residual stream and norms stay in float32: 16; the rest is 17 widths of activations.
+KEPT = {2: 16 + 17 * 2, 4: 16 + 17 * 4}
+
+
+def memory_needed(
+    model: nn.Module, config: TrainConfig, learned: int, batch: int, block: int
+) -> int:
+    """Weights, gradients, the optimizer, and the activations of one micro-batch."""
+    shape = model.config
+    number = 4 if config.precision == "float32" else 2
+    weights = model.num_parameters() * (4 + (number if number == 2 else 0))
+    moving = learned * (4 + OPTIMIZER_BYTES[config.optimizer])
+    layers = 2 if config.checkpointing else shape.n_layer
+    tokens = max(batch * block, shape.n_positions if config.long_every else 0)
+    kept = tokens * shape.n_embd * (layers * KEPT[number] + 4 * shape.n_layer + 24)
+    return RUNTIME + weights + moving + kept
+
+
+def memory_here(device: torch.device) -> int:
+    """Bytes that can still be had, in the container's limit if there is one."""
+    if device.type == "cuda":
+        return torch.cuda.mem_get_info(device)[0]
+    available = psutil.virtual_memory().available + psutil.Process().memory_info().rss
+    limit = Path("/sys/fs/cgroup/memory.max")
+    if limit.is_file() and (text := limit.read_text(encoding="utf-8").strip()) != "max":
+        available = min(available, int(text))
+    return available
+
+
+def check_memory(plan: Plan, model: nn.Module, available: int) -> None:
+    """Too little memory is said before the start, with what would fit."""
+    if plan.memory <= available:
+        return
+    lack = f"This needs about {plan.memory / 1e9:.1f} GB and {available / 1e9:.1f} GB are free"
+    smaller = replace(plan.config, checkpointing=True)
+    for batch in (2**n for n in reversed(range(plan.batch.bit_length()))):
+        for config in (plan.config, smaller):
+            if memory_needed(model, config, plan.learned, batch, plan.block) <= available:
+                words = f"--batch {batch}"
+                if batch < plan.batch:
+                    words += f" --accumulate {math.ceil(plan.tokens_per_step / plan.block / batch)}"
+                if config.checkpointing and not plan.config.checkpointing:
+                    words += " --checkpointing"
+                raise TrainingError(f"{lack}; this would fit: {words}.")
+    raise TrainingError(
+        f"{lack}; not even one row fits. Take --lora 8, a smaller --block, or a smaller model."
+    )
+
+
+# ---- time ----
+
+
+def measure(
+    loss: nn.Module, micro: list[tuple[np.ndarray, np.ndarray]], device: torch.device
+) -> float:
+    """Seconds a step of such micro-batches takes here, its optimizer not counted; nothing moves."""
+    times = []
+    for _ in range(MEASURED):
+        ids, labels = (torch.from_numpy(part) for part in micro[0])
+        start = time.perf_counter()
+        loss(ids.to(device), labels.to(device)).backward()
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+        times.append(time.perf_counter() - start)
+    for parameter in loss.parameters():
+        parameter.grad = None
+    return min(times) * len(micro)
+
+
+def tell_plan(
+    plan: Plan, seconds: float, corpus: Corpus, result: Path, tell: Callable[[str], None]
+) -> None:
+    config = plan.config
+    rows = [("text", _text_row(corpus))]
+    rows.append(("model", _model_row(plan)))
+    per_step = f"{plan.batch} x {plan.block}"
+    if config.accumulate > 1:
+        per_step += f" x {config.accumulate}"
+    epochs = plan.steps * plan.tokens_per_step / max(1, plan.train_tokens)
+    rows += [
+        ("steps", f"{plan.steps:,} of {per_step} tokens: {epochs:.2g} times the corpus"),
+        ("learning rate", f"{plan.learning_rate:g}, {config.schedule}; {config.optimizer}"),
+        ("memory", f"about {plan.memory / 1e9:.1f} GB"),
+        ("time", f"{duration(100 * seconds)} per 100 steps here, {duration(plan.steps * seconds)}"),
+        ("result", str(result)),
+    ]
+    for name, value in rows:
+        tell(f"{name:>14}  {value}")
+
+
+def _text_row(corpus: Corpus) -> str:
+    files = corpus.report["files"]
+    counts = (len(part) for part in (corpus.train, corpus.validation, corpus.test))
+    split = " / ".join(f"{count:,}" for count in counts)
+    size = sum(file["bytes"] for file in files)
+    return f"{len(files):,} files, {size:,} bytes; train / validation / test: {split} tokens"
+
+
+def _model_row(plan: Plan) -> str:
+    words = f"{plan.parameters:,} parameters"
+    if plan.learned != plan.parameters:
+        words += f", {plan.learned:,} of them learned"
+    return words + (f"; from {plan.config.base}" if plan.config.base else "; from nothing")
+
+
+def duration(seconds: float) -> str:
+    """In words of a fitting size: 40 s, 12 min, 3 h 20 min."""
+    if seconds < 100:
+        return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 100 else f"{minutes // 60} h {minutes % 60} min"

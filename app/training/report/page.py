@@ -1,0 +1,133 @@
+"""One page to look at: the curve, the plan against reality, samples over time, copied passages.
+
+It needs no network: styles and pictures are in the page.
+"""
+
+import dataclasses
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import jinja2
+from markupsafe import Markup
+
+from app.gpt2 import whole_file
+from app.training.learn import machine
+from app.training.learn.plan import Plan, duration
+from app.training.report.chart import Line, line_chart
+from app.training.run import metrics, samples
+
+if TYPE_CHECKING:
+    from app.training.train import Run
+
+
+def write_report(
+    folder: Path, run_folder: Path, plan: Plan, run: "Run", seconds_per_step: float
+) -> None:
+    """report.html in `folder`, from what lies in the run's folder."""
+    rows = metrics.read(run_folder)
+    if not rows:
+        return
+    page = _template().render(
+        name=run.result.name,
+        about=run.about,
+        facts=_facts(rows),
+        curves=_curves(rows),
+        plan=_plan_rows(plan, rows, seconds_per_step),
+        rises=_rises(rows),
+        rounds=list(reversed(samples.read_samples(run_folder))),
+        copies=[row for row in rows if "copied" in row],
+        files=run.corpus.report["files"],
+        settings={k: v for k, v in dataclasses.asdict(plan.config).items() if v is not None},
+        command=run.again,
+    )
+    with whole_file(folder / "report.html") as file:
+        file.write_text(page, encoding="utf-8")
+
+
+def _template() -> jinja2.Template:
+    where = jinja2.FileSystemLoader(Path(__file__).parent)
+    page = jinja2.Environment(loader=where, autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    page.filters["duration"] = duration
+    return page.get_template("report.html")
+
+
+def _last(rows: list[dict], name: str) -> Any:
+    return next((row[name] for row in reversed(rows) if name in row), None)
+
+
+def _best(rows: list[dict]) -> dict | None:
+    validated = [row for row in rows if "validation_loss" in row]
+    return min(validated, key=lambda row: row["validation_loss"], default=None)
+
+
+def _facts(rows: list[dict]) -> list[tuple[str, str]]:
+    """The numbers in large print."""
+    best, facts = _best(rows), []
+    if best is not None:
+        facts += [
+            ("bits per byte", f"{best['bits_per_byte']:.3f}"),
+            ("perplexity", f"{best['perplexity']:,.2f}"),
+        ]
+    facts.append(("tokens learned from", f"{rows[-1]['tokens']:,}"))
+    facts.append(("time", duration(rows[-1]["seconds"])))
+    return facts
+
+
+def _rises(rows: list[dict]) -> str | None:
+    """The overfitting watch, as a sentence."""
+    best = _best(rows)
+    if best is None:
+        return None
+    after = [r for r in rows if "validation_loss" in r and r["step"] > best["step"]]
+    if not after:
+        return "The validation was still getting better at the end: more steps may help."
+    return (
+        f"The validation has been getting worse since step {best['step']:,} "
+        f"({best['validation_loss']:.4f} then, {after[-1]['validation_loss']:.4f} at the end): "
+        "from there on the model learns its corpus by heart. The weights kept are those of "
+        f"step {best['step']:,}."
+    )
+
+
+def _plan_rows(plan: Plan, rows: list[dict], seconds: float) -> list[tuple[str, str, str]]:
+    last = rows[-1]
+    pace = last["seconds"] / last["step"]
+    speed = _last(rows, "tokens_per_second") or 0.0
+    return [
+        ("steps", f"{plan.steps:,}", f"{last['step']:,}"),
+        ("100 steps", duration(100 * seconds), duration(100 * pace)),
+        ("in all", duration(plan.steps * seconds), duration(last["seconds"])),
+        ("tokens/s", f"{plan.tokens_per_step / seconds:,.0f}", f"{speed:,.0f}"),
+        ("memory", f"{plan.memory / 1e9:.2f} GB", f"{machine.peak_memory() / 1e9:.2f} GB"),
+    ]
+
+
+# ---- pictures ----
+
+SMALL = (
+    ("bits_per_byte", "Bits per byte of the validation text"),
+    ("learning_rate", "Learning rate"),
+    ("tokens_per_second", "Tokens per second"),
+    ("longest_copy", "Longest passage copied, in characters"),
+)
+
+
+def _curves(rows: list[dict]) -> list[tuple[str, Markup]]:
+    """(caption, SVG) of each picture that there are numbers for; the large one first."""
+    lines = [Line("training", _points(rows, "loss"))]
+    lines.append(Line("validation", _points(rows, "validation_loss")))
+    lines = [line for line in lines if line.points]
+    if not lines:
+        return []
+    best = _best(rows)
+    mark = None if best is None else (best["step"], best["validation_loss"])
+    pictures = [("Loss, in nats per token, over the steps", line_chart(lines, 820, 340, mark))]
+    for name, caption in SMALL:
+        points = _points(rows, name)
+        if len(points) > 1:
+            pictures.append((caption, line_chart([Line("validation", points)], 400, 210)))
+    return pictures
+
+
+def _points(rows: list[dict], name: str) -> list[tuple[float, float]]:
+    return [(row["step"], row[name]) for row in rows if name in row]

@@ -1,0 +1,41 @@
+"""One Flask app from its parts."""
+
+from pathlib import Path
+
+from flask import Flask
+from werkzeug.middleware.proxy_fix import ProxyFix
+
+from app.engine import AnyEngine
+
+from . import dialects, errors
+from .docs.openapi import docs
+from .guard import origins as guard
+from .health import health
+from .native.routes import native
+from .options import WebOptions
+from .pages import pages
+from .service import Service
+from .watch import log
+
+ROOT = Path(__file__).resolve().parent.parent.parent  # templates/ and static/ lie beside app/
+
+
+def make_app(options: WebOptions, engine: AnyEngine) -> Flask:
+    app = Flask(
+        "continuo", template_folder=str(ROOT / "templates"), static_folder=str(ROOT / "static")
+    )
+    app.config["MAX_CONTENT_LENGTH"] = options.max_body
+    app.config["MAX_FORM_MEMORY_SIZE"] = options.max_body
+    app.url_map.strict_slashes = False  # clients append a slash, or strip one
+    app.extensions["continuo"] = Service(options, engine)
+    log.register(app)
+    guard.register(app)
+    errors.register(app)
+    for blueprint in (native, pages, health, docs):
+        app.register_blueprint(blueprint)
+    dialects.register(app)
+    if options.proxies:
+        app.wsgi_app = ProxyFix(  # type: ignore[method-assign]
+            app.wsgi_app, *[options.proxies] * 5
+        )
+    return app

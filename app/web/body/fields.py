@@ -1,0 +1,281 @@
+"""What bodies may say: read, checked, and refused in a sentence. The parameters' own bounds live in
+PARAMETERS; nothing is written twice here."""
+
+import contextlib
+import difflib
+import time
+from collections.abc import Collection, Mapping
+from typing import Any, NamedTuple
+
+import msgspec
+from flask import Request
+from werkzeug.datastructures import ImmutableMultiDict
+from werkzeug.exceptions import RequestEntityTooLarge
+from werkzeug.wsgi import get_input_stream
+
+from app.engine import PARAMETERS, InvalidParams, Params, make_params
+
+from ..errors import Problem, bad_value, invalid_params, unreadable
+from ..options import WebOptions
+from ..run.connection import socket_of
+
+JSON, FORM, TEXT = "json", "form", "text"
+
+_KINDS = {
+    "application/json": JSON,
+    "application/x-www-form-urlencoded": FORM,
+    "multipart/form-data": FORM,
+    "text/plain": TEXT,
+    "": JSON,  # no Content-Type at all: programs that send bytes mean JSON
+}
+
+_NAMES = [parameter.name for parameter in PARAMETERS]
+_DEFAULTS = {parameter.name: parameter.default for parameter in PARAMETERS}
+
+
+class Asked(NamedTuple):
+    """What POST /generate was asked for, whatever the body's type."""
+
+    prompts: list[str]
+    is_list: bool
+    params: Params
+    model: str | None
+    include_prompt: bool | None  # None: not said
+    stream: bool
+
+
+# ---- bodies -> fields
+
+
+def body_kind(request: Request) -> str:
+    kind = _KINDS.get(request.mimetype)
+    if kind is None and request.mimetype.endswith("+json"):
+        kind = JSON
+    if kind is None:
+        raise Problem(
+            415,
+            "unsupported_media_type",
+            f"Content-Type is {request.mimetype}; send application/json, a form or text/plain.",
+        )
+    return kind
+
+
+def is_form(request: Request) -> bool:
+    return _KINDS.get(request.mimetype) is FORM
+
+
+def needs_preflight(request: Request) -> bool:
+    """Whether a browser asks first before another site's page may send such a body here."""
+    return _KINDS.get(request.mimetype) not in (FORM, TEXT) and request.mimetype != ""
+
+
+def read_body(request: Request, patience: float) -> bytes:
+    """The body's bytes; a body that stalls or breaks off is the caller's mistake."""
+    accepted = socket_of(request.environ)
+    if accepted is not None:
+        accepted.settimeout(patience)
+    try:
+        return request.get_data()
+    except Exception as error:  # every server has its own for a body that breaks off
+        request.form = ImmutableMultiDict()  # the page that says so has a form, and must not read
+        if isinstance(error, RequestEntityTooLarge):
+            _read_past(request)
+            raise
+        if isinstance(error.__context__ or error, TimeoutError):
+            raise Problem(408, "too_slow", f"The body stood still for {patience:g} s.") from None
+        raise unreadable(f"The body broke off: {type(error).__name__}.") from None
+    finally:
+        if accepted is not None:
+            accepted.settimeout(None)
+
+
+def _read_past(request: Request) -> None:
+    """Who is cut off while sending never reads why: up to 64 MB more, for 5 s, are dropped."""
+    rest, end = get_input_stream(request.environ), time.monotonic() + 5
+    with contextlib.suppress(Exception):  # of any server's; the answer is the same
+        for _ in range(1024):
+            if not rest.read(2**16) or time.monotonic() > end:
+                return
+
+
+def read_json(request: Request, patience: float) -> dict[str, Any]:
+    """A JSON object sent as JSON. Any other type is refused: a web page could send it unasked."""
+    if body_kind(request) is not JSON:
+        raise Problem(
+            415,
+            "unsupported_media_type",
+            f"Content-Type is {request.mimetype}; add -H 'Content-Type: application/json'.",
+        )
+    return parse_json(read_body(request, patience))
+
+
+def parse_json(body: bytes) -> dict[str, Any]:
+    try:
+        value = msgspec.json.decode(body)
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise unreadable(f"The body is not JSON: {error}.") from None
+    except RecursionError:
+        raise unreadable("The body is nested too deeply.") from None
+    if not isinstance(value, dict):
+        raise unreadable(
+            f'The body must be a JSON object such as {{"prompt": "…"}}; got {seen(value)}.'
+        )
+    return value
+
+
+def read_fields(request: Request, patience: float) -> dict[str, Any]:
+    """The fields of a JSON object, a form, or a text with its parameters in the address."""
+    kind = body_kind(request)
+    body = read_body(request, patience)
+    if kind is JSON:
+        return from_texts(request.args) | parse_json(body)
+    if kind is FORM:
+        _refuse_json_in_form(body)
+        return from_texts(request.args) | from_texts(request.form)
+    try:
+        text = body.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise unreadable(f"The body is not UTF-8: {error.reason} at byte {error.start}.") from None
+    return from_texts(request.args) | {"prompt": text}
+
+
+def _refuse_json_in_form(body: bytes) -> None:
+    if body.lstrip()[:1] == b"{" and b'"' in body[:200]:
+        raise unreadable("This is JSON sent as a form; add -H 'Content-Type: application/json'.")
+
+
+def from_texts(texts: Any) -> dict[str, Any]:
+    """Fields of a form or an address, whose values are all texts -> what JSON would have said."""
+    fields: dict[str, Any] = {}
+    for name, values in texts.lists():
+        if name in _FORM_ONLY:
+            continue
+        if name in _DEFAULTS and values == [""] and not isinstance(_DEFAULTS[name], list):
+            continue  # a field left empty in a form
+        fields[name] = _from_text(name, values)
+    return fields
+
+
+_FORM_ONLY = ("color", "key")  # for the page, not for the model
+
+
+def _from_text(name: str, values: list[str]) -> Any:
+    if name == "stop":
+        return [value for value in values if value]
+    if name in ("prompt", "model"):
+        return values[0] if len(values) == 1 else values
+    try:
+        return msgspec.json.decode(values[-1])
+    except (msgspec.MsgspecError, RecursionError):
+        return {"on": True}.get(values[-1], values[-1])  # a ticked box says "on"
+
+
+# ---- fields -> what was asked
+
+
+def asked(fields: Mapping[str, Any], options: WebOptions) -> Asked:
+    own = {"prompt", "model", "stream", "include_prompt"}
+    refuse_unknown(fields, own | set(_NAMES))
+    prompts, is_list = _prompts(fields, options)
+    params = _params({k: v for k, v in fields.items() if k in _DEFAULTS})
+    check_total(len(prompts), params.n, options)
+    return Asked(
+        prompts,
+        is_list,
+        params,
+        take(fields, "model", str, None),
+        take(fields, "include_prompt", bool, None),
+        take(fields, "stream", bool, False) or False,
+    )
+
+
+def check_total(prompts: int, n: int, options: WebOptions) -> None:
+    if prompts * n > options.max_total:
+        raise bad_value(
+            "n",
+            f"{prompts} prompts times n {n} is over max_total, {options.max_total}.",
+            value=n,
+            allowed=options.max_total,
+        )
+
+
+def _params(fields: dict[str, Any]) -> Params:
+    if isinstance(fields.get("stop"), str):
+        fields["stop"] = [fields["stop"]]
+    try:
+        return make_params(fields)
+    except InvalidParams as error:
+        raise invalid_params(error, fields.get(error.field)) from None
+
+
+def _prompts(fields: Mapping[str, Any], options: WebOptions) -> tuple[list[str], bool]:
+    if "prompt" not in fields:
+        raise bad_value("prompt", 'prompt is missing; "" starts from nothing.')
+    prompt = fields["prompt"]
+    if isinstance(prompt, str):
+        return [prompt], False
+    return texts("prompt", prompt, options.max_prompts), True
+
+
+def texts(name: str, value: Any, most: int) -> list[str]:
+    """A list of texts, not empty and not longer than max_prompts."""
+    if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
+        raise bad_value(name, f"{name} must be a text or a list of texts; got {seen(value)}.")
+    check_count(name, len(value), most)
+    return value
+
+
+def check_count(name: str, count: int, most: int) -> None:
+    if not 1 <= count <= most:
+        raise bad_value(
+            name,
+            f"{name} has {count} entries; max_prompts allows 1 to {most}.",
+            value=count,
+            allowed=most,
+        )
+
+
+def bounded(name: str, text: str, options: WebOptions) -> str:
+    """A text, not longer than max_prompt."""
+    if len(text) > options.max_prompt:
+        raise bad_value(
+            name,
+            f"{name} has {len(text)} characters; max_prompt allows {options.max_prompt}.",
+            allowed=options.max_prompt,
+        )
+    return text
+
+
+_WORDS: dict[type, str] = {
+    str: "a text",
+    bool: "true or false",
+    int: "a whole number",
+    list: "a list",
+    dict: "an object",
+}
+
+
+def take(fields: Mapping[str, Any], name: str, kind: type, default: Any) -> Any:
+    """One field of a plain type; null is as good as absent."""
+    value = fields.get(name)
+    if value is None:
+        return default
+    if type(value) is not kind:
+        raise bad_value(name, f"{name} must be {_WORDS[kind]}; got {seen(value)}.")
+    return value
+
+
+def refuse_unknown(fields: Collection[str], known: Collection[str]) -> None:
+    for name in fields:
+        if name not in known:
+            close = difflib.get_close_matches(name, list(known), 1)
+            hint = f"; did you mean {close[0]!r}?" if close else "."
+            details = {"did_you_mean": close[0]} if close else {}
+            raise bad_value(
+                str(name)[:80], f"There is no field {str(name)[:80]!r}{hint}", **details
+            )
+
+
+def seen(value: Any) -> str:
+    """A value as a message may show it: short."""
+    return f"{value!r:.60}"

@@ -1,0 +1,1 @@
+"""The dialect's routes, and how it tells a run."""

@@ -1,0 +1,92 @@
+"""What clients of KoboldAI and koboldcpp ask before they connect, and while they wait."""
+
+from flask import Blueprint, Response
+
+from ...body.reply import reply
+from ...docs import openapi
+from ...service import service
+from .. import shared as words
+from .routes import DEFAULTS
+
+about = Blueprint("kobold_about", __name__, url_prefix="/api")
+
+KOBOLD_AI = "1.2.5"  # from 1.2.2 on it takes stop_sequence
+# A version is a promise: from 1.48 on koboldcpp streams, counts tokens and has min_p, as we do.
+KOBOLD_CPP = "1.48"
+
+
+@about.get("/v1/info/version")
+@about.get("/latest/info/version")
+def version() -> Response:
+    """The version of KoboldAI whose interface this is."""
+    return reply({"result": KOBOLD_AI})
+
+
+@about.get("/v1/model")
+@about.get("/latest/model")
+def model() -> Response:
+    """The default model's name."""
+    return reply({"result": service().model().name})
+
+
+@about.get("/v1/config/max_context_length")
+@about.get("/latest/config/max_context_length")
+@about.get("/extra/true_max_context_length")
+def max_context_length() -> Response:
+    """The model's window."""
+    return reply({"value": service().model().n_positions})
+
+
+@about.get("/v1/config/max_length")
+@about.get("/latest/config/max_length")
+def max_length() -> Response:
+    """How much is written unless the request says otherwise."""
+    return reply({"value": DEFAULTS["max_tokens"]})
+
+
+@about.get("/v1/config/soft_prompt")
+@about.get("/latest/config/soft_prompt")
+def soft_prompt() -> Response:
+    """None: there are no soft prompts here."""
+    return reply({"value": ""})
+
+
+@about.get("/extra/version")
+def extra_version() -> Response:
+    """The version of koboldcpp whose interface this is, and what of it is not here."""
+    absent = (
+        "txt2img",
+        "vision",
+        "transcribe",
+        "multiplayer",
+        "websearch",
+        "tts",
+        "embeddings",
+    )
+    said = {"result": "KoboldCpp", "version": KOBOLD_CPP}
+    protected = {"protected": bool(service().options.api_keys)}
+    return reply(said | protected | dict.fromkeys(absent, False))
+
+
+@about.get("/extra/preloadstory")
+def preloadstory() -> Response:
+    """None: there is no story to begin with."""
+    return reply({})
+
+
+@about.post("/extra/tokencount")
+@openapi.takes({"prompt": openapi.TEXT}, required=("prompt",))
+def tokencount() -> Response:
+    """A text's tokens; `ids` has the token of the text's beginning in front, as clients expect."""
+    info = service().model()
+    ids = words.tokens_of(words.text(words.read(), "prompt"), info)
+    return reply({"value": len(ids), "ids": [info.bos_token_id, *ids]})
+
+
+@about.post("/extra/detokenize")
+@openapi.takes({"ids": openapi.IDS}, required=("ids",))
+def detokenize() -> Response:
+    """The text of a list of tokens."""
+    info = service().model()
+    text = words.text_of(words.ids("ids", words.read(), info), info)
+    return reply({"result": text, "success": True})

@@ -1,0 +1,245 @@
+"""What the dialects share: reading other people's words, and saying ours on the wire.
+
+A dialect's vocabulary is a table: our parameter -> its names for it, the one it prefers first.
+
+    NAMES = {"max_tokens": ("n_predict",), "seed": ("seed",), ...}
+    params(fields, NAMES, {"max_tokens": 16})
+
+Unknown fields are passed over, as all these servers do; null is as good as absent.
+"""
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from flask import Response, request
+
+from app.engine import (
+    MAX_SEED,
+    PARAMETERS,
+    InvalidParams,
+    ModelInfo,
+    Params,
+    PromptToken,
+    Token,
+    TopToken,
+    make_params,
+)
+
+from ..body import fields as schema
+from ..errors import bad_value
+from ..native import reply as formats
+from ..run import run as streaming
+from ..run.run import Choice, Prompt
+from ..service import service
+
+Fields = Mapping[str, Any]
+Names = Mapping[str, tuple[str, ...]]
+
+PING = b": still here\n\n"
+
+# Output of another form than was asked for is worse than none: these are refused, never ignored.
+GRAMMARS = (
+    "grammar",
+    "grammar_string",
+    "json_schema",
+    "response_format",
+    "structured_outputs",
+    "guided_json",
+    "guided_regex",
+    "guided_choice",
+    "guided_grammar",
+)
+
+
+# ---- the document
+
+
+def described(names: Names) -> dict[str, Any]:
+    """What each field is for. How far it may go differs from server to server, and is told when
+    it is passed."""
+    helps = {row.name: row.help for row in PARAMETERS}
+    return {theirs[0]: {"description": helps[ours]} for ours, theirs in names.items()}
+
+
+def maybe(described: dict[str, Any]) -> dict[str, Any]:
+    return {"anyOf": [described, {"type": "null"}]}
+
+
+# ---- reading
+
+
+def read() -> dict[str, Any]:
+    return schema.read_json(request, service().options.patience)
+
+
+def read_if_any() -> dict[str, Any]:
+    """The same where a client may send nothing at all."""
+    return read() if schema.read_body(request, service().options.patience) else {}
+
+
+def first(fields: Fields, names: Sequence[str]) -> Any:
+    return next((fields[name] for name in names if fields.get(name) is not None), None)
+
+
+def params(fields: Fields, names: Names, defaults: Fields) -> Params:
+    """Params of what the fields say; the dialect's defaults are by our names.
+
+    Nobody else's client expects the prompt's last word to be completed: healing is off.
+    """
+    values = {"healing": False} | dict(defaults)
+    for ours, theirs in names.items():
+        if (value := first(fields, theirs)) is not None:
+            values[ours] = _READ[ours](value) if ours in _READ else value
+    try:
+        return make_params(values)
+    except InvalidParams as error:
+        raise _in_their_words(error, fields, names) from None
+
+
+def _in_their_words(error: InvalidParams, fields: Fields, names: Names) -> Exception:
+    theirs = [name for name in names.get(error.field, ()) if name in fields]
+    name = theirs[0] if theirs else error.field
+    message = re.sub(rf"\b{re.escape(error.field)}\b", lambda _: name, str(error), count=1)
+    return bad_value(name, message)
+
+
+def _seed(value: Any) -> Any:
+    """-1 draws one, as null does; larger ones than JavaScript can say are folded."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or value != int(value):
+        return value
+    return None if value == -1 else int(value) % (MAX_SEED + 1)
+
+
+def _stop(value: Any) -> Any:
+    """One text or a list of them; an empty one stops nothing."""
+    texts = [value] if isinstance(value, str) else value
+    return [text for text in texts if text != ""] if isinstance(texts, list) else texts
+
+
+def _switch(value: Any) -> Any:
+    """-1 is how many say off, or all."""
+    return 0 if isinstance(value, int | float) and value < 0 else value
+
+
+_READ = {"seed": _seed, "stop": _stop, "top_k": _switch, "penalty_range": _switch}
+
+
+def refuse_grammars(fields: Fields) -> None:
+    for name in GRAMMARS:
+        if fields.get(name) and fields[name] != {"type": "text"}:
+            raise bad_value(name, f"{name} is not supported: this server writes free text only.")
+
+
+def model(fields: Fields) -> ModelInfo:
+    """The model asked for. Any name will do where one is served: clients send what they have."""
+    name = schema.take(fields, "model", str, None)
+    if not name or len(service().models()) == 1:
+        return service().model()
+    return service().model(name)
+
+
+# ---- prompts
+
+
+def text(fields: Fields, name: str) -> str:
+    """A text that must be there, though it may be empty."""
+    if fields.get(name) is None:
+        raise bad_value(name, f"{name} is missing.")
+    return schema.bounded(name, schema.take(fields, name, str, ""), service().options)
+
+
+def prompts(fields: Fields, info: ModelInfo) -> tuple[list[Prompt], bool]:
+    """A text, a list of ids, or a list of either; and whether it was a list of prompts."""
+    value = fields.get("prompt")
+    if value is None:
+        raise bad_value("prompt", "prompt is missing.")
+    if isinstance(value, str) or _is_ids(value):
+        return [prompt(value, info)], False
+    if not isinstance(value, list):
+        raise bad_value("prompt", f"prompt must be a text or a list; got {schema.seen(value)}.")
+    schema.check_count("prompt", len(value), service().options.max_prompts)
+    return [prompt(item, info) for item in value], True
+
+
+def _is_ids(value: Any) -> bool:
+    return isinstance(value, list) and bool(value) and all(type(id) is int for id in value)
+
+
+def prompt(value: Any, info: ModelInfo) -> Prompt:
+    if isinstance(value, str):
+        return schema.bounded("prompt", value, service().options)
+    if not _is_ids(value):
+        raise bad_value(
+            "prompt", f"A prompt must be a text or a list of token ids; got {schema.seen(value)}."
+        )
+    return check_ids("prompt", value, info)
+
+
+def check_ids(name: str, ids: list[int], info: ModelInfo) -> list[int]:
+    for id in ids:
+        if not 0 <= id < info.vocab_size:
+            raise bad_value(
+                name, f"{name} holds {id}; this model's tokens are 0 to {info.vocab_size - 1}."
+            )
+    return ids
+
+
+def ids(name: str, fields: Fields, info: ModelInfo) -> list[int]:
+    """A list of token ids that must be there, though it may be empty."""
+    value = fields.get(name)
+    if not isinstance(value, list) or not (value == [] or _is_ids(value)):
+        raise bad_value(name, f"{name} must be a list of token ids; got {schema.seen(value)}.")
+    return check_ids(name, value, info)
+
+
+def id_of(text: str) -> int | None:
+    """A token's id written in digits; None when it is something else."""
+    return int(text) if text.isdecimal() and len(text) < 10 else None
+
+
+def tokens_of(prompt: Prompt, info: ModelInfo) -> Sequence[int]:
+    if not isinstance(prompt, str):
+        return prompt
+    return service().engine.tokenize(prompt, info.name).ids
+
+
+def text_of(prompt: Prompt, info: ModelInfo) -> str:
+    if isinstance(prompt, str):
+        return prompt
+    return service().engine.detokenize(prompt, info.name)
+
+
+# ---- saying
+
+
+def streamed(source: streaming.Closing, frames: Iterable[bytes]) -> Response:
+    return streaming.respond(source, frames, "text/event-stream; charset=utf-8")
+
+
+def data(value: Any) -> bytes:
+    """One event of a stream."""
+    return b"data: " + formats.encode(value) + b"\n\n"
+
+
+def piece(token: bytes) -> str | list[int]:
+    """A token as a text, or as its bytes where they are no text alone."""
+    try:
+        return token.decode("utf-8")
+    except UnicodeDecodeError:
+        return list(token)
+
+
+def plain(token: bytes) -> str:
+    return token.decode("utf-8", "replace")
+
+
+def with_chosen(token: Token | PromptToken) -> list[TopToken]:
+    """The alternatives, likeliest first, and the token itself where it is none of them."""
+    chosen = TopToken(token.id, token.bytes, token.logprob or 0.0)
+    return token.top if any(top.id == token.id for top in token.top) else [*token.top, chosen]
+
+
+def mean_logprob(choice: Choice) -> float:
+    """How well the model likes a continuation: what best_of chooses by."""
+    return sum(token.logprob or 0.0 for token in choice.tokens) / max(1, len(choice.tokens))

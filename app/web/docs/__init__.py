@@ -1,0 +1,1 @@
+"""The interface, described from what it is."""

@@ -1,0 +1,188 @@
+"""The interface, described: /openapi.json for programs, /docs for people. Both are read off the
+app's own routes; a view says what it takes and gives by a decorator, the rest is its docstring.
+
+    @native.post("/score")
+    @takes({"prompt": TEXT, "top": parameter("logprobs")}, forms=True)
+    def score(): ...
+"""
+
+import inspect
+import re
+from collections.abc import Callable, Iterator
+from typing import Any, TypeVar
+
+import msgspec
+from flask import Blueprint, Flask, Response, current_app, render_template, request
+from werkzeug.routing import Rule
+
+from app.engine import PARAMETERS, Params
+
+from ..body.reply import reply
+
+Schema = dict[str, Any]
+View = TypeVar("View", bound=Callable[..., Any])
+
+VERSION = "0.1.0"
+
+docs = Blueprint("docs", __name__)
+
+TEXT: Schema = {"type": "string"}
+TEXTS: Schema = {"type": "array", "items": TEXT, "minItems": 1}
+IDS: Schema = {"type": "array", "items": {"type": "integer", "minimum": 0}}
+FLAG: Schema = {"type": "boolean"}
+COUNT: Schema = {"type": "integer", "minimum": 0}
+
+
+def takes(properties: Schema, required: tuple[str, ...] = (), forms: bool = False) -> Callable:
+    """Says what a view's body may hold; `forms`: as a form or plain text too."""
+
+    def describe(view: View) -> View:
+        body: Schema = {"type": "object", "properties": properties}
+        if required:
+            body["required"] = list(required)
+        vars(view).update(takes=body, forms=forms)
+        return view
+
+    return describe
+
+
+def gives(*content_types: str) -> Callable:
+    """Says what a view answers with, when that is not JSON alone."""
+
+    def describe(view: View) -> View:
+        vars(view).update(gives=content_types)
+        return view
+
+    return describe
+
+
+# ---- the parameters, as JSON schemas
+
+
+def _read_parameters() -> dict[str, Schema]:
+    properties = msgspec.json.schema(Params)["$defs"]["Params"]["properties"]
+    return {row.name: _bounded(properties[row.name], row) for row in PARAMETERS}
+
+
+def _bounded(schema: Schema, row: Any) -> Schema:
+    """The bounds go where the number is: the value itself, an item, or an entry."""
+    whole = schema | {"description": row.help}
+    numbers = [whole, whole.get("items", {}), whole.get("additionalProperties", {})]
+    bounds = {"minimum": row.low, "maximum": row.high}
+    for place in [*numbers, *whole.get("anyOf", [])]:
+        if place.get("type") in ("integer", "number"):
+            place.update({k: v for k, v in bounds.items() if v is not None})
+    if row.max_items is not None:
+        whole["maxProperties" if whole["type"] == "object" else "maxItems"] = row.max_items
+    return whole
+
+
+_PARAMETERS = _read_parameters()
+
+
+def parameter(name: str, **changes: Any) -> Schema:
+    """One of PARAMETERS as a schema, with another default perhaps."""
+    return _PARAMETERS[name] | changes
+
+
+def parameters() -> dict[str, Schema]:
+    return dict(_PARAMETERS)
+
+
+# ---- the document
+
+
+def document(app: Flask) -> Schema:
+    paths: dict[str, Schema] = {}
+    for rule, method, view in _routes(app):
+        path = re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", rule.rule)
+        paths.setdefault(path, {})[method.lower()] = _operation(rule, method, view)
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": "Continuo", "version": VERSION, "description": "Continues text."},
+        "servers": [{"url": request.root_path or "/"}],
+        "paths": paths,
+        "components": {
+            "securitySchemes": {
+                "bearer": {"type": "http", "scheme": "bearer"},
+                "header": {"type": "apiKey", "in": "header", "name": "X-Api-Key"},
+            }
+        },
+        "security": [{}, {"bearer": []}, {"header": []}],
+    }
+
+
+def _routes(app: Flask) -> Iterator[tuple[Rule, str, Callable]]:
+    for rule in sorted(app.url_map.iter_rules(), key=lambda rule: rule.rule):
+        for method in sorted(rule.methods or ()):
+            if method not in ("HEAD", "OPTIONS"):
+                yield rule, method, app.view_functions[rule.endpoint]
+
+
+def _operation(rule: Rule, method: str, view: Callable) -> Schema:
+    said = (inspect.getdoc(view) or rule.endpoint).partition("\n\n")
+    # A static file's view is Flask's own; its first line is not for our readers.
+    summary = "A file of the page." if rule.endpoint == "static" else said[0].replace("\n", " ")
+    operation: Schema = {
+        "operationId": f"{rule.endpoint}.{method.lower()}.{_slug(rule.rule)}",
+        "tags": [rule.endpoint.partition(".")[0]],
+        "summary": summary,
+        "responses": _responses(rule, view),
+    }
+    if said[2] and rule.endpoint != "static":
+        operation["description"] = said[2]
+    if rule.arguments:
+        operation["parameters"] = [
+            {"name": name, "in": "path", "required": True, "schema": TEXT}
+            for name in sorted(rule.arguments)
+        ]
+    if method == "POST":
+        operation["requestBody"] = _body(view)
+    return operation
+
+
+def _slug(rule: str) -> str:
+    return re.sub(r"\W+", "_", rule).strip("_") or "root"
+
+
+def _responses(rule: Rule, view: Callable) -> Schema:
+    kinds = getattr(view, "gives", ("application/json",))
+    if rule.endpoint == "static":
+        kinds = ("*/*",)
+    said_in = ["application/json", *(kind for kind in kinds if kind == "text/html")]
+    failure = {"description": "Why not, in a sentence.", "content": {k: {} for k in said_in}}
+    return {
+        "200": {"description": "As asked.", "content": {kind: {} for kind in kinds}},
+        "4XX": failure,
+        "503": failure,
+    }
+
+
+def _body(view: Callable) -> Schema:
+    schema = getattr(view, "takes", {"type": "object"})
+    content: Schema = {"application/json": {"schema": schema}}
+    if getattr(view, "forms", False):
+        content["application/x-www-form-urlencoded"] = {"schema": schema}
+        content["text/plain"] = {"schema": TEXT}
+    return {"content": content, "required": "required" in schema}
+
+
+# ---- the two views
+
+
+@docs.get("/openapi.json")
+def openapi() -> Response:
+    """This interface as an OpenAPI document."""
+    return reply(document(current_app))
+
+
+@docs.get("/docs")
+@gives("text/html")
+def readable() -> str:
+    """This interface as a page to read."""
+    groups: dict[str, list[tuple[str, str, Schema]]] = {}
+    for path, methods in document(current_app)["paths"].items():
+        for method, operation in methods.items():
+            groups.setdefault(operation["tags"][0], []).append((method, path, operation))
+    groups = {tag: groups[tag] for tag in sorted(groups, key=lambda tag: (tag != "native", tag))}
+    return render_template("docs.html", groups=groups, parameters=PARAMETERS)

@@ -1,0 +1,1 @@
+"""The native API: /generate and what goes with it."""

@@ -1,0 +1,232 @@
+"""The native API: POST /generate in all its formats, and what goes with it."""
+
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from flask import Blueprint, Response, g, request, stream_template
+
+from app.engine import MAX_ID, PARAMETERS
+
+from .. import dialects
+from ..body import fields as schema
+from ..body.reply import reply
+from ..docs import openapi
+from ..errors import Problem, bad_value
+from ..run import run as streaming
+from ..service import service
+from . import reply as formats
+from .spans import utf16_places
+
+native = Blueprint("native", __name__)
+
+MAX_TOP = next(int(row.high or 0) for row in PARAMETERS if row.name == "logprobs")
+
+JSON, SSE, NDJSON = "application/json", "text/event-stream", "application/x-ndjson"
+TEXT, HTML = "text/plain", "text/html"
+
+
+def read_fields() -> dict[str, Any]:
+    return schema.read_fields(request, service().options.patience)
+
+
+# ---- continue
+
+
+GENERATE = {
+    "prompt": {"anyOf": [openapi.TEXT, openapi.TEXTS], "description": "What to continue."},
+    "model": openapi.TEXT | {"description": "One of /models."},
+    "stream": openapi.FLAG | {"description": "Events as they come, unless Accept says otherwise."},
+    "include_prompt": openapi.FLAG | {"description": "Put the prompt in front of the text."},
+} | openapi.parameters()
+
+
+@native.post("/generate")
+@openapi.takes(GENERATE, required=("prompt",), forms=True)
+@openapi.gives(JSON, SSE, NDJSON, TEXT, HTML)
+def generate() -> Response:
+    """Continue a text.
+
+    By Accept, or "stream": true, the answer comes whole as JSON, or as it is written: as events
+    (queue, start, token, done, error), as a JSON object a line with the same in "event", as plain
+    text, or as a page. A list of prompts gives {"results": [...]}, one for each, in order.
+
+    {"id", "model", "prompt", "text", "seed", "finish_reason", "usage", "timings", "warnings",
+     "continuations": [{"index", "text", "finish_reason", "stop", "tokens", "seed", "logprobs"}],
+     "truncated", "dropped_tokens", "context_start", "prompt_logprobs"}
+
+    logprobs are [{"id", "text", "bytes", "logprob", "start", "end", "top"}], where start and end
+    count UTF-16 units. finish_reason is length, stop, end_of_text, deadline or cancelled. The last
+    token event of a continuation has id null, what was held back, and its finish_reason.
+    """
+    format = _format()
+    g.wants_html = format == HTML
+    fields = read_fields()
+    for key, generate in dialects.GENERATE.items():
+        if key in fields:
+            return generate(fields)
+    asked = schema.asked(fields, service().options)
+    if asked.stream and format == JSON:
+        format = SSE
+    if format != JSON:
+        return _stream(asked, format)
+    runs = streaming.collect_all(asked.prompts, asked.params, asked.model)
+    results = [formats.reply(run, asked.include_prompt or False) for run in runs]
+    return reply({"results": results} if asked.is_list else results[0])
+
+
+def _format() -> str:
+    return request.accept_mimetypes.best_match([JSON, SSE, NDJSON, TEXT, HTML], default=JSON)
+
+
+def _stream(asked: schema.Asked, format: str) -> Response:
+    if asked.is_list:
+        raise bad_value("prompt", "A list of prompts is answered as JSON; stream them one by one.")
+    if asked.params.n > 1 and format in (TEXT, HTML):
+        raise bad_value(
+            "n", f"{format} carries one continuation; n must be 1.", value=asked.params.n
+        )
+    run = streaming.start(asked.prompts[0], asked.params, asked.model)
+    content_type = f"{format}; charset=utf-8"
+    if format == SSE:
+        return streaming.respond(run, formats.sse(run), content_type)
+    if format == NDJSON:
+        return streaming.respond(run, formats.ndjson(run), content_type)
+    if format == TEXT:
+        color = request.args.get("color") in ("1", "true")
+        with_prompt = color if asked.include_prompt is None else asked.include_prompt
+        return streaming.respond(run, formats.plain(run, with_prompt, color), content_type)
+    page = stream_template("continuation.html", run=run, pieces=formats.texts(run))
+    return streaming.respond(run, page, content_type)
+
+
+@native.delete("/generate/<id>")
+def cancel(id: str) -> Response:
+    """End a continuation by the id its start event gave, whichever worker runs it."""
+    if not service().engine.cancel(id):
+        raise Problem(404, "not_found", "Nothing of that id is running.", field="id")
+    return reply({"id": id, "cancelled": True})
+
+
+# ---- measure
+
+
+@native.post("/score")
+@openapi.takes(
+    {
+        "prompt": openapi.TEXT,
+        "text": openapi.TEXT,
+        "continuations": openapi.TEXTS,
+        "top": openapi.COUNT | {"maximum": MAX_TOP},
+        "model": openapi.TEXT,
+    }
+)
+def score() -> Response:
+    """How likely the model finds one text, or several, after a prompt.
+
+    {"results": [{"logprob", "bits", "bits_per_char", "tokens"}]}, tokens as logprobs of /generate.
+    """
+    fields = schema.read_json(request, service().options.patience)
+    schema.refuse_unknown(fields, ("prompt", "text", "continuations", "top", "model"))
+    texts = _texts_to_score(fields)
+    top = schema.take(fields, "top", int, 0)
+    if not 0 <= top <= MAX_TOP:
+        raise bad_value("top", f"top must be from 0 to {MAX_TOP}; got {top}.", low=0, high=MAX_TOP)
+    prompt = _bounded("prompt", schema.take(fields, "prompt", str, ""))
+    model = schema.take(fields, "model", str, None)
+    scored = service().engine.score(prompt, texts, top, model)
+    return reply(
+        {"results": [formats.score_entry(s, t) for s, t in zip(scored, texts, strict=True)]}
+    )
+
+
+def _texts_to_score(fields: dict[str, Any]) -> list[str]:
+    if ("text" in fields) == ("continuations" in fields):
+        raise bad_value("text", "Give either text or continuations, a list of texts.")
+    if "text" in fields:
+        return [_bounded("text", schema.take(fields, "text", str, ""))]
+    most = service().options.max_prompts
+    texts = schema.texts("continuations", fields["continuations"], most)
+    return [_bounded("continuations", text) for text in texts]
+
+
+def _bounded(name: str, text: str) -> str:
+    return schema.bounded(name, text, service().options)
+
+
+@native.post("/tokenize")
+@openapi.takes({"text": openapi.TEXT, "model": openapi.TEXT}, required=("text",), forms=True)
+def tokenize() -> Response:
+    """A text's tokens, and where each lies.
+
+    {"count", "tokens", "offsets"}: ids, and the start and end of each in UTF-16 units.
+    """
+    fields = read_fields()
+    if "prompt" in fields and request.mimetype == TEXT:
+        fields["text"] = fields.pop("prompt")
+    for key, tokenize in dialects.TOKENIZE.items():
+        if key in fields:
+            return tokenize(fields)
+    schema.refuse_unknown(fields, ("text", "model"))
+    if "text" not in fields:
+        raise bad_value("text", "text is missing.")
+    text = _bounded("text", schema.take(fields, "text", str, ""))
+    made = service().engine.tokenize(text, schema.take(fields, "model", str, None))
+    place = utf16_places(text)
+    offsets = [[place[start], place[end]] for start, end in made.offsets]
+    return reply({"count": len(made.ids), "tokens": made.ids, "offsets": offsets})
+
+
+@native.post("/detokenize")
+@openapi.takes({"tokens": openapi.IDS, "model": openapi.TEXT}, required=("tokens",))
+def detokenize() -> Response:
+    """The text of a list of tokens."""
+    fields = schema.read_json(request, service().options.patience)
+    schema.refuse_unknown(fields, ("tokens", "model"))
+    ids = fields.get("tokens")
+    if not isinstance(ids, list) or not all(type(id) is int and 0 <= id <= MAX_ID for id in ids):
+        raise bad_value("tokens", "tokens must be a list of token ids.")
+    text = service().engine.detokenize(ids, schema.take(fields, "model", str, None))
+    return reply({"text": text} | dict.fromkeys(dialects.DETOKENIZED, text))
+
+
+# ---- tell
+
+
+@native.get("/models")
+def models() -> Response:
+    """The models that are served."""
+    return reply(models_data())
+
+
+def models_data() -> dict[str, Any]:
+    info = service().engine.info()
+    return {
+        "default": info.models[0].name,
+        "models": [
+            {
+                "name": model.name,
+                "parameters": model.n_parameters,
+                "window": model.n_positions,
+                "precision": model.precision,
+                "loss_by_quantization": model.perplexity_loss,
+                "about": _about(Path(model.path)),
+            }
+            for model in info.models
+        ],
+    }
+
+
+def _about(model: Path) -> str:
+    """The line that training left beside the model, if it was ours that made it."""
+    try:
+        said = msgspec.json.decode((model / "training.json").read_bytes())["about"]
+    except (OSError, msgspec.MsgspecError, KeyError, TypeError):
+        return ""
+    return said if isinstance(said, str) else ""
+
+
+@native.get("/parameters")
+def parameters() -> Response:
+    """Every parameter of /generate: type, default, bounds, the value that switches it off."""
+    return reply({"parameters": PARAMETERS})

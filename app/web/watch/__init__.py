@@ -1,0 +1,1 @@
+"""What operators see: a log line per request, and metrics."""

@@ -1,0 +1,96 @@
+"""One line per request, when its last byte is sent: for people or for machines. Says no prompt
+unless asked to."""
+
+import logging
+import re
+import secrets
+import time
+from functools import partial
+from typing import Any
+
+import msgspec
+from flask import Flask, Response, g, request
+from flask.logging import has_level_handler
+
+from ..options import WebOptions
+from ..run.run import Run
+from ..service import service
+
+log = logging.getLogger(__name__)
+
+_NOT_IN_ID = re.compile(r"[^A-Za-z0-9._:-]")
+
+
+def register(app: Flask) -> None:
+    rooms = logging.getLogger("app")
+    rooms.setLevel(logging.INFO)
+    if not has_level_handler(rooms):
+        handler = logging.StreamHandler()
+        handler.setFormatter(logging.Formatter("%(message)s"))
+        rooms.addHandler(handler)
+    app.before_request(_begin)
+    app.after_request(_end_later)
+
+
+def _begin() -> None:
+    given = _NOT_IN_ID.sub("", request.headers.get("X-Request-Id", ""))[:128]
+    g.request_id = given or secrets.token_hex(8)
+    g.begun = time.monotonic()
+    g.stopping = service().stopping
+    g.stopping.begin()
+
+
+def _end_later(response: Response) -> Response:
+    response.headers["X-Request-Id"] = g.request_id
+    end = partial(_end, g.begun, _request_said(response), g.get("runs", []), service().options)
+    response.call_on_close(end)
+    response.call_on_close(g.stopping.end)
+    return response
+
+
+def _request_said(response: Response) -> dict[str, Any]:
+    said: dict[str, Any] = {
+        "id": g.request_id,
+        "method": request.method,
+        "path": request.path,
+        "status": response.status_code,
+        "from": request.remote_addr,
+    }
+    if "problem" in g:
+        said["problem"] = g.problem.type
+        service().metrics.rejected.labels(g.problem.type).inc()
+    service().metrics.responses.labels(str(response.status_code)).inc()
+    return said
+
+
+def _end(begun: float, said: dict[str, Any], runs: list[Run], options: WebOptions) -> None:
+    said["ms"] = round((time.monotonic() - begun) * 1000, 1)
+    said["runs"] = [_run_said(run, options.log_prompts) for run in runs]
+    if options.log == "json":
+        log.info("%s", msgspec.json.encode(said).decode())
+    else:
+        log.info("%s", _for_people(said))
+
+
+def _run_said(run: Run, with_prompt: bool) -> dict[str, Any]:
+    said: dict[str, Any] = {"model": run.model, "end": run.end}
+    if run.usage is not None:
+        said |= msgspec.structs.asdict(run.usage)
+    if run.timings is not None:
+        said |= {k: round(v, 1) for k, v in msgspec.structs.asdict(run.timings).items()}
+    if with_prompt:
+        said["prompt"] = run.prompt
+    return said
+
+
+def _for_people(said: dict[str, Any]) -> str:
+    words = ["{method} {path!r} {status} {ms:.0f} ms".format_map(said)]
+    for run in said["runs"]:
+        words.append(f"{run['model']}: " + ", ".join(_pairs(run)))
+    if "problem" in said:
+        words.append(said["problem"])
+    return " | ".join([*words, said["id"]])
+
+
+def _pairs(run: dict[str, Any]) -> list[str]:
+    return [f"{key} {value!r}" for key, value in run.items() if key != "model"]

@@ -1,0 +1,99 @@
+// The one module that talks to the server. Knows its addresses and its errors, and no page.
+
+import { forget, recall, remember } from "../frame/storage.js";
+import { readEvents } from "./events.js";
+
+const BASE = new URL("../", import.meta.url);
+let key = recall("key", "sessionStorage") ?? recall("key");
+
+/** What can go wrong. The page has a sentence for each: why.KIND, where busy and limit may be waited out. */
+export const KINDS = ["offline", "broken", "key", "wrongKey", "busy", "limit", "loading", "request", "server"];
+
+/** One of KINDS, with the server's own sentence. */
+export class ServerError extends Error {
+	constructor(kind, message, retryAfter = null) {
+		super(message);
+		Object.assign(this, { kind, retryAfter });
+	}
+}
+
+export function useKey(value, isKept) {
+	key = value;
+	remember("key", value, "sessionStorage");
+	if (isKept) remember("key", value);
+	else forget("key");
+}
+
+/** Continue a prompt: yields the server's events {event, data} until done. Throws ServerError, or AbortError. */
+export async function* generate(body, signal) {
+	const response = await ask("generate", { body: { ...body, stream: true }, accept: "text/event-stream", signal });
+	let last = null;
+	try {
+		for await (const event of readEvents(chunksOf(response.body))) {
+			if (event.event === "error") throw new ServerError("server", event.data.message);
+			last = event.event;
+			yield event;
+		}
+	} catch (error) {
+		if (error instanceof ServerError || signal.aborted) throw error;
+		throw new ServerError("broken", error.message);
+	}
+	if (last !== "done") throw new ServerError("broken", "The stream ended early.");
+}
+
+async function* chunksOf(body) {
+	const reader = body.getReader(); // Safari's streams cannot be iterated
+	try {
+		for (let part = await reader.read(); !part.done; part = await reader.read()) yield part.value;
+	} finally {
+		await reader.cancel().catch(() => {}); // already broken or aborted: nothing is left to end
+	}
+}
+
+export async function score(prompt, text, top, model, signal) {
+	const body = { prompt, text, top, ...(model && { model }) };
+	return (await (await ask("score", { body, signal })).json()).results[0];
+}
+
+export async function tokenize(text, model, signal) {
+	return (await ask("tokenize", { body: { text, ...(model && { model }) }, signal })).json();
+}
+
+export async function models() {
+	return (await ask("models")).json();
+}
+
+export async function parameters() {
+	return (await (await ask("parameters")).json()).parameters;
+}
+
+export async function words(language) {
+	return (await ask(`static/words/${language}.json`)).json();
+}
+
+async function ask(path, { body, accept = "application/json", signal } = {}) {
+	const headers = { Accept: accept };
+	if (key !== null) headers.Authorization = `Bearer ${key}`;
+	if (body !== undefined) headers["Content-Type"] = "application/json";
+	const method = body === undefined ? "GET" : "POST";
+	let response;
+	try {
+		response = await fetch(new URL(path, BASE), { method, headers, body: JSON.stringify(body), signal });
+	} catch (error) {
+		if (signal?.aborted) throw error;
+		throw new ServerError("offline", error.message);
+	}
+	if (!response.ok) throw await refusal(response);
+	return response;
+}
+
+const BY_TYPE = { no_key: "key", wrong_key: "wrongKey", rate_limit: "limit", overloaded: "busy" };
+const BY_STATUS = { 401: "key", 429: "limit", 503: "loading" }; // where a proxy refuses, without a type
+
+async function refusal(response) {
+	const reply = await response.json().catch(() => ({})); // a proxy's page is no JSON
+	const error = reply.error ?? reply;
+	const kind = BY_TYPE[error.type] ?? BY_STATUS[response.status] ?? (response.status < 500 ? "request" : "server");
+	const retryAfter = Number(response.headers.get("Retry-After")) || null;
+	return new ServerError(kind, error.message ?? response.statusText, retryAfter);
+}

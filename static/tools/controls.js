@@ -1,0 +1,128 @@
+// The controls, drawn from the server's table of parameters. Knows what is asked for, not what for.
+
+import { recall, remember } from "../frame/storage.js";
+import { button, find, make } from "../frame/element.js";
+import { fromLines, toLines } from "./lists.js";
+import { has, say } from "../frame/language.js";
+
+const NEAR = ["max_tokens", "temperature", "top_k", "top_p", "seed"];
+const HIDDEN = ["n", "logprobs", "prompt_logprobs"]; // the page's own affair
+const SLIDERS = { max_tokens: [0, 512, 8], temperature: [0, 2, 0.05] };
+const PRESETS = {
+	careful: { temperature: 0.4, top_k: 20, top_p: 0.9, repetition_penalty: 1.1 },
+	balanced: { temperature: 0.7, top_k: 40, top_p: 0.95, repetition_penalty: 1.05 },
+	wild: { temperature: 1.2, top_k: 0, top_p: 0.98, repetition_penalty: 1 },
+	classic: { temperature: 0.7, top_k: 40, top_p: 1, repetition_penalty: 1 },
+};
+
+export class Knobs {
+	constructor() {
+		this.chosen = JSON.parse(recall("settings") ?? "{}");
+		this.table = [];
+		this.open = false;
+	}
+
+	/** What differs from the server's own defaults: the request says no more. */
+	settings() {
+		const rows = this.table.filter((row) => row.name in this.chosen && !HIDDEN.includes(row.name));
+		return Object.fromEntries(rows.map((row) => [row.name, this.chosen[row.name]]));
+	}
+
+	value(name) {
+		return this.chosen[name] ?? this.table.find((row) => row.name === name)?.default ?? null;
+	}
+
+	set(name, value) {
+		const row = this.table.find((other) => other.name === name);
+		if (value === null || JSON.stringify(value) === JSON.stringify(row?.default)) delete this.chosen[name];
+		else this.chosen[name] = value;
+		remember("settings", JSON.stringify(this.chosen));
+	}
+
+	draw(table = this.table) {
+		this.table = table.filter((row) => !HIDDEN.includes(row.name));
+		const near = NEAR.map((name) => this.table.find((row) => row.name === name)).filter(Boolean);
+		const far = this.table.filter((row) => !NEAR.includes(row.name));
+		const more = button(`${say("knob.more")} ${this.open ? "▾" : "▴"}`, () => this.toggle(), {
+			class: "more", "aria-expanded": String(this.open), "aria-controls": "far",
+		});
+		find("#knobs").replaceChildren(...near.map((row) => this.#control(row, true)), more);
+		find("#far").replaceChildren(this.#presets(), ...far.map((row) => this.#control(row)));
+		find("#far").hidden = !this.open;
+	}
+
+	toggle() {
+		this.open = !this.open;
+		this.draw();
+		find("#knobs .more").focus();
+	}
+
+	/** The seed of the last continuation, shown where a new one could be given. */
+	showSeed(seed) {
+		const input = find("#knob-seed");
+		if (input !== null) input.placeholder = seed === null ? say("knob.random") : String(seed);
+	}
+
+	#presets() {
+		const buttons = Object.entries(PRESETS).map(([name, values]) => button(say(`preset.${name}`), () => this.#usePreset(values)));
+		return make("div", { class: "presets", role: "group", "aria-label": say("preset.title") }, ...buttons);
+	}
+
+	#usePreset(values) {
+		for (const [name, value] of Object.entries(values)) this.set(name, value);
+		this.draw();
+	}
+
+	#control(row, near = false) {
+		const id = `knob-${row.name}`;
+		const name = has(`name.${row.name}`) ? say(`name.${row.name}`) : row.name.replaceAll("_", " ");
+		const help = has(`help.${row.name}`) ? say(`help.${row.name}`) : row.help;
+		const label = make("label", { for: id, title: help }, name);
+		const input = this.#input(row, id);
+		const knob = make("div", { class: "knob" }, label, input);
+		if (near && SLIDERS[row.name]) knob.append(this.#slider(row, input, name));
+		if (!near) knob.append(make("small", {}, help));
+		return knob;
+	}
+
+	#input(row, id) {
+		if (row.type === "bool") return this.#checkbox(row, id);
+		if (/list|dict/.test(row.type)) return this.#lines(row, id);
+		const value = this.chosen[row.name] ?? (row.name === "seed" ? "" : row.default);
+		const attributes = { id, type: "number", value: value ?? "", min: row.low, max: row.high, step: row.type.startsWith("int") ? 1 : "any" };
+		if (row.name === "seed") attributes.placeholder = say("knob.random");
+		const input = make("input", attributes);
+		input.addEventListener("input", () => { // a key that starts the machine may come before `change`
+			const { valueAsNumber } = input;
+			if (input.validity.valid) this.set(row.name, Number.isNaN(valueAsNumber) ? null : valueAsNumber);
+		});
+		input.addEventListener("change", () => input.reportValidity());
+		return input;
+	}
+
+	#checkbox(row, id) {
+		const input = make("input", { id, type: "checkbox" });
+		input.checked = this.value(row.name);
+		input.addEventListener("change", () => this.set(row.name, input.checked));
+		return input;
+	}
+
+	/** Lists are typed one to a line, mappings as `key value`. */
+	#lines(row, id) {
+		const input = make("textarea", { id, rows: 2, placeholder: say("knob.lines") }, toLines(this.value(row.name) ?? [], row.type));
+		input.addEventListener("input", () => this.set(row.name, fromLines(input.value, row.type)));
+		return input;
+	}
+
+	#slider(row, input, name) {
+		const [min, max, step] = SLIDERS[row.name];
+		const slider = make("input", { type: "range", min, max, step, "aria-label": name });
+		slider.value = this.value(row.name) ?? max;
+		slider.addEventListener("input", () => {
+			input.value = slider.value;
+			this.set(row.name, slider.valueAsNumber);
+		});
+		input.addEventListener("input", () => { slider.value = input.value; });
+		return slider;
+	}
+}

@@ -1,0 +1,335 @@
+"""Situations of the scheduler, as tables: no model, no thread, no clock."""
+
+import pytest
+
+from app.engine import Params
+from app.engine.turns.cache import PageCache, page_keys
+from app.engine.turns.pace import BUSY_S, LEAST
+from app.engine.turns.request import Request, Row
+from app.engine.turns.scheduler import Scheduler, cut
+from app.engine.turns.text import TextStream
+
+WINDOW = 128
+
+
+def make(n_pages=100, max_running=64, window=WINDOW):
+    return Scheduler(PageCache(n_pages), window, max_running)
+
+
+def request(n_tokens=10, first=0, **params):
+    """A request whose prompt is first, first + 1, ..."""
+    ids = list(range(first, first + n_tokens))
+    params = Params(**{"max_tokens": 20} | params)
+    made = Request(
+        id="", params=params, put=lambda event: None, submitted=0, deadline=0,
+        prompt_tokens=n_tokens, n_dropped=0, context_start=0, ends={}, banned=[],
+        keys=page_keys(ids),
+    )  # fmt: skip
+    made.rows = [Row(made, k, k, list(ids), TextStream()) for k in range(params.n)]
+    return made
+
+
+SIXTY_FOUR = {"n_tokens": 1, "seconds": BUSY_S / 64}  # so many are read beside one who writes
+
+
+def turn(scheduler):
+    """One turn as the lane takes it, each writing row writing 7; what was fed, as (row, n)."""
+    fed = []
+    for step in scheduler.plan():
+        row = step.row
+        fed.append((row, step.end - row.n_computed))
+        scheduler.advance(step)
+        if row.is_prefilling:
+            continue
+        if not row.request.is_prefilled:
+            scheduler.fork(row)
+        for writer in row.request.rows if row.written == [] and row.choice == 0 else [row]:
+            writer.ids.append(7)
+            writer.written.append(7)
+    return fed
+
+
+def add(scheduler, *requests):
+    for each in requests:
+        scheduler.add(each)
+    return scheduler.admit()
+
+
+def retire(scheduler, made):
+    for row in made.rows:
+        scheduler.retire(row)
+    scheduler.remove(made)
+
+
+# ---- cutting prompts ----
+
+CUTS = [
+    # begin, tokens, budget -> end
+    (0, 1, 64, 1),
+    (0, 2, 64, 2),
+    (0, 32, 64, 32),
+    (0, 33, 64, 33),
+    (0, 34, 32, 32),
+    (0, 33, 32, 24),  # never a single token left: eight less
+    (0, 9, 8, 9),  # or one more
+    (32, 41, 8, 41),
+    (32, 42, 8, 40),
+    (0, 1000, 512, 512),
+    (0, 1000, 100, 96),  # eights only
+    (0, 1000, 1, 8),  # and at least one
+    (512, 1000, 512, 1000),
+]
+
+
+@pytest.mark.parametrize("begin, n_tokens, budget, end", CUTS)
+def test_prompts_are_cut_by_eights_and_never_before_a_last_token(begin, n_tokens, budget, end):
+    assert cut(begin, n_tokens, budget) == end
+
+
+@pytest.mark.parametrize("budget", [1, 9, 32, 64, 512])
+def test_any_prompt_is_read_to_its_end_without_a_single_token_alone(budget):
+    for n_tokens in range(1, 200):
+        begin = 0
+        while begin < n_tokens:
+            end = cut(begin, n_tokens, budget)
+            assert end - begin >= min(2, n_tokens)
+            assert end == n_tokens or end % LEAST == 0
+            begin = end
+        assert begin == n_tokens
+
+
+# ---- coming ----
+
+
+def test_requests_start_in_the_order_in_which_they_came():
+    scheduler = make(max_running=2)
+    first, second, third = request(), request(), request()
+    assert add(scheduler, first, second, third) == [first, second]
+    retire(scheduler, first)
+    assert scheduler.admit() == [third]
+
+
+def test_a_small_request_does_not_overtake_a_large_one():
+    scheduler = make(max_running=4)
+    running, large, small = request(n=3), request(n=3), request()
+    add(scheduler, running, large, small)
+    assert scheduler.admit() == []
+    retire(scheduler, running)
+    assert scheduler.admit() == [large, small]
+
+
+def test_pages_are_reserved_for_the_longest_that_a_row_can_become():
+    for n_tokens, max_tokens, n_pages in [
+        (10, 20, 1),
+        (10, 23, 1),  # the last token is never fed
+        (10, 24, 2),
+        (100, 1000, 4),  # a window, however long it goes on
+        (10, None, 4),
+    ]:
+        scheduler = make()
+        add(scheduler, request(n_tokens, max_tokens=max_tokens))
+        assert scheduler.cache.n_held == n_pages, (n_tokens, max_tokens)
+
+
+def test_a_request_waits_until_its_pages_are_free():
+    scheduler = make(n_pages=5)
+    first, second = request(max_tokens=100), request(max_tokens=100)  # four pages each
+    assert add(scheduler, first, second) == [first]
+    retire(scheduler, first)
+    assert scheduler.admit() == [second]
+
+
+def test_what_can_never_fit_is_known_at_once():
+    scheduler = make(n_pages=4, max_running=8)
+    assert scheduler.fits(request(max_tokens=None))
+    assert not scheduler.fits(request(max_tokens=None, n=2))
+    assert scheduler.fits(request(n=4))
+    assert not scheduler.fits(request(n=9))
+
+
+# ---- turns ----
+
+
+def test_a_lone_prompt_is_read_at_once_and_then_written_from_token_by_token():
+    scheduler = make(window=1024)
+    only = request(500)
+    add(scheduler, only)
+    assert turn(scheduler) == [(only.rows[0], 500)]
+    assert turn(scheduler) == [(only.rows[0], 1)]
+
+
+def test_a_long_prompt_is_read_in_pieces_beside_those_who_write():
+    scheduler = make(window=1024)
+    scheduler.pace.note(**SIXTY_FOUR)
+    writer, long = request(), request(1000, first=5000)
+    add(scheduler, writer)
+    turn(scheduler)
+    add(scheduler, long)
+    for _ in range(15):
+        assert turn(scheduler) == [(writer.rows[0], 1), (long.rows[0], 64)]
+    assert turn(scheduler) == [(writer.rows[0], 1), (long.rows[0], 40)]
+    assert turn(scheduler) == [(writer.rows[0], 1), (long.rows[0], 1)]
+
+
+def test_prompts_share_a_turn_in_order_of_arrival():
+    scheduler = make(window=1024)
+    scheduler.pace.note(**SIXTY_FOUR)
+    writer, a, b = request(), request(40, first=100), request(60, first=300)
+    add(scheduler, writer)
+    turn(scheduler)
+    add(scheduler, a, b)
+    assert turn(scheduler) == [(writer.rows[0], 1), (a.rows[0], 40), (b.rows[0], 24)]
+    assert turn(scheduler) == [(writer.rows[0], 1), (a.rows[0], 1)]  # what two take is not known
+    scheduler.pace.note(n_tokens=2, seconds=BUSY_S / 64)
+    assert turn(scheduler)[2:] == [(b.rows[0], 36)]
+
+
+def test_many_writers_leave_room_for_longer_pieces():
+    scheduler = make(n_pages=1000, window=1024)
+    writers = [request(first=100 * k) for k in range(32)]
+    add(scheduler, *writers)
+    turn(scheduler)
+    scheduler.pace.note(n_tokens=32, seconds=0.05)
+    add(scheduler, request(1000, first=9000))
+    assert turn(scheduler)[-1][1] == 56  # 33 tokens take 52 ms, and 33 and 50 up to 2.6 times that
+
+
+# ---- one prompt, several rows ----
+
+
+def test_rows_of_a_request_share_what_was_prefilled():
+    scheduler = make()
+    made = request(70, n=3)
+    add(scheduler, made)
+    assert scheduler.cache.n_held == 2 + 3 * 1  # two whole pages once, then a page each
+    assert turn(scheduler) == [(made.rows[0], 70)]
+    assert [row.pages[:2] for row in made.rows] == [made.rows[0].pages[:2]] * 3
+    assert len({row.pages[2] for row in made.rows}) == 3
+    assert turn(scheduler) == [(row, 1) for row in made.rows]
+
+
+def test_forking_copies_the_page_that_is_not_full():
+    for n_tokens, n_copies in [(70, 2), (64, 0)]:
+        scheduler = make()
+        made = request(n_tokens, n=3)
+        add(scheduler, made)
+        [step] = scheduler.plan()
+        scheduler.advance(step)
+        copies = scheduler.fork(made.rows[0])
+        assert len(copies) == n_copies
+        assert {copy.source for copy in copies} <= {made.rows[0].pages[-1]}
+
+
+# ---- what is known already ----
+
+
+def prefilled(scheduler, n_tokens, **params):
+    """A request of that many tokens came, was read, wrote a little, and went."""
+    made = request(n_tokens, **params)
+    add(scheduler, made)
+    while made.rows[0].n_computed < n_tokens + 3:
+        turn(scheduler)
+    retire(scheduler, made)
+
+
+@pytest.mark.parametrize(
+    "before, n_tokens, n_cached",
+    [
+        (100, 100, 96),
+        (100, 40, 32),
+        (100, 97, 64),  # a single token would remain
+        (100, 96, 64),  # none would remain, and the last one's logits are wanted
+        (100, 66, 64),
+        (100, 33, 0),
+        (100, 1, 0),
+        (31, 60, 0),  # no whole page was known
+    ],
+)
+def test_a_known_beginning_is_not_read_again(before, n_tokens, n_cached):
+    scheduler = make()
+    prefilled(scheduler, before)
+    made = request(n_tokens)
+    add(scheduler, made)
+    assert made.cached_tokens == n_cached
+    assert turn(scheduler) == [(made.rows[0], n_tokens - n_cached)]
+
+
+def test_pages_written_token_by_token_are_not_used_again():
+    scheduler = make(window=1024)
+    made = request(40, max_tokens=100)
+    add(scheduler, made)
+    for _ in range(60):
+        turn(scheduler)
+    ids = list(made.rows[0].ids)
+    retire(scheduler, made)
+    again = request(len(ids))
+    again.rows[0].ids, again.keys = ids, page_keys(ids)
+    add(scheduler, again)
+    assert again.cached_tokens == 32
+
+
+def test_a_page_is_shared_while_its_first_owner_still_writes():
+    scheduler = make()
+    first, second = request(70), request(70)
+    add(scheduler, first)
+    turn(scheduler)
+    add(scheduler, second)
+    assert second.rows[0].pages[:2] == first.rows[0].pages[:2]
+    retire(scheduler, first)
+    assert scheduler.cache.n_held == 3
+
+
+def test_a_prompt_that_is_to_be_scored_is_read_whole():
+    scheduler = make()
+    prefilled(scheduler, 100)
+    add(scheduler, made := request(100, prompt_logprobs=0))
+    assert made.cached_tokens == 0
+
+
+# ---- past the window ----
+
+
+def test_a_row_past_the_window_keeps_its_newer_half_and_reads_it_again():
+    scheduler = make()
+    made = request(100, max_tokens=None)
+    add(scheduler, made)
+    [row] = made.rows
+    while len(row.ids) <= WINDOW:
+        turn(scheduler)
+    expected, held = row.ids[-64:], scheduler.cache.n_held
+    assert scheduler.slide(row) == 65
+    assert row.ids == expected
+    assert scheduler.cache.n_held == held
+    assert turn(scheduler) == [(row, 64)]
+    assert turn(scheduler) == [(row, 1)]
+
+
+def test_a_row_that_slides_leaves_shared_pages_as_they_are():
+    scheduler = make()
+    prefilled(scheduler, 100)
+    first = request(100, max_tokens=None, n=2)
+    add(scheduler, first)
+    while len(first.rows[0].ids) <= WINDOW:
+        turn(scheduler)
+    shared = set(first.rows[1].pages[:3])
+    scheduler.slide(first.rows[0])
+    assert len(first.rows[0].pages) == 4
+    assert not shared & set(first.rows[0].pages)
+    assert set(first.rows[1].pages[:3]) == shared
+
+
+# ---- going ----
+
+
+def test_when_all_have_gone_every_page_is_free():
+    scheduler = make()
+    requests = [request(70, n=3), request(100, max_tokens=None), request(5, first=900)]
+    add(scheduler, *requests)
+    for _ in range(50):
+        turn(scheduler)
+        for row in [row for row in scheduler.rows() if len(row.ids) > WINDOW]:
+            scheduler.slide(row)
+    for made in requests:
+        retire(scheduler, made)
+    assert scheduler.cache.n_held == 0
+    assert scheduler.running == []
