@@ -61,9 +61,12 @@ class Engine:
 
     def _open(self, path: str) -> Lane:
         checkpoint = gpt2.load(path)
-        model = open_model(checkpoint, self.options)
         share = self.options.cache_bytes // len(self.options.models)
-        return Lane(checkpoint, model, share, self.options.max_running)
+
+        def make_lane(model: gpt2.PagedModel) -> Lane:
+            return Lane(checkpoint, model, share, self.options.max_running)
+
+        return open_model(checkpoint, self.options, make_lane)
 
     # ---- requests ----
 

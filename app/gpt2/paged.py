@@ -6,11 +6,14 @@ whole prompts of any rows.
 """
 
 from collections.abc import Sequence
-from typing import NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import numpy as np
 
 from app.gpt2.config import Config
+
+if TYPE_CHECKING:
+    from app.gpt2.sampling import Draw
 
 PAGE = 32  # tokens; OpenVINO's CPU plugin knows no other size
 CANDIDATES = 64  # likeliest tokens that a model names, so that most draws need not see them all
@@ -23,6 +26,7 @@ class Feed(NamedTuple):
     past: int  # tokens of this row already in its pages
     pages: Sequence[int]  # in order; enough of them for past + len(ids) tokens
     wanted: int  # of how many of these tokens, counted from the last, logits are wanted
+    draw: "Draw | None" = None  # how the next token is drawn, for models that can do it themselves
 
 
 class Rows(Protocol):
@@ -40,6 +44,11 @@ class Logits(NamedTuple):
     logits: Rows  # [W, V] float32
     top_ids: np.ndarray  # [W, K] the likeliest, in falling order, equals by rising id
     top_scores: np.ndarray  # [W, K] float32, their logits
+    drawn: np.ndarray | None = None  # [W] ids, or -1 where the model has not drawn
+
+
+class DeviceLost(RuntimeError):
+    """The device cannot be used any more in this process; a new one may use it again."""
 
 
 class PagedModel(Protocol):
@@ -52,6 +61,7 @@ class PagedModel(Protocol):
     perplexity_loss: float | None  # growth over float32, where it has been measured; 0.001 = 0.1%
     notes: Sequence[str]  # what that found, in sentences
     page_bytes: int  # keys and values of one page, all layers
+    longest: int  # tokens of prompts that a turn may take in
 
     def allocate(self, n_pages: int) -> None:
         """Make room for pages 0 to n_pages - 1."""

@@ -22,6 +22,7 @@ from app.gpt2.paged import Logits, Rows
 
 MAX_SEED = 2**53 - 1
 MASK = 2**64 - 1
+LEAST_TEMPERATURE = 1e-6  # to divide by where 0 is asked for
 
 
 class Draw(NamedTuple):
@@ -47,7 +48,7 @@ def row_seed(seed: int, row: int) -> int:
 
 def choose(turn: Logits, draws: Sequence[Draw]) -> np.ndarray:
     """An id for each row [R] of the turn, by as many draws."""
-    logits, top_ids, top_scores = turn
+    logits, top_ids, top_scores, _ = turn
     if not np.isfinite(top_scores[:, 0]).all():
         raise NothingLeft("Every token is banned: nothing is left to choose from.")
     table = _Table(draws)
@@ -66,12 +67,12 @@ class _Table:
     def __init__(self, draws: Sequence[Draw]) -> None:
         self.draws = draws
         # Greedy is a draw among one; its temperature only may not divide by zero.
-        self.temperature = np.array([[max(d.temperature, 1e-6)] for d in draws])
+        self.temperature = np.array([[max(d.temperature, LEAST_TEMPERATURE)] for d in draws])
         self.top_k = np.array([[d.top_k if d.temperature > 0 else 1] for d in draws])
         self.top_p = np.array([[d.top_p] for d in draws])
         self.min_p = np.array([[d.min_p] for d in draws])
         self.typical_p = np.array([[d.typical_p] for d in draws])
-        self.keys = np.array([[_mix(_mix(d.seed) ^ (d.position & MASK))] for d in draws], np.uint64)
+        self.keys = np.array([[key_of(d)] for d in draws], np.uint64)
 
     def only(self, row: int) -> "_Table":
         return _Table(self.draws[row : row + 1])
@@ -166,6 +167,11 @@ def _draw_from_all(logits: np.ndarray, top_ids: np.ndarray, table: _Table) -> in
 
 
 # ---- noise ----
+
+
+def key_of(draw: Draw) -> int:
+    """The 64 bits that, with a token's id, give its noise."""
+    return _mix(_mix(draw.seed) ^ (draw.position & MASK))
 
 
 def _mix(x: int) -> int:

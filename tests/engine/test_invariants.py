@@ -28,6 +28,7 @@ class FakeModel:
     """
 
     page_bytes = 1
+    longest = 512
 
     def allocate(self, n_pages):
         self.tokens = np.full((n_pages, PAGE), -1)

@@ -1,15 +1,52 @@
 """Which backend computes a model, in which precision: as the options say, or the machine has."""
 
 import importlib.util
+import logging
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 from app.gpt2 import Checkpoint, PagedModel
 
 from ..options import EngineOptions
 
+log = logging.getLogger(__name__)
 
-def open_model(checkpoint: Checkpoint, options: EngineOptions) -> PagedModel:
-    if _backend(options) == "torch":
+GPU = Path("/dev/nvidiactl")  # the driver is asked for, not torch, which takes seconds to import
+Ready = TypeVar("Ready")
+
+
+def open_model(
+    checkpoint: Checkpoint, options: EngineOptions, use: Callable[[PagedModel], Ready]
+) -> Ready:
+    """What `use` makes of the model, on the GPU if it computes as the CPU does, else on the CPU.
+
+    `use` allocates, and a GPU is checked in doing so.
+    """
+    if options.backend in ("auto", "torch") and options.precision != "int8" and GPU.exists():
+        try:
+            return use(_open_on_gpu(checkpoint, options))
+        except Exception as error:  # drivers, kernels and memory fail in ways of their own
+            why = (str(error).strip() or repr(error)).splitlines()[0]
+            log.warning("The GPU is not used, and the CPU computes: %s", why)
+    return use(_open_on_cpu(checkpoint, options))
+
+
+def _open_on_gpu(checkpoint: Checkpoint, options: EngineOptions) -> PagedModel:
+    from app.gpt2 import open_on_gpu
+
+    return open_on_gpu(
+        checkpoint.config,
+        checkpoint.weights,
+        options.precision,
+        options.max_running,
+        options.cache_bytes // len(options.models),
+    )
+
+
+def _open_on_cpu(checkpoint: Checkpoint, options: EngineOptions) -> PagedModel:
+    has_openvino = importlib.util.find_spec("openvino") is not None
+    if options.backend == "torch" or (options.backend == "auto" and not has_openvino):
         return _open_torch(checkpoint, options)
     from app.gpt2 import OpenVINOModel, open_int8
 
@@ -20,26 +57,14 @@ def open_model(checkpoint: Checkpoint, options: EngineOptions) -> PagedModel:
     return OpenVINOModel(config, weights, options.precision, options.threads)
 
 
-def _backend(options: EngineOptions) -> str:
-    if options.backend != "auto":
-        return options.backend
-    has_openvino = importlib.util.find_spec("openvino") is not None
-    # The driver is asked for, not torch, which takes seconds to import.
-    has_gpu = Path("/dev/nvidiactl").exists()
-    return "openvino" if has_openvino and not has_gpu else "torch"
-
-
 def _open_torch(checkpoint: Checkpoint, options: EngineOptions) -> PagedModel:
     import torch
 
     from app.gpt2 import TorchPagedModel
 
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    precision = options.precision
-    if precision == "auto":
-        precision = "bfloat16" if device == "cuda" else "float32"
-    if precision == "int8":
+    if options.precision == "int8":
         raise ValueError("precision int8 needs the openvino backend; torch has float32, bfloat16.")
     if options.threads is not None:
         torch.set_num_threads(options.threads)
-    return TorchPagedModel(checkpoint.config, checkpoint.weights, precision, device)
+    precision = "float32" if options.precision == "auto" else options.precision
+    return TorchPagedModel(checkpoint.config, checkpoint.weights, precision)

@@ -79,6 +79,15 @@ def _choose_one(drawing: Drawing, odds: Odds | None, logits: Logits) -> Choice:
 
 
 def _choose_together(drawing: list[Drawing], logits: Logits) -> np.ndarray:
+    if logits.drawn is None:
+        return _choose_here(drawing, logits)
+    ids = logits.drawn[[at for _, at in drawing]]
+    if (here := np.flatnonzero(ids < 0)).size:
+        ids[here] = _choose_here([drawing[i] for i in here], logits)
+    return ids
+
+
+def _choose_here(drawing: list[Drawing], logits: Logits) -> np.ndarray:
     places = [at for _, at in drawing]
     scores = _Scores(logits.logits, places)
     top_ids, top_scores = logits.top_ids[places], logits.top_scores[places]  # copies [R, K]
@@ -90,6 +99,12 @@ def _choose_together(drawing: list[Drawing], logits: Logits) -> np.ndarray:
             top_scores[i] = own[top_ids[i]]
     turn = Logits(scores, top_ids, top_scores)
     return sampling.choose(turn, [_draw(row) for row, _ in drawing])
+
+
+def plain_draw(row: Row) -> sampling.Draw | None:
+    """How its next token is drawn, where a model that has never heard of requests can do it."""
+    is_plain = row.request.params.typical_p >= 1 and not _is_adjusted(row)
+    return _draw(row) if is_plain else None
 
 
 def _draw(row: Row) -> sampling.Draw:

@@ -9,7 +9,7 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 
-from app.gpt2 import Checkpoint, Feed, Logits, PagedModel
+from app.gpt2 import Checkpoint, DeviceLost, Feed, Logits, PagedModel
 
 from ..completion import (
     Ended,
@@ -24,7 +24,7 @@ from ..completion import (
     Usage,
 )
 from .cache import PAGE, PageCache, pages_for
-from .choosing import Choice, Drawing, Odds, choose, odds_at
+from .choosing import Choice, Drawing, Odds, choose, odds_at, plain_draw
 from .estimate import Need, starts
 from .request import End, Request, Row
 from .scheduler import Scheduler, Step
@@ -60,7 +60,9 @@ class Lane:
         window = pages_for(self.config.n_positions)
         n_pages = min(max(window, cache_bytes // model.page_bytes), window * max_running)
         model.allocate(n_pages)
-        self.scheduler = Scheduler(PageCache(n_pages), self.config.n_positions, max_running)
+        self.scheduler = Scheduler(
+            PageCache(n_pages), self.config.n_positions, max_running, model.longest
+        )
         self.tally = Tally()
 
     @property
@@ -97,6 +99,8 @@ class Lane:
                 log.exception("A turn failed, and every request in it.")
                 for step in steps:
                     self.fail(step.row.request, "engine_error", f"The engine failed: {error}")
+                if isinstance(error, DeviceLost):
+                    raise  # only a new process could go on
             else:
                 self.scheduler.pace.note(n_tokens, time.monotonic() - began)
         self._count(time.monotonic() - began, self.tally.completion_tokens - n_before)
@@ -281,7 +285,10 @@ def _feed(step: Step) -> Feed:
     row = step.row
     assert step.end <= len(row.pages) * PAGE, f"{step.end} tokens in {len(row.pages)} pages"
     assert row.n_computed >= row.n_published * PAGE, "a page that others read must not be written"
-    return Feed(row.ids[row.n_computed : step.end], row.n_computed, row.pages, _n_wanted(step))
+    draws_alone = row.request.is_prefilled or len(row.request.rows) == 1
+    draw = plain_draw(row) if draws_alone and step.end == len(row.ids) else None
+    ids = row.ids[row.n_computed : step.end]
+    return Feed(ids, row.n_computed, row.pages, _n_wanted(step), draw)
 
 
 def _n_wanted(step: Step) -> int:

@@ -6,7 +6,7 @@
 """
 
 LEAST = 8  # tokens of a prompt in a turn, and what cuts are multiples of: fewer cost as much
-LONGEST = 512  # of prompts in a turn, on however fast a machine
+LONGEST = 512  # of prompts in the first turn; in later ones, unless the model takes more
 IDLE_S = 0.2  # that they may take when nobody is writing
 BUSY_S = 0.022  # when somebody is: so much longer do they wait for their next token
 MANY = 8  # if more than so many run, turns are longer anyway, or will be, and
@@ -15,7 +15,8 @@ SLOWER, FASTER = 0.2, 0.5  # weight of what is new: what holds a turn up once is
 
 
 class Pace:
-    def __init__(self) -> None:
+    def __init__(self, longest: int = LONGEST) -> None:
+        self.longest = longest
         # Of turns of 1, 2 to 3, 4 to 7, 8 to 15 ... tokens: lately how many, and seconds.
         # Sizes that are not met any more keep what they took; a machine seldom changes.
         self._known: dict[int, tuple[float, float]] = {}
@@ -29,7 +30,7 @@ class Pace:
             seconds = max(seconds, (1 + SHARE) * self._seconds(n_running))
         within = [n * seconds / took for n, took in self._known.values() if took <= seconds]
         n = max(within, default=0 if self._known else LONGEST) - n_writing
-        return max(LEAST, min(LONGEST, round(n / LEAST) * LEAST))
+        return max(LEAST, min(self.longest, round(n / LEAST) * LEAST))
 
     def note(self, n_tokens: int, seconds: float) -> None:
         """A turn fed so many tokens, of prompts and of texts, and took so long."""

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from .cache import PAGE, PageCache, page_keys, pages_for
-from .pace import LEAST, Pace
+from .pace import LEAST, LONGEST, Pace
 from .request import Request, Row
 
 SCORED_CHUNK = 64  # tokens of a prompt whose logits are all wanted: 200 kB for each
@@ -48,11 +48,13 @@ class Copy(NamedTuple):
 
 
 class Scheduler:
-    def __init__(self, cache: PageCache, window: int, max_running: int) -> None:
+    def __init__(
+        self, cache: PageCache, window: int, max_running: int, longest: int = LONGEST
+    ) -> None:
         self.cache = cache
         self.window = window
         self.max_running = max_running
-        self.pace = Pace()
+        self.pace = Pace(longest)
         self.waiting: deque[Request] = deque()
         self.running: list[Request] = []
 

@@ -54,6 +54,7 @@ class OpenVINOModel:
     backend = "openvino"
     device = "cpu"
     same_bits = "always"
+    longest = 512
     perplexity_loss: float | None = None  # where it has been measured
     notes: Sequence[str] = ()  # what that found
 

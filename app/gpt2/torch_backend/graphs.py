@@ -25,7 +25,7 @@ class Recording(NamedTuple):
 class Recorded:
     """A function of one tensor, recorded once for each shape that comes; few should.
 
-    It may neither wait for the device nor look at numbers on it, and all else that it reads has to
+    It must neither wait for the device nor look at numbers on it, and whatever else it reads must
     stay at its place in memory.
     """
 
@@ -57,6 +57,11 @@ class Recorded:
                 self.may_record = False
                 log.warning("A CUDA graph could not be recorded; turns are slower now: %s", error)
         return self._recordings.get(given.shape)
+
+    def forget(self) -> None:
+        """Call the function from now on."""
+        self.may_record = False
+        self._recordings.clear()
 
 
 def record(function: Function, given: Tensor, aside: Any, pool: Any) -> Recording:

@@ -69,7 +69,8 @@ class TorchModel:
         return self.linear(F.gelu(hidden, approximate="tanh"), f"h.{i}.mlp.c_proj")
 
     def linear(self, x: Tensor, name: str) -> Tensor:
-        return x @ self.w[f"{name}.weight"] + self.w[f"{name}.bias"]  # stored [in, out]
+        weight, bias = self.w[f"{name}.weight"], self.w[f"{name}.bias"]  # stored [in, out]
+        return F.linear(x, weight.T, bias)  # x @ weight + bias in one kernel
 
     def norm(self, x: Tensor, name: str) -> Tensor:
         weight, bias = self.w[f"{name}.weight"], self.w[f"{name}.bias"]

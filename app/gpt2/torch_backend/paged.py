@@ -1,16 +1,18 @@
-"""GPT-2 in torch over a paged cache: for a GPU, and wherever OpenVINO has no wheel.
+"""GPT-2 in torch over a paged cache: for a GPU, and wherever there is no compiler.
 
 The network is TorchModel's; only attention differs, which reads and writes pages. Rows that feed a
-single token go through it together, in a step of few shapes that a GPU can record; chunks of
-prompts go one after the other. Candidates are found on the device, and logits stay there until
-somebody asks for them.
+single token go through it together, in a step of few shapes that a GPU can record; so do chunks of
+prompts, those of similar length in one attention. Candidates and draws are found on the device, and
+logits stay there until somebody asks for them.
 
     B rows of one token, filled up to a power of two; T tokens of chunks, all rows flat; W wanted;
-    P pages of a row, S tokens in them; E width, H heads, D head size, V vocabulary, K candidates.
+    P pages of a row, S tokens in them; R chunks looked at together, Q tokens of the longest;
+    E width, H heads, D head size, V vocabulary, K candidates.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from itertools import count, islice
+import itertools
+import logging
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -19,15 +21,38 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from app.gpt2.config import Config
-from app.gpt2.paged import CANDIDATES, PAGE, Feed, Logits
+from app.gpt2.paged import CANDIDATES, PAGE, DeviceLost, Feed, Logits
+from app.gpt2.sampling import Draw
+from app.gpt2.torch_backend import draws as torch_draws
+from app.gpt2.torch_backend.check import NARROW, WIDE, Sample, WrongAnswer, compare
+from app.gpt2.torch_backend.draws import N_SETTINGS, NOBODYS
 from app.gpt2.torch_backend.graphs import Recorded, send
 from app.gpt2.torch_backend.network import TorchModel
 
-DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
-LEAST_PAGES = 4  # that a step is made for; then 8, 16, 32: 128 tokens to 1,024
+log = logging.getLogger(__name__)
 
-# From q [T, H, D], a layer's keys and values in pages [N, 32, H, D], and the scale: [T, H, D].
-Look = Callable[[Tensor, Tensor, Tensor, float], Tensor]
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+LEAST_PAGES = 4  # that a step is made for; then 8, 16, 32: 128 tokens to 1,024
+FIRST_PAGE = 2 + N_SETTINGS  # column of a step's input: id, position, settings, pages
+LONGEST = {"cpu": 512, "cuda": 4096}  # tokens of prompts in a turn
+
+# From q [T, H, D], a layer's keys and values in pages [2, N, 32, H, D], and the scale: [T, H, D].
+Look = Callable[[Tensor, Tensor, float], Tensor]
+
+
+class Answers(NamedTuple):
+    """What is computed after tokens that are wanted, on the device."""
+
+    logits: Tensor  # [W, V] float32
+    told: Tensor  # [W, 2 K + 1] int32: candidates, their scores' bits, the id that was drawn
+
+
+class Group(NamedTuple):
+    """Chunks of similar length, side by side for one attention."""
+
+    queries: Tensor  # [R, Q] which of the T
+    pages: Tensor  # [R, P]
+    mask: Tensor | None  # [R, 1, Q, S], or None: each chunk is its text's beginning
 
 
 class Chunks(NamedTuple):
@@ -37,7 +62,9 @@ class Chunks(NamedTuple):
     positions: Tensor  # [T]
     slots: Tensor  # [T] each token's place in the cache: page * 32 + place in the page
     wanted: Tensor  # [W] which of the T tokens
-    rows: list[tuple[slice, Tensor, int]]  # which of the T, pages [P], tokens in them at the end
+    settings: Tensor  # [W, 6] of the draws after them
+    groups: list[Group]
+    places: Tensor  # [T] where in the groups' results, one after the other
 
 
 class FarLogits:
@@ -67,13 +94,20 @@ class TorchPagedModel:
         weights: Mapping[str, np.ndarray],
         precision: str = "float32",
         device: str = "cpu",
+        max_rows: int = 1,
+        sample: Sample | None = None,
     ) -> None:
+        """With a sample, allocate() checks this device and its steps of up to `max_rows` rows."""
         self.config = config
         self.precision = self.cache_precision = precision
         self.device = device
+        self.max_rows, self.sample = max_rows, sample
+        self.longest = LONGEST.get(device, LONGEST["cpu"])
         self.dtype = DTYPES[precision]
         self.net = TorchModel(config, weights, device, self.dtype)
         self.page_bytes = 2 * config.n_layer * PAGE * config.n_embd * self.dtype.itemsize
+        self.n_candidates = min(CANDIDATES, config.vocab_size)
+        self.window_pages = -(-config.n_positions // PAGE)
 
     def allocate(self, n_pages: int) -> None:
         """One page more than asked for is the silent rows'."""
@@ -82,85 +116,191 @@ class TorchPagedModel:
         self.cache = torch.zeros(shape, dtype=self.dtype, device=self.device)
         self._silent_page = n_pages
         self._recorded_step = Recorded(self._step, self.net.device)
+        if self.sample is not None:
+            self._check_steps(self.sample)
+
+    # ---- before the first turn ----
+
+    def _check_steps(self, sample: Sample) -> None:
+        """Raise where this device is of no use; where only its recordings are not, do without."""
+        step = self._recorded_step
+        may_record, step.may_record = step.may_record, False
+        self._check_unrecorded(sample)
+        step.may_record = may_record
+        try:
+            for n_rows, n_pages in self._shapes() if may_record else ():
+                at = [i % len(sample.ids) for i in range(n_rows)]
+                self._check(sample, [(i, i + 1) for i in at], NARROW, n_pages)
+                if not step.may_record:
+                    break
+        except WrongAnswer as error:
+            log.warning("Recorded steps are left out, and turns are slower: %s", error)
+            step.may_record = False
+        if may_record and not step.may_record:
+            step.forget()
+            self._check_unrecorded(sample)
+
+    def _check_unrecorded(self, sample: Sample) -> None:
+        """Chunks from the beginning and from further on, then single tokens."""
+        n = len(sample.ids)
+        cuts = sorted({0, n // 2, *range(max(0, n - 6), n + 1)})
+        for piece in itertools.pairwise(cuts):
+            self._check(sample, [piece], WIDE)
+
+    def _check(
+        self,
+        sample: Sample,
+        pieces: Sequence[tuple[int, int]],
+        kinds: Sequence[Draw],
+        least_pages: int = LEAST_PAGES,
+    ) -> None:
+        """A turn with these pieces of the sample, against the CPU's."""
+        pages = range(-(-len(sample.ids) // PAGE))
+        feeds = [
+            Feed(sample.ids[begin:end], begin, pages, end - begin, kinds[end % len(kinds)])
+            for begin, end in pieces
+        ]
+        places = [at for begin, end in pieces for at in range(begin, end)]
+        draws = [draw for feed in feeds for draw in _draws(feed)]
+        turn = self._forward(feeds, least_pages)
+        compare(turn, draws, sample.logits[places], self.precision)
+
+    def _shapes(self) -> list[tuple[int, int]]:
+        """Rows and pages of every step, the largest first: the others fit in its memory."""
+        rows = [1 << i for i in range(_step_up(self.max_rows).bit_length())]
+        pages = sorted({min(self.window_pages, LEAST_PAGES << i) for i in range(self.window_pages)})
+        return [(n_rows, n_pages) for n_rows in rows[::-1] for n_pages in pages[::-1]]
 
     def copy_page(self, source: int, target: int) -> None:
         self.cache[:, :, target] = self.cache[:, :, source]
 
-    @torch.inference_mode()
     def forward(self, feeds: Sequence[Feed]) -> Logits:
+        try:
+            return self._forward(feeds)
+        except torch.OutOfMemoryError as error:
+            torch.cuda.empty_cache()
+            raise MemoryError(
+                "The GPU ran out of memory in this turn. Serve with a smaller cache, or ask for "
+                "fewer and shorter texts at a time."
+            ) from error
+        except Exception as error:
+            self._check_alive(error)
+            raise
+
+    def _check_alive(self, error: Exception) -> None:
+        """Some faults of a GPU leave it unusable for the rest of this process."""
+        if self.net.device.type != "cuda":
+            return
+        try:
+            torch.cuda.synchronize(self.net.device)
+        except Exception:
+            raise DeviceLost(f"The GPU does not answer any more: {first_line(error)}") from error
+
+    @torch.inference_mode()
+    def _forward(self, feeds: Sequence[Feed], least_pages: int = LEAST_PAGES) -> Logits:
         single = [feed for feed in feeds if len(feed.ids) == 1]
         longer = [feed for feed in feeds if len(feed.ids) > 1]
-        parts = []  # of both kinds: logits [W, V], candidates [W, 2, K]
+        parts: list[Answers] = []
         if single:
-            logits, top = self._recorded_step(self._pack(single))
-            parts.append((logits[: len(single)], top[: len(single)]))
+            answers = Answers(*self._recorded_step(self._pack(single, least_pages)))
+            parts.append(Answers(*(tensor[: len(single)] for tensor in answers)))
+            self._draw_wide(parts[-1], [feed.draw for feed in single])
         if longer:
             parts.append(self._read(self._lay_out(longer)))
-        return _in_order(feeds, parts)
+            self._draw_wide(parts[-1], [draw for feed in longer for draw in _draws(feed)])
+        return self._in_order(feeds, parts)
 
     # ---- rows of one token ----
 
-    def _pack(self, feeds: Sequence[Feed]) -> Tensor:
-        """[B, 2 + P] of each row: its id, its position, its pages. All that a step needs to know.
+    def _pack(self, feeds: Sequence[Feed], least_pages: int) -> Tensor:
+        """[B, 8 + P] of each row: its id, position, settings, pages. All that a step has to know.
 
         Silent rows fill up B; they write to their own page, and nobody reads what they give.
         """
-        window = -(-self.config.n_positions // PAGE)
         needed = [feed.past // PAGE + 1 for feed in feeds]
-        P = min(window, _step_up(max(needed), LEAST_PAGES))
-        given = np.full((_step_up(len(feeds)), 2 + P), self._silent_page, np.int64)
-        given[:, :2] = 0
+        P = min(self.window_pages, _step_up(max(needed + [least_pages]), LEAST_PAGES))
+        given = self._silent_rows(_step_up(len(feeds)), P)
         for row, feed, n in zip(given, feeds, needed, strict=False):
             row[0], row[1] = feed.ids[0], feed.past
-            row[2 : 2 + n] = feed.pages[:n]
+            if feed.draw is not None:
+                row[2:FIRST_PAGE] = torch_draws.settings(feed.draw)
+            row[FIRST_PAGE : FIRST_PAGE + n] = feed.pages[:n]
         return torch.from_numpy(given)
 
-    def _step(self, given: Tensor) -> tuple[Tensor, Tensor]:
-        """Logits [B, V] and candidates [B, 2, K] after the tokens in `given`."""
-        ids, positions, pages = given[:, 0], given[:, 1], given[:, 2:]
+    def _silent_rows(self, B: int, P: int) -> np.ndarray:
+        given = np.full((B, FIRST_PAGE + P), self._silent_page, np.int64)
+        given[:, :2] = 0
+        given[:, 2:FIRST_PAGE] = torch_draws.settings(NOBODYS)
+        return given
+
+    def _step(self, given: Tensor) -> Answers:
+        """What follows the B tokens in `given`."""
+        ids, positions, pages = given[:, 0], given[:, 1], given[:, FIRST_PAGE:]
         page = pages.gather(1, positions[:, None] // PAGE)[:, 0]  # [B]
         places = torch.arange(pages.shape[1] * PAGE, device=given.device)  # [S]
         is_later = places > positions[:, None]  # [B, S]
         mask = torch.zeros(is_later.shape, dtype=self.dtype, device=given.device)
         mask = mask.masked_fill(is_later, float("-inf"))[:, None, None]  # [B, 1, 1, S]
 
-        def look(q: Tensor, keys: Tensor, values: Tensor, scale: float) -> Tensor:
-            k, v = (paged[pages].flatten(1, 2).transpose(1, 2) for paged in (keys, values))
-            seen = F.scaled_dot_product_attention(  # k and v: [B, H, S, D]
-                q.unsqueeze(2), k, v, mask, scale=scale
-            )  # [B, H, 1, D]
+        def look(q: Tensor, paged: Tensor, scale: float) -> Tensor:
+            k, v = paged[:, pages].flatten(2, 3).transpose(2, 3)  # [B, H, S, D]
+            seen = F.scaled_dot_product_attention(q.unsqueeze(2), k, v, mask, scale=scale)
             return seen.squeeze(2)
 
-        return self._head(self._layers(ids, positions, page * PAGE + positions % PAGE, look))
+        x = self._layers(ids, positions, page * PAGE + positions % PAGE, look)
+        return self._head(x, given[:, 2:FIRST_PAGE])
 
     # ---- chunks of prompts ----
 
     def _lay_out(self, feeds: Sequence[Feed]) -> Chunks:
-        ids, positions, slots, wanted, rows = [], [], [], [], []
+        ids, positions, slots, wanted, begins = [], [], [], [], []
         for feed in feeds:
-            begin, end = len(ids), feed.past + len(feed.ids)
-            pages = feed.pages[: -(-end // PAGE)]
+            end = feed.past + len(feed.ids)
+            begins.append(len(ids))
             ids += feed.ids
             positions += range(feed.past, end)
-            slots += [pages[at // PAGE] * PAGE + at % PAGE for at in range(feed.past, end)]
+            slots += [feed.pages[at // PAGE] * PAGE + at % PAGE for at in range(feed.past, end)]
             wanted += range(len(ids) - feed.wanted, len(ids))
-            rows.append((slice(begin, len(ids)), self._send(pages), end))
-        return Chunks(*map(self._send, (ids, positions, slots, wanted)), rows)
+        draws = [draw or NOBODYS for feed in feeds for draw in _draws(feed)]
+        settings = np.array([torch_draws.settings(draw) for draw in draws], np.int64)
+        groups, places, n_before = [], np.zeros(len(ids), np.int64), 0
+        for members in _alike(feeds):
+            group = self._group([(feeds[i], begins[i]) for i in members])
+            R, Q = group.queries.shape
+            for r, i in enumerate(members):
+                length = len(feeds[i].ids)
+                places[begins[i] : begins[i] + length] = n_before + r * Q + np.arange(length)
+            n_before += R * Q
+            groups.append(group)
+        flat = map(self._send, (ids, positions, slots, wanted, settings.reshape(-1, N_SETTINGS)))
+        return Chunks(*flat, groups, self._send(places))
 
-    def _read(self, chunks: Chunks) -> tuple[Tensor, Tensor]:
-        """Logits [W, V] and candidates [W, 2, K] after the tokens that are wanted."""
+    def _group(self, members: list[tuple[Feed, int]]) -> Group:
+        Q = max(len(feed.ids) for feed, _ in members)
+        P = max(_n_pages(feed) for feed, _ in members)
+        queries = np.zeros((len(members), Q), np.int64)
+        pages = np.full((len(members), P), self._silent_page, np.int64)
+        for r, (feed, begin) in enumerate(members):
+            queries[r] = begin + np.minimum(np.arange(Q), len(feed.ids) - 1)
+            pages[r, : _n_pages(feed)] = feed.pages[: _n_pages(feed)]
+        mask = None
+        if any(feed.past for feed, _ in members):
+            past = self._send([feed.past for feed, _ in members])
+            at = past[:, None] + torch.arange(Q, device=self.net.device)  # [R, Q]
+            mask = torch.arange(P * PAGE, device=self.net.device) <= at[:, None, :, None]
+        return Group(self._send(queries), self._send(pages), mask)
 
-        def look(q: Tensor, keys: Tensor, values: Tensor, scale: float) -> Tensor:
-            out = torch.empty_like(q)
-            for where, pages, end in chunks.rows:
-                k, v = (paged[pages].flatten(0, 1)[:end] for paged in (keys, values))
-                out[where] = _causal(q[where], k, v, scale)
-            return out
+    def _read(self, chunks: Chunks) -> Answers:
+        """What follows the tokens that are wanted."""
+
+        def look(q: Tensor, paged: Tensor, scale: float) -> Tensor:
+            seen = [_look_back(q, paged, group, scale) for group in chunks.groups]
+            return torch.cat(seen)[chunks.places]
 
         x = self._layers(chunks.ids, chunks.positions, chunks.slots, look)
-        return self._head(x[chunks.wanted])
+        return self._head(x[chunks.wanted], chunks.settings)
 
-    def _send(self, numbers: Sequence[int]) -> Tensor:
+    def _send(self, numbers: Sequence[int] | np.ndarray) -> Tensor:
         return send(torch.tensor(numbers, dtype=torch.int64), self.net.device)
 
     # ---- the network ----
@@ -176,18 +316,62 @@ class TorchPagedModel:
     def _attend(self, i: int, x: Tensor, slots: Tensor, look: Look) -> Tensor:
         c = self.config
         qkv = self.net.linear(x, f"h.{i}.attn.c_attn").unflatten(1, (3, c.n_head, c.head_size))
-        q, k, v = qkv.unbind(1)  # [T, H, D]
-        keys, values = self.cache[i]  # [N, 32, H, D]
-        keys.flatten(0, 1)[slots], values.flatten(0, 1)[slots] = k, v
+        paged = self.cache[i]  # [2, N, 32, H, D]
+        paged.flatten(1, 2)[:, slots] = qkv[:, 1:].transpose(0, 1)  # [2, T, H, D]
         scale = c.head_size**-0.5 / (i + 1 if c.scale_attn_by_inverse_layer_idx else 1)
-        return self.net.linear(look(q, keys, values, scale).flatten(1), f"h.{i}.attn.c_proj")
+        return self.net.linear(look(qkv[:, 0], paged, scale).flatten(1), f"h.{i}.attn.c_proj")
 
-    def _head(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Logits [W, V] float32 of x [W, E], and their candidates [W, 2, K]."""
+    def _head(self, x: Tensor, settings: Tensor) -> Answers:
+        """Logits of x [W, E], their candidates, and for each row the id that `settings` draw."""
         logits = (self.net.norm(x, "ln_f") @ self.net.w["wte.weight"].T).float()
-        ids, scores = likeliest(logits, min(CANDIDATES, self.config.vocab_size))
-        # Both in whole numbers of 32 bits, so that one copy takes them to the host.
-        return logits, torch.stack([ids.int(), scores.view(torch.int32)], dim=1)
+        ids, scores = likeliest(logits, self.n_candidates)
+        drawn = torch_draws.draw_among(ids, scores, settings)
+        # All in whole numbers of 32 bits, so that one copy takes them to the host.
+        return Answers(
+            logits, torch.cat([ids.int(), scores.view(torch.int32), drawn.int()[:, None]], dim=1)
+        )
+
+    def _draw_wide(self, answers: Answers, draws: Sequence[Draw | None]) -> None:
+        """Rows that the candidates may not settle, from all of their logits."""
+        wide = [
+            (at, draw)
+            for at, draw in enumerate(draws)
+            if draw is not None and not torch_draws.is_narrow(draw, self.n_candidates)
+        ]
+        if not wide:
+            return
+        rows = self._send([at for at, _ in wide])
+        settings = self._send([torch_draws.settings(draw) for _, draw in wide])
+        is_ordered = any(draw.top_k or draw.top_p < 1 for _, draw in wide)
+        drawn = torch_draws.draw_from_all(answers.logits[rows], settings, is_ordered)
+        answers.told[rows, -1] = drawn.int()
+
+    # ---- to the host ----
+
+    def _in_order(self, feeds: Sequence[Feed], parts: list[Answers]) -> Logits:
+        """Computed were single tokens, then chunks; told is what is wanted, in the feeds' order."""
+        places = [(logits, at) for logits, _ in parts for at in range(len(logits))]
+        single = itertools.count()
+        longer = itertools.count(sum(len(feed.ids) == 1 for feed in feeds))
+        order: list[int] = []
+        for feed in feeds:
+            if len(feed.ids) == 1:
+                order += [next(single)] * feed.wanted
+            else:
+                order += itertools.islice(longer, feed.wanted)
+        K = self.n_candidates
+        told = np.concatenate([told.cpu().numpy() for _, told in parts])[order]  # [W, 2 K + 1]
+        ids, scores, drawn = told[:, :K], told[:, K : 2 * K].view(np.float32), told[:, -1]
+        if not np.isfinite(scores[:, :1]).all():
+            self._clean(feeds)
+        is_drawn = [draw is not None for feed in feeds for draw in _draws(feed)]
+        far = FarLogits([places[at] for at in order], n_tokens=self.config.vocab_size)
+        return Logits(far, ids, scores, np.where(is_drawn, drawn, torch_draws.NOT_DRAWN))
+
+    def _clean(self, feeds: Sequence[Feed]) -> None:
+        """What is not a number must not stay in pages: even masked it would spoil who is next."""
+        pages = self._send(sorted({page for feed in feeds for page in feed.pages}))
+        self.cache[:, :, pages] = self.cache[:, :, pages].nan_to_num_(0.0, 0.0, 0.0)
 
 
 def likeliest(logits: Tensor, k: int) -> tuple[Tensor, Tensor]:
@@ -205,20 +389,22 @@ def likeliest(logits: Tensor, k: int) -> tuple[Tensor, Tensor]:
     return ids, logits.gather(1, ids)
 
 
-def _in_order(feeds: Sequence[Feed], parts: list[tuple[Tensor, Tensor]]) -> Logits:
-    """Of single tokens and then chunks, as they were computed, what is wanted, as it was fed."""
-    places = [(logits, at) for logits, _ in parts for at in range(len(logits))]
-    single = count()
-    longer = count(sum(len(feed.ids) == 1 for feed in feeds))
-    order = []
-    for feed in feeds:
-        if len(feed.ids) == 1:
-            order += [next(single)] * feed.wanted
-        else:
-            order += islice(longer, feed.wanted)
-    top = np.concatenate([top.cpu().numpy() for _, top in parts])[order]  # [W, 2, K]
-    far = FarLogits([places[at] for at in order], n_tokens=parts[0][0].shape[1])
-    return Logits(far, top[:, 0], top[:, 1].view(np.float32))
+def _draws(feed: Feed) -> list[Draw | None]:
+    """Of each token that is wanted: only the last is drawn after."""
+    return [*[None] * (feed.wanted - 1), feed.draw] if feed.wanted else []
+
+
+def _n_pages(feed: Feed) -> int:
+    return -(-(feed.past + len(feed.ids)) // PAGE)
+
+
+def _alike(feeds: Sequence[Feed]) -> Iterator[list[int]]:
+    """Which of them to look at together: beginnings apart, filled up to less than twice as much."""
+    alike: dict[tuple[bool, int, int], list[int]] = {}
+    for i, feed in enumerate(feeds):
+        key = feed.past == 0, _step_up(len(feed.ids)), _step_up(_n_pages(feed))
+        alike.setdefault(key, []).append(i)
+    yield from alike.values()
 
 
 def _step_up(n: int, least: int = 1) -> int:
@@ -226,11 +412,18 @@ def _step_up(n: int, least: int = 1) -> int:
     return least << max(0, (-(-n // least) - 1).bit_length())
 
 
-def _causal(q: Tensor, k: Tensor, v: Tensor, scale: float) -> Tensor:
-    """Attention of a row's newest tokens q [T, H, D] to all of its own, k and v [S, H, D]."""
-    T, S = len(q), len(k)
-    sees = torch.ones(T, S, dtype=torch.bool, device=q.device).tril(S - T)
-    out = F.scaled_dot_product_attention(
-        q.transpose(0, 1), k.transpose(0, 1), v.transpose(0, 1), sees, scale=scale
-    )  # [H, T, D]
-    return out.transpose(0, 1)
+def _look_back(q: Tensor, paged: Tensor, group: Group, scale: float) -> Tensor:
+    """Attention of a group's tokens to their own texts: [R * Q, H, D] of q [T, H, D]."""
+    q = q[group.queries].transpose(1, 2)  # [R, H, Q, D]
+    k, v = paged[:, group.pages].flatten(2, 3).transpose(2, 3)  # [R, H, S, D]
+    if group.mask is None:  # query i of each chunk sees keys 0 to i; then none needs a mask
+        k, v = k[:, :, : q.shape[2]], v[:, :, : q.shape[2]]
+    seen = F.scaled_dot_product_attention(
+        q, k, v, group.mask, is_causal=group.mask is None, scale=scale
+    )
+    return seen.transpose(1, 2).flatten(0, 1)
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of what it says; torch adds paragraphs of advice."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0]

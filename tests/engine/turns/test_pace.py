@@ -5,9 +5,9 @@ import pytest
 from app.engine.turns.pace import BUSY_S, LEAST, LONGEST, SHARE, Pace
 
 
-def learned(seconds, *rounds):
+def learned(seconds, *rounds, longest=LONGEST):
     """What a machine teaches that takes seconds(n) for a turn of n tokens, slow at first."""
-    pace = Pace()
+    pace = Pace(longest)
     for n_writing, n_running in rounds:
         for turn in range(60):
             n_tokens = n_writing
@@ -34,8 +34,13 @@ def test_few_who_write_wait_longer_where_many_have_yet_to_be_read():
     assert pace.budget(2, 3) < pace.budget(2, 17) <= pace.budget(0, 17)
 
 
-def test_a_fast_machine_reads_so_much_and_no_more():
-    assert learned(lambda n: 0.001 + n * 1e-6, (0, 1)).budget(0, 1) == LONGEST
+@pytest.mark.parametrize("longest", [LONGEST, 4096])
+def test_a_fast_machine_reads_so_much_and_no_more(longest):
+    assert learned(lambda n: 0.001 + n * 1e-6, (0, 1), longest=longest).budget(0, 1) == longest
+
+
+def test_nothing_is_taken_for_granted_of_a_machine_that_has_shown_nothing():
+    assert Pace(4096).budget(0, 1) == LONGEST
 
 
 def test_the_slowest_machine_still_reads():
