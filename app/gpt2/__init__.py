@@ -18,6 +18,8 @@ _FROM = {  # imported when first asked for: some need torch, which takes a secon
     "name_of": "files.shelf",
     "open_all": "files.shelf",
     "ModelNotFound": "files.shelf",
+    "WouldReplace": "files.atomic",
+    "check_free": "files.atomic",
     "whole_file": "files.atomic",
     "whole_folder": "files.atomic",
     "TorchModel": "torch_backend.network",

@@ -2,14 +2,14 @@
 
 import dataclasses
 import math
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
+from accelerate import PartialState
 
-from app.gpt2 import Checkpoint, ModelNotFound, Tokenizer, find, load
+from app.gpt2 import Checkpoint, ModelNotFound, Tokenizer, check_free, find, load
 from app.training.config import SIZES, TrainConfig, TrainingError
 from app.training.corpus import sources
 from app.training.corpus.corpus import Corpus, Rules, is_prepared, prepare
@@ -24,10 +24,14 @@ SHAPE = ("layers", "width", "heads")
 
 def begin(words: Words, again: str, tell: Tell) -> int:
     """Train as the words say, or go on with what they began; the exit status."""
+    processes = PartialState(cpu=not torch.cuda.is_available())
+    if not processes.is_main_process:
+        tell = silent
     folder, result = places(words)
     base = opened_base(words)
     config = config_of(words)
-    corpus = prepared_for(words, base, tell)
+    with processes.local_main_process_first():  # the others find it prepared
+        corpus = prepared_for(words, base, tell, processes.is_local_main_process)
     if base is None:
         model = network.new_model(config, corpus)
     else:
@@ -42,20 +46,23 @@ def begin(words: Words, again: str, tell: Tell) -> int:
         about=words.get("about"),
         tell=tell,
         quiet=words["quiet"],
+        fresh=words["fresh"],
     )
     if words["dry_run"]:
         show_plan(run, model)
         return 0
-    if words["fresh"]:
-        shutil.rmtree(run.folder, ignore_errors=True)
     try:
         ended = train(run, model)
     except torch.OutOfMemoryError:
         raise TrainingError(
-            "The GPU's memory ran out: begin again with --fresh and half the --batch, or with "
-            "--checkpointing."
+            "The GPU's memory ran out. Give the same command again with half the --batch and twice "
+            "the --accumulate, or with --checkpointing: it goes on from the last checkpoint."
         ) from None
     return 0 if ended.signal is None else 128 + ended.signal  # as a shell counts signals
+
+
+def silent(line: str) -> None:
+    pass
 
 
 def places(words: Words) -> tuple[Path, Path]:
@@ -81,6 +88,12 @@ def prepared(words: Words, tell: Tell) -> Corpus:
     if "base" in words:
         base = load(find(words["base"], words["into"] / "models"))
     return prepared_for(words, base, tell)
+
+
+def check_output(folder: Path) -> None:
+    """Refuse before the work what Corpus.copy refuses after it."""
+    if not is_prepared(folder):
+        check_free(folder)
 
 
 def config_of(words: Words) -> TrainConfig:
@@ -115,7 +128,9 @@ def opened_base(words: Words) -> Checkpoint | None:
         ) from None
 
 
-def prepared_for(words: Words, base: Checkpoint | None, tell: Tell) -> Corpus:
+def prepared_for(
+    words: Words, base: Checkpoint | None, tell: Tell, is_first: bool = True
+) -> Corpus:
     """The texts as token files in the base's vocabulary; a prepared folder as it is."""
     texts, cache = words["texts"], words["into"] / "runs" / ".tokens"
     if len(texts) == 1 and is_prepared(Path(texts[0])):
@@ -133,7 +148,7 @@ def prepared_for(words: Words, base: Checkpoint | None, tell: Tell) -> Corpus:
         prose=words["prose"],
         new_vocabulary=words.get("new_vocabulary"),
     )
-    found = sources.find(texts, words["exclude"], cache / "fetched")
+    found = sources.find(texts, words["exclude"], cache / "fetched", is_first)
     tokenizer = base.tokenizer if base is not None else Tokenizer.gpt2()
     return prepare(found, tokenizer, rules, cache, tell)
 

@@ -84,11 +84,15 @@ def train(**words: Any) -> None:
 @corpus_options
 def prepare(output: Path | None, **words: Any) -> None:
     """Make token files of TEXTS, to train on later or elsewhere."""
-    from app.training.begin import prepared
+    from app.training.begin import check_output, prepared
 
+    if output is not None:
+        check_output(output)
     corpus = prepared(_known(words), _teller(words["quiet"]))
     where = corpus.copy(output) if output is not None else corpus.folder
-    click.echo(f"Prepared {where}; `continuo train {where}` trains on it.")
+    base = "--size small" if words["new_vocabulary"] else f"--from {words['base'] or 'gpt2'}"
+    train = f"continuo train {shlex.quote(str(where))} {base} --name NAME"
+    click.echo(f"Prepared {where}; `{train}` trains on it.")
 
 
 @click.command()
@@ -116,16 +120,22 @@ def evaluate(model: str, others: tuple[str, ...], as_json: bool, **words: Any) -
 @click.command()
 @click.argument("name")
 @click.option(
-    "-o", "--output", type=click.Path(path_type=Path), help="By default exports/NAME.tar.gz."
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path),
+    help="A file, or a folder to put NAME.tar.gz into.  [default: exports/]",
 )
+@click.option("--force", is_flag=True, help="Replace the archive if it is there.")
 @click.option("--format", type=click.Choice(FORMATS), default="safetensors", show_default=True)
 @click.option("--dtype", type=click.Choice(["float32", "float16", "bfloat16"]), help="As stored.")
 @into
-def export(name: str, output: Path | None, format: str, dtype: str | None, into: Path) -> None:
+def export(
+    name: str, output: Path | None, force: bool, format: str, dtype: str | None, into: Path
+) -> None:
     """Pack models/NAME as one .tar.gz, with its checksum beside it."""
     from app.training.export import pack
 
-    archive = pack(name, output or into / "exports" / f"{name}.tar.gz", format, dtype, into)
+    archive = pack(name, output, format, dtype, into, force)
     click.echo(f"Wrote {archive} and {archive.name}.sha256.")
 
 

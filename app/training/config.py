@@ -22,10 +22,12 @@ SCHEDULES = ("cosine", "linear", "constant", "wsd")
 OPTIMIZERS = ("adamw", "muon", "sgd")
 PRECISIONS = ("auto", "bfloat16", "float32")
 
-# What may differ when a run is taken up again: how long and how talkative, not what it learns.
+# What may change on resume. Some of it changes what is still to be learned (steps, the rate and its
+# schedule), none of it what a checkpoint means. Batch and accumulate may, if a step keeps its rows.
 MAY_CHANGE = {
-    "steps", "epochs", "max_minutes", "patience", "schedule", "warmup", "decay", "threads",
-    "evaluate_every", "save_every", "sample_every", "sample_tokens", "keep", "tensorboard", "wandb",
+    "steps", "epochs", "max_minutes", "patience", "learning_rate", "schedule", "warmup", "decay",
+    "batch", "accumulate", "checkpointing", "threads", "evaluate_every", "save_every",
+    "sample_every", "sample_tokens", "keep", "tensorboard", "wandb",
 }  # fmt: skip
 
 
@@ -120,7 +122,10 @@ class TrainConfig:
         if value is not None and not least <= value < math.inf:  # nan is neither
             raise TrainingError(f"{name} is {value}; it must be at least {least}.")
 
-    def differences(self, other: "TrainConfig") -> list[str]:
-        """Names of the fields in which the two would train another model."""
-        fields = (f.name for f in dataclasses.fields(self) if f.name not in MAY_CHANGE)
-        return [name for name in fields if getattr(self, name) != getattr(other, name)]
+    def differences(self, recorded: dict[str, Any]) -> list[str]:
+        """Names of the fields in which the config of a run's record would train another model.
+
+        A field that the record lacks is newer than the run, which had its default.
+        """
+        fields = (f for f in dataclasses.fields(self) if f.name not in MAY_CHANGE)
+        return [f.name for f in fields if getattr(self, f.name) != recorded.get(f.name, f.default)]

@@ -6,18 +6,22 @@ import tarfile
 import tempfile
 from pathlib import Path
 
-from app.gpt2 import find, load, save, save_legacy, whole_file
+from app.gpt2 import WouldReplace, find, load, name_of, save, save_legacy, whole_file
 from app.training.run.checkpoint import sha256
 
 BESIDE = ("training.json", "report.html", "README.md")  # told along where they are
 
 
-def pack(name: str, archive: Path, format: str, dtype: str | None, root: Path) -> Path:
+def pack(
+    name: str, output: Path | None, format: str, dtype: str | None, root: Path, force: bool = False
+) -> Path:
     """models/NAME, in `format`, as a .tar.gz whose top folder is NAME, and its .sha256.
 
     No times or owners are kept, so the same files give the same archive.
     """
     source = find(name, root / "models")
+    archive = _archive(source, output, root, force)
+    sums = archive.with_name(archive.name + ".sha256")
     config, weights, tokenizer, _ = load(source)
     archive.parent.mkdir(parents=True, exist_ok=True)
     title = source.name if source.is_dir() else source.stem
@@ -33,7 +37,20 @@ def pack(name: str, archive: Path, format: str, dtype: str | None, root: Path) -
         with whole_file(archive) as partial:
             _write(folder, partial)
     line = f"{sha256(archive)}  {archive.name}\n"
-    archive.with_name(archive.name + ".sha256").write_text(line, encoding="utf-8")
+    with whole_file(sums) as partial:
+        partial.write_text(line, encoding="utf-8")
+    return archive
+
+
+def _archive(source: Path, output: Path | None, root: Path, force: bool) -> Path:
+    """Where the archive goes: `output`, in it if it is a folder, or in exports/."""
+    folder = root / "exports" if output is None else output
+    archive = folder
+    if output is None or output.is_dir():
+        archive = folder / f"{name_of(source)}.tar.gz"
+    for file in (archive, archive.with_name(archive.name + ".sha256")):
+        if file.exists() and not force:
+            raise WouldReplace(f"{file} is there already; name another place, or say --force.")
     return archive
 
 

@@ -43,12 +43,11 @@ def measure_models(
 def _texts(name, checkpoint: Checkpoint, words: dict, root: Path, scratch: Path, tell):
     """(title, corpus, tokens) of what was named, or of the test part of the model's own corpus."""
     if not words["texts"]:
-        run = root / "runs" / name
-        if not (run / "corpus.txt").is_file():
+        folder = corpus_of(root / "runs" / name)
+        if folder is None:
             raise TrainingError(
                 f"Name the texts: {name} was not trained here, so has no test part."
             )
-        folder = root / "runs" / ".tokens" / corpus_of(run)  # or wherever it says
         if not is_prepared(folder):
             raise TrainingError(f"Name the texts: {folder}, which {name} learned from, is gone.")
         corpus = Corpus.open(folder)

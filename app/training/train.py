@@ -1,6 +1,6 @@
 """The loop: a corpus and a TrainConfig in, a model out. Told top to bottom in `train`.
 
-    runs/NAME/     what is needed to go on: step-N/, last, best, config.json, metrics, samples
+    runs/NAME/     what is needed to go on: step-N/, last, best, run.json, metrics, samples
     models/NAME/   the best weights so far, an ordinary checkpoint that can be served meanwhile
 
 Everything random in step n is drawn from (seed, n), and the rows of step n are a function of
@@ -11,7 +11,7 @@ import contextlib
 import math
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -47,7 +47,7 @@ class Run:
     about: str | None = None  # one line for the page's model picker
     tell: Callable[[str], None] = print
     quiet: bool = False  # no line that moves on a terminal either
-    told: dict = field(default_factory=dict)  # for training.json: the command, the base
+    fresh: bool = False  # train from scratch, although runs/NAME is there
 
 
 @dataclass(frozen=True)
@@ -69,10 +69,17 @@ class Ended:
 
 
 def train(run: Run, model: GPT2LMHeadModel) -> Ended:
+    """Alone with runs/NAME, which stays as it was if nothing can be learned."""
     if run.config.threads is not None:
         torch.set_num_threads(run.config.threads)
     machine.keep_memory()
     accelerator = Accelerator(cpu=not torch.cuda.is_available())
+    is_main = accelerator.is_main_process
+    with RunFolder(run.folder, run.config, run.corpus, is_main, run.tell, run.fresh) as folder:
+        return learn(run, model, accelerator, folder)
+
+
+def learn(run: Run, model: GPT2LMHeadModel, accelerator: Accelerator, folder: RunFolder) -> Ended:
     device, world = accelerator.device, accelerator.num_processes
 
     # 1. The plan: everything that was left open is settled here.
@@ -80,7 +87,8 @@ def train(run: Run, model: GPT2LMHeadModel) -> Ended:
     check_memory(plan, model, memory_here(device))
 
     # 2. The model, what moves it, what it reads, and where it was left if it was begun before.
-    folder = RunFolder(run.folder, run.config, run.corpus, accelerator.is_main_process, run.tell)
+    folder.begin(plan, world)
+    accelerator.wait_for_everyone()
     loss = accelerator.prepare(loss_of(model, plan).train())
     optimizers = Optimizers(model, plan.config)
     batches = Batches(run.corpus, plan, accelerator.process_index, world)
@@ -98,15 +106,18 @@ def train(run: Run, model: GPT2LMHeadModel) -> Ended:
             check_number(taken.nats + taken.gradient, state, plan)
             clock.note(taken)
             with clock.paused():
+                is_best = False
                 if due(plan.evaluate_every, state, plan):
                     score = validate(loss, run.corpus, plan, device)
                     check_number(0.0 if score is None else score.loss, state, plan)
-                    results.judge(model, score)
+                    is_best = results.judge(score)
                 if due(plan.sample_every, state, plan):
                     results.sample(model)
                 stop = reason_to_stop(accelerator, plan, state, interrupted)
-                if due(plan.save_every, state, plan) or stop is not None:
+                if is_best or due(plan.save_every, state, plan) or stop is not None:
                     folder.save(model, optimizers, state)
+                if is_best:
+                    results.publish(model, score)
         results.finish(model, stop)
     return Ended(state, interrupted.signal)
 
@@ -163,11 +174,12 @@ def take_step(
 
 
 def check_number(value: float, state: State, plan: Plan) -> None:
-    """Steps that are too long end in nan: said at once, and never saved over what was good."""
+    """Stop at once on nan or inf, before it can overwrite a good checkpoint."""
     if not math.isfinite(value):
         raise TrainingError(
-            f"The loss is no number any more at step {state.step:,}: begin again with --fresh and "
-            f"a --learning-rate below {plan.learning_rate:g}."
+            f"The loss became {value} at step {state.step:,}, and nothing of that was saved. Give "
+            f"the same command again with a --learning-rate below {plan.learning_rate:g}: it goes "
+            "on from the last checkpoint."
         )
 
 

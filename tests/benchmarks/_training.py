@@ -106,7 +106,7 @@ def ours(shape: tuple, precision: str, home: Path) -> tuple[Ends, int]:
     layers, width, heads, vocabulary, rows, length, steps = shape
     train.LOG_EVERY = max(1, steps // 10)
     tokens = [token_file(home / part, shape, part == "train") for part in split.PARTS]
-    report = {"files": [], "rules": {"line_by_line": False, "pad": "<PAD>"}}
+    report = {"key": "ids", "files": [], "rules": {"line_by_line": False, "pad": "<PAD>"}}
     corpus = Corpus(home, *tokens, Vocabulary(vocabulary), report)
     config = TrainConfig(
         layers=layers, width=width, heads=heads, window=length, batch=rows, steps=steps,

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -134,7 +135,7 @@ def test_a_mistake_is_one_sentence(home, words, sentence):
 
 def test_begin_again_only_when_asked(home):
     train(home, TINY, STEPS)
-    assert "begun with" in train(home, TINY, STEPS, "--dropout 0.5", code=1)
+    assert "started with" in train(home, TINY, STEPS, "--dropout 0.5", code=1)
     assert "step 6" in train(home, TINY, STEPS, "--dropout 0.5 --fresh")
 
 
@@ -160,14 +161,17 @@ def test_a_signal_finishes_the_step_saves_and_says_how_to_go_on(home, number):
     assert int(newest.name[-8:]) >= rows[-1]["step"] >= 10
 
 
-def test_two_processes_learn_as_one_with_twice_the_batch(home):
+def test_two_processes_learn_as_one_with_twice_the_batch_and_prepare_once(home):
     words = [f"{home}/texts", *f"--into {home} {STEPS} --precision float32".split(), *TINY.split()]
-    train(home, TINY, STEPS, "--precision float32 --batch 8")
-    subprocess.run(
+    pair = subprocess.run(
         [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2",
-         "-m", "app", "train", *words, "--name", "pair"],
-        check=True, capture_output=True, env=os.environ | {"OMP_NUM_THREADS": "1"},
+         "-m", "app", "train", *words, "-", "--name", "pair"],
+        input=story(99).encode(), capture_output=True, env=os.environ | {"OMP_NUM_THREADS": "1"},
     )  # fmt: skip
+    assert pair.returncode == 0, pair.stderr.decode()
+    assert pair.stdout.count(b"Training a vocabulary") == 1
+    (home / "texts" / "99.txt").write_text(story(99), encoding="utf-8")
+    train(home, TINY, STEPS, "--precision float32 --batch 8")
     ours = [[row["validation_loss"] for row in metrics.read(home / "runs" / name)
              if "validation_loss" in row] for name in ("mine", "pair")]  # fmt: skip
     assert ours[0] == pytest.approx(ours[1], rel=1e-5)
@@ -215,7 +219,8 @@ def test_without_texts_the_prepared_corpus_is_measured_wherever_it_is(home):
 
 def test_a_rate_that_is_too_high_is_said(home):
     said = train(home, TINY, STEPS, "--learning-rate 1e12", code=1)
-    assert "begin again with --fresh and a --learning-rate below 1e+12" in said
+    assert "Give the same command again with a --learning-rate below 1e+12" in said
+    assert "--fresh" not in said
 
 
 def test_a_full_gpu_is_said(home, monkeypatch):
@@ -223,7 +228,44 @@ def test_a_full_gpu_is_said(home, monkeypatch):
         raise torch.OutOfMemoryError("CUDA out of memory.")
 
     monkeypatch.setattr("app.training.train.take_step", fill)
-    assert "memory ran out: begin again with --fresh and half" in train(home, TINY, STEPS, code=1)
+    said = train(home, TINY, STEPS, code=1)
+    assert "Give the same command again with half the --batch and twice" in said
+    assert "--fresh" not in said
+
+
+def test_nothing_that_is_there_is_replaced_by_an_archive(home, tiny):
+    """`export NAME -o ~/Desktop` replaced the Desktop by an archive."""
+    for _ in range(2):
+        said = run(home, f"export {tiny} -o {home}/texts", code=_)
+    assert "tiny.tar.gz is there already; name another place, or say --force" in said
+    assert (home / "texts" / "1.txt").is_file() and (home / "texts" / "tiny.tar.gz").is_file()
+    run(home, f"export {tiny} -o {home}/texts --force")
+    run(home, f"export {tiny} -o {home}/texts/1.txt", code=1)
+    assert (home / "texts" / "1.txt").read_text(encoding="utf-8") == story(1)
+
+
+def test_nothing_that_is_there_is_replaced_by_a_prepared_corpus(home):
+    """`prepare texts -o texts` replaced the only copy of the texts by token files."""
+    said = run(home, f"prepare {home}/texts --into {home} -o {home}/texts", code=1)
+    assert "texts is there already; name another place, or remove it yourself" in said
+    assert not (home / "runs").exists(), "nothing is tokenized for nothing"
+    assert (home / "texts" / "1.txt").read_text(encoding="utf-8") == story(1)
+    run(home, f"prepare {home}/texts --into {home} -o {home}/ready")
+    run(home, f"prepare {home}/texts --into {home} -o {home}/ready")  # the same: nothing to do
+    said = run(home, f"prepare {home}/texts/1.txt --into {home} -o {home}/ready", code=1)
+    assert "ready is there already" in said
+
+
+def test_converting_by_force_replaces_models_only(home, tiny):
+    run(home, f"convert {tiny} {home}/texts --force", code=1)
+    assert (home / "texts" / "1.txt").is_file()
+
+
+def test_what_prepare_tells_to_do_is_a_command(home):
+    """It told `continuo train FOLDER`, which is refused."""
+    said = run(home, f"prepare {home}/texts --into {home} -o {home}/ready --new-vocabulary 280")
+    (told,) = re.findall("`continuo (.*)`", said)
+    assert "Missing" not in run(home, f"{told} --into {home} --dry-run --width 32 --heads 2")
 
 
 def test_a_vocabulary_smaller_than_asked_for_is_said(home):

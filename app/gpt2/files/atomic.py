@@ -1,10 +1,12 @@
 """Writing a file or a folder whole or not at all: beside its place, synced, then renamed.
 
-A power cut at any moment leaves the old one or the new one. Knows nothing of what is inside.
+A power cut at any moment leaves the old one or the new one. A folder that is there already is
+replaced only if a file in it proves that it is one of ours.
 """
 
 import contextlib
 import ctypes
+import errno
 import glob
 import os
 import shutil
@@ -14,17 +16,48 @@ from pathlib import Path
 AT_FDCWD, RENAME_EXCHANGE = -100, 2  # Linux's numbers for them
 
 
+class WouldReplace(ValueError):
+    """What would be overwritten, in one sentence."""
+
+
+def check_free(path: Path, ours: str | None = None) -> None:
+    """Refuse a place where something is: all but an empty folder and one that holds `ours`."""
+    is_folder = path.is_dir()
+    if not path.exists() or (is_folder and not any(path.iterdir())):
+        return
+    if ours is None:
+        raise WouldReplace(f"{path} is there already; name another place, or remove it yourself.")
+    if not is_folder or not (path / ours).is_file():
+        raise WouldReplace(
+            f"{path} is there already and holds no {ours}, so it stays as it is; name another "
+            "place, or remove it yourself."
+        )
+
+
 @contextlib.contextmanager
-def whole_folder(path: Path) -> Iterator[Path]:
-    """An empty folder to write into; on leaving without an error it takes the place of `path`."""
-    with whole_file(path) as new:
+def whole_folder(path: Path, ours: str | None = None) -> Iterator[Path]:
+    """An empty folder to write into; on leaving without an error it takes the place of `path`.
+
+    A folder that is there is replaced only if it is empty or holds a file called `ours`.
+    """
+    check_free(path, ours)
+    with _whole(path) as new:
         new.mkdir()
         yield new
+        check_free(path, ours)  # another process may have put something there meanwhile
 
 
 @contextlib.contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
-    """A free name to write under; on leaving without an error it takes the place of `path`."""
+    """A free name to write under; on leaving without an error it takes the place of the file."""
+    if path.is_dir():
+        raise WouldReplace(f"{path} is a folder; name a file.")
+    with _whole(path) as new:
+        yield new
+
+
+@contextlib.contextmanager
+def _whole(path: Path) -> Iterator[Path]:
     path.parent.mkdir(parents=True, exist_ok=True)
     _clear_away(path)
     new = path.with_name(f".{path.name}.{os.getpid()}.partial")
@@ -56,10 +89,15 @@ def _is_alive(pid: int) -> bool:
 
 
 def _take_the_place(new: Path, old: Path) -> None:
-    if os.path.lexists(old) and (old.is_dir() or new.is_dir()):
-        _exchange(new, old)  # `new` now holds what was there before, and is removed by the caller
-    else:
-        new.replace(old)
+    try:
+        if os.path.lexists(old) and (old.is_dir() or new.is_dir()):
+            _exchange(new, old)  # the caller removes what was there before, which is now `new`
+        else:
+            new.replace(old)
+    except OSError as error:  # a sibling process put a folder there in this very moment
+        if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+            raise
+        _exchange(new, old)
     _sync(old.parent)
 
 
@@ -87,5 +125,8 @@ def _sync(path: Path) -> None:
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP, errno.ENOSYS):
+            raise  # mounts such as Google Drive's cannot sync a folder; anything else is a fault
     finally:
         os.close(handle)

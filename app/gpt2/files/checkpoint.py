@@ -235,8 +235,11 @@ def save(
     dtype: str | None = None,
     force: bool = False,
 ) -> None:
-    """A Hugging Face folder, written whole or not at all; what is there stays unless `force`."""
-    with _in_sentences(folder, force), whole_folder(folder) as new:
+    """A Hugging Face folder, written whole or not at all.
+
+    What is there stays unless `force`, and a folder without a config.json stays in any case.
+    """
+    with _in_sentences(folder, force), whole_folder(folder, "config.json") as new:
         _write_config(new / "config.json", config, dtype or str(weights["wte.weight"].dtype))
         tokenizer.save(new, config.bos_token_id, next(iter(config.eos_token_ids), None))
         state = _torch_state(weights, "transformer.", dtype)

@@ -30,7 +30,8 @@ from app.training.corpus.tokens import DATA, TokenFile, TokenWriter
 from app.training.corpus.vocabulary import new_vocabulary
 from app.training.corpus.words import Words
 
-VERSION = 1  # of what is written here; another one makes old folders be ignored
+VERSION = 2  # of what is written here; another one makes old folders be ignored
+REPORT = "corpus.json"
 GROUP = 1 << 20  # characters encoded together
 
 
@@ -73,10 +74,20 @@ class Corpus:
         tokenizer = Tokenizer.beside(folder)
         if tokenizer is None:
             raise TrainingError(f"{folder} has lost its tokenizer.json; prepare the corpus again.")
-        report = json.loads((folder / "corpus.json").read_text(encoding="utf-8"))
+        report = json.loads((folder / REPORT).read_text(encoding="utf-8"))
+        if "key" not in report:
+            raise TrainingError(f"{folder} was made by an older version; prepare the corpus again.")
         return cls(folder, *parts, tokenizer, report)
 
+    @property
+    def key(self) -> str:
+        """What its tokens depend on, as one hash; the same wherever the folder lies."""
+        return self.report["key"]
+
     def copy(self, folder: Path) -> Path:
+        """Its files in a new folder; the same corpus already there is left as it is."""
+        if is_prepared(folder) and Corpus.open(folder).key == self.key:
+            return folder
         with whole_folder(folder) as temporary:
             shutil.copytree(self.folder, temporary, dirs_exist_ok=True)
         return folder
@@ -103,17 +114,18 @@ Tell = Callable[[str], None]
 
 
 def is_prepared(folder: Path) -> bool:
-    return (folder / "corpus.json").is_file() and (folder / "train.tokens").is_file()
+    return (folder / REPORT).is_file() and (folder / "train.tokens").is_file()
 
 
 def prepare(
     sources: Sequence[Source], tokenizer: Tokenizer | None, rules: Rules, cache: Path, tell: Tell
 ) -> Corpus:
     """The corpus in its folder below `cache`, made if it is not there yet."""
-    folder = cache / _key(sources, tokenizer, rules)
+    key = _key(sources, tokenizer, rules)
+    folder = cache / key
     if not is_prepared(folder):
-        with whole_folder(folder) as temporary:
-            _make(sources, tokenizer, rules, temporary, tell)
+        with whole_folder(folder, ours=REPORT) as temporary:
+            _make(sources, tokenizer, rules, key, temporary, tell)
     return Corpus.open(folder)
 
 
@@ -131,7 +143,12 @@ def _key(sources: Sequence[Source], tokenizer: Tokenizer | None, rules: Rules) -
 
 
 def _make(
-    sources: Sequence[Source], tokenizer: Tokenizer | None, rules: Rules, folder: Path, tell: Tell
+    sources: Sequence[Source],
+    tokenizer: Tokenizer | None,
+    rules: Rules,
+    key: str,
+    folder: Path,
+    tell: Tell,
 ) -> None:
     if rules.new_vocabulary is not None:
         tell(f"Training a vocabulary of {rules.new_vocabulary:,} tokens.")
@@ -145,8 +162,8 @@ def _make(
     files = [_read(source, rules, encoder, tell) for source in sources]
     _distribute(encoder, rules, folder)
     tokenizer.save(folder)
-    says = {"files": files, "rules": dataclasses.asdict(rules)}
-    (folder / "corpus.json").write_text(json.dumps(says, indent=1), encoding="utf-8")
+    says = {"key": key, "files": files, "rules": dataclasses.asdict(rules)}
+    (folder / REPORT).write_text(json.dumps(says, indent=1), encoding="utf-8")
 
 
 def _readable(source: Source, rules: Rules) -> text.Pieces:

@@ -35,14 +35,17 @@ class Source:
         return zipfile.ZipFile(self.path).open(self.member)
 
 
-def find(names: Sequence[str], exclude: Sequence[str], spool: Path) -> list[Source]:
+def find(
+    names: Sequence[str], exclude: Sequence[str], spool: Path, is_first: bool = True
+) -> list[Source]:
     """Files, folders with all below them, globs, addresses and "-" (stdin), each file once.
 
-    Folders and globs are sorted; what comes over the network or a pipe is kept in `spool`.
+    Folders and globs are sorted; what comes over the network or a pipe is kept in `spool`, where
+    all but the first of several processes find it.
     """
     found: dict[tuple[Path, str | None], Source] = {}
     for name in names:
-        for source in _sources(name, spool):
+        for source in _sources(name, spool, is_first):
             if not any(_matches(source.name, pattern) for pattern in exclude):
                 found.setdefault((source.path, source.member), source)
     if not found:
@@ -54,11 +57,12 @@ def _matches(name: str, pattern: str) -> bool:
     return fnmatch.fnmatch(name, pattern) or fnmatch.fnmatch(Path(name).name, pattern)
 
 
-def _sources(name: str, spool: Path) -> list[Source]:
+def _sources(name: str, spool: Path, is_first: bool) -> list[Source]:
+    kept = _place(name, spool)
     if name == STDIN:
-        return [Source("stdin.txt", _keep(sys.stdin.buffer, name, spool))]
+        return [Source("stdin.txt", _keep(sys.stdin.buffer, kept) if is_first else kept)]
     if name.startswith(ADDRESSES):
-        return _members(name.partition("?")[0], _fetch(name, spool))
+        return _members(name.partition("?")[0], _fetch(name, kept) if is_first else kept)
     matches = [Path(match) for match in sorted(glob.glob(name, recursive=True))]
     if not matches and not (name and Path(name).exists()):  # "" would be the current folder
         raise TrainingError(f"There is no file or folder {name or repr(name)}.")
@@ -87,11 +91,11 @@ def _members(name: str, path: Path) -> list[Source]:
     return [Source(f"{name}/{member}", path, member) for member in members]
 
 
-def _fetch(address: str, spool: Path) -> Path:
+def _fetch(address: str, place: Path) -> Path:
     try:
         request = urllib.request.Request(address, headers={"User-Agent": "continuo"})
         with urllib.request.urlopen(request, timeout=PATIENCE) as answer:
-            path, length = _keep(answer, address, spool), answer.headers["Content-Length"]
+            path, length = _keep(answer, place), answer.headers["Content-Length"]
     except (OSError, ValueError, http.client.HTTPException) as error:
         reason = getattr(error, "reason", None) or error
         raise TrainingError(f"{address} could not be fetched: {reason}.") from None
@@ -100,9 +104,12 @@ def _fetch(address: str, spool: Path) -> Path:
     return path
 
 
-def _keep(stream: IO[bytes], name: str, spool: Path) -> Path:
-    """The whole of a stream in a file that is named by where it came from."""
-    path = spool / blake2b(name.encode(), digest_size=8).hexdigest()
-    with whole_file(path) as new, new.open("wb") as file:
+def _place(name: str, spool: Path) -> Path:
+    """Where a stream is kept: a file named by where it comes from."""
+    return spool / blake2b(name.encode(), digest_size=8).hexdigest()
+
+
+def _keep(stream: IO[bytes], place: Path) -> Path:
+    with whole_file(place) as new, new.open("wb") as file:
         shutil.copyfileobj(stream, file)
-    return path
+    return place

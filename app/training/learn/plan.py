@@ -44,6 +44,11 @@ class Plan:
     def tokens_per_step(self) -> int:
         return self.block * self.batch * self.config.accumulate
 
+    def rows_per_step(self, world: int) -> list[int]:
+        """Rows of `block` tokens, and rows of the whole window in a long step, in all processes."""
+        long = max(1, self.batch * self.block // self.window) if self.config.long_every else 0
+        return [rows * self.config.accumulate * world for rows in (self.batch, long)]
+
 
 def make_plan(config: TrainConfig, corpus: Corpus, model: nn.Module, world: int = 1) -> Plan:
     window = model.config.n_positions

@@ -1,14 +1,13 @@
 """The state of a run on disk: step-N folders in runs/NAME, the newest intact one to go on from.
 
     step-00000400/  weights.safetensors  optimizer.pt  state.json  sha256.json
-    last, best      links to two of them, for people
+    last, best      the names of two of them, for people; no links, which some mounts refuse
 
 Knows no training: weights, optimizer and counters come in and go out as they are.
 """
 
 import hashlib
 import json
-import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ from typing import Any
 import torch
 from safetensors.torch import load_file, save_file
 
-from app.gpt2 import whole_folder
+from app.gpt2 import whole_file, whole_folder
 
 PREFIX = "step-"
 MANIFEST = "sha256.json"
@@ -28,29 +27,35 @@ def step_folders(run: Path) -> list[Path]:
 
 
 def save(run: Path, weights: dict, optimizer: dict, state: dict[str, Any], keep: int) -> Path:
-    """Write step-N whole, then move the links and drop what is neither new nor best."""
+    """Write step-N whole, then name it and drop what is neither new nor best."""
     folder = run / f"{PREFIX}{state['step']:08d}"
-    with whole_folder(folder) as temporary:
+    with whole_folder(folder, ours=MANIFEST) as temporary:
         save_file(weights, temporary / "weights.safetensors")
         torch.save(optimizer, temporary / "optimizer.pt")
         (temporary / "state.json").write_text(json.dumps(state), encoding="utf-8")
         sums = {file.name: sha256(file) for file in sorted(temporary.iterdir())}
         (temporary / MANIFEST).write_text(json.dumps(sums, indent=2), encoding="utf-8")
-    _link(run / "last", folder)
-    if state["best_step"] == state["step"]:
-        _link(run / "best", folder)
-    kept = {folder, *step_folders(run)[-keep:], run / f"{PREFIX}{state['best_step'] or 0:08d}"}
+    best = run / f"{PREFIX}{state['best_step'] or 0:08d}"
+    _name(run / "last", folder)
+    if best.is_dir():
+        _name(run / "best", best)
+    kept = {folder, *step_folders(run)[-keep:], best}
     for old in step_folders(run):
         if old not in kept:
             shutil.rmtree(old)
     return folder
 
 
-def _link(name: Path, folder: Path) -> None:
-    temporary = name.with_name(f".{name.name}.partial")
-    temporary.unlink(missing_ok=True)
-    temporary.symlink_to(folder.name)
-    os.replace(temporary, name)
+def _name(file: Path, folder: Path) -> None:
+    if file.is_symlink():  # as older versions left them
+        file.unlink()
+    with whole_file(file) as new:
+        new.write_text(folder.name + "\n", encoding="utf-8")
+
+
+def named(run: Path, word: str) -> Path:
+    """The checkpoint that `last` or `best` names."""
+    return run / (run / word).read_text(encoding="utf-8").strip()
 
 
 def newest(run: Path) -> tuple[Path | None, list[Path]]:

@@ -1,9 +1,12 @@
-"""runs/NAME: begun, taken up again, saved to. Knows what must be the same and what may change."""
+"""runs/NAME: started, resumed, saved to. Knows what must be the same and what may change."""
 
 import contextlib
 import dataclasses
+import fcntl
 import json
 import math
+import os
+import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +19,7 @@ from app.training.config import TrainConfig, TrainingError
 from app.training.corpus.corpus import Corpus
 from app.training.learn import model as network
 from app.training.learn.optimizers import Optimizers
+from app.training.learn.plan import Plan
 from app.training.run import checkpoint
 
 
@@ -31,13 +35,22 @@ class State:
     stale: int = 0  # validations since the best
 
 
-def corpus_of(run: Path) -> Path:
-    """The folder of token files that a run was begun on."""
-    return Path((run / "corpus.txt").read_text(encoding="utf-8"))
+RECORD = "run.json"  # what must stay the same: the config, the corpus, the rows of a step
+
+
+def corpus_of(run: Path) -> Path | None:
+    """The folder of token files that a run learns from."""
+    if not (run / RECORD).is_file():
+        return None
+    record = json.loads((run / RECORD).read_text(encoding="utf-8"))
+    return run.parent / record["corpus"]["folder"]  # absolute, or beside the runs
 
 
 class RunFolder:
-    """Only the first of several processes writes; all of them read."""
+    """runs/NAME while one command trains it: entered by that command only.
+
+    Only the first of several processes writes; all of them read.
+    """
 
     def __init__(
         self,
@@ -46,24 +59,61 @@ class RunFolder:
         corpus: Corpus,
         is_main: bool,
         tell: Callable[[str], None],
+        fresh: bool = False,
     ) -> None:
         self.path, self.config, self.corpus, self.is_main = path, config, corpus, is_main
         self.tell = tell if is_main else lambda line: None
+        self.fresh = fresh  # train from scratch; what is there is kept until something is saved
+        self.aside = path.with_name(f".{path.name}.replaced")
+
+    def __enter__(self) -> "RunFolder":
+        with contextlib.ExitStack() as stack:
+            if self.is_main:
+                stack.enter_context(alone(self.path))
+                self._bring_back()
+                stack.callback(self._bring_back)
+            self._at_exit = stack.pop_all()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._at_exit.close()
+
+    def _bring_back(self) -> None:
+        """The run that --fresh set aside, unless the new one has saved something by now."""
+        if not self.aside.is_dir():
+            return
+        if checkpoint.newest(self.path)[0] is None:
+            shutil.rmtree(self.path, ignore_errors=True)
+            self.aside.rename(self.path)
+        else:
+            shutil.rmtree(self.aside, ignore_errors=True)
+
+    def begin(self, plan: Plan, world: int) -> None:
+        """Check that this goes on with what is there, or set that aside; the first process only."""
+        if not self.is_main:
+            return
+        with self.writing():
+            if self.fresh and self.path.is_dir():
+                self.path.rename(self.aside)
+            self.path.mkdir(parents=True, exist_ok=True)
+        rows = plan.rows_per_step(world)
+        self._check_same(rows, world)
+        folder = self.corpus.folder.resolve()
+        runs = self.path.parent.resolve()
+        where = folder.relative_to(runs) if folder.is_relative_to(runs) else folder
+        record = {
+            "config": dataclasses.asdict(self.config),
+            "corpus": {"key": self.corpus.key, "folder": str(where)},
+            "rows_per_step": rows,
+        }
+        with self.writing(), whole_file(self.path / RECORD) as file:
+            file.write_text(json.dumps(record, indent=1), encoding="utf-8")
 
     def resume(self, model: nn.Module, optimizers: Optimizers) -> State:
-        """Begin the run, or take up its newest intact checkpoint."""
-        with self.writing():
-            self.path.mkdir(parents=True, exist_ok=True)
-            self._check_same()
-            if self.is_main:
-                says = json.dumps(dataclasses.asdict(self.config), indent=1)
-                where = str(self.corpus.folder.resolve())
-                for name, text in (("config.json", says), ("corpus.txt", where)):
-                    with whole_file(self.path / name) as file:
-                        file.write_text(text, encoding="utf-8")
+        """Load the newest intact checkpoint, if there is one."""
         folder, broken = checkpoint.newest(self.path)
         for bad in broken:
-            back = f"going back to {folder.name}" if folder else "beginning again"
+            back = f"going back to {folder.name}" if folder else "training from scratch"
             self.tell(f"The checkpoint {bad} is broken: {back}.")
         if folder is None:
             return State()
@@ -73,22 +123,28 @@ class RunFolder:
         self.tell(f"Going on from step {state['step']:,}.")
         return State(**state)
 
-    def _check_same(self) -> None:
-        """Going on with other words would train neither the old model nor the new one."""
-        told = self.path / "config.json"
-        if not told.is_file():
+    def _check_same(self, rows: list[int], world: int) -> None:
+        """Going on with other options would train neither the old model nor a new one."""
+        if not (self.path / RECORD).is_file():
             return
-        before = TrainConfig(**json.loads(told.read_text(encoding="utf-8")))
+        record = json.loads((self.path / RECORD).read_text(encoding="utf-8"))
+        before = record["config"]
         for name in self.config.differences(before):
             raise TrainingError(
-                f"{self.path} was begun with {name} {getattr(before, name)}, not "
+                f"{self.path} was started with {name} {before.get(name)}, not "
                 f"{getattr(self.config, name)}; say the same again, or choose another --name."
             )
-        corpus = self.path / "corpus.txt"
-        if corpus.is_file() and corpus_of(self.path).name != self.corpus.folder.resolve().name:
+        if record["corpus"]["key"] != self.corpus.key:
             raise TrainingError(
-                f"{self.path} was begun on another corpus (or the files have changed since); "
+                f"{self.path} was started on another corpus (or the files have changed since); "
                 "choose another --name."
+            )
+        if record["rows_per_step"] != rows:
+            processes = f" on {world} processes" if world > 1 else ""
+            raise TrainingError(
+                f"{self.path} learns from {record['rows_per_step'][0]} rows a step, and this would "
+                f"take {rows[0]}{processes}; choose --batch and --accumulate so that they give the "
+                "same number, or choose another --name."
             )
 
     def save(self, model: nn.Module, optimizers: Optimizers, state: State) -> None:
@@ -99,6 +155,7 @@ class RunFolder:
             checkpoint.save(
                 self.path, weights, moments, dataclasses.asdict(state), self.config.keep
             )
+            shutil.rmtree(self.aside, ignore_errors=True)
 
     @contextlib.contextmanager
     def writing(self) -> Iterator[None]:
@@ -113,3 +170,22 @@ class RunFolder:
                 f"Writing to {self.path} failed ({reason}); {kept}. Make room, then give the "
                 "same command again."
             ) from error
+
+
+@contextlib.contextmanager
+def alone(run: Path) -> Iterator[None]:
+    """Keep a second command out of the run until this one, or its process, ends."""
+    run.parent.mkdir(parents=True, exist_ok=True)
+    opened = os.open(run.with_name(f".{run.name}.lock"), os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        try:
+            fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise TrainingError(
+                f"{run} is being trained by another process; wait for it, or choose another --name."
+            ) from None
+        except OSError:  # some mounts, such as Google Drive's, have no locks
+            pass
+        yield
+    finally:
+        os.close(opened)

@@ -18,6 +18,8 @@ from app.training.run.folder import RunFolder, State
 from app.training.run.loggers import Loggers
 from app.training.run.metrics import Metrics
 
+TRAINING = "training.json"  # only a model that was trained here has it
+
 if TYPE_CHECKING:
     from app.training.train import Run
 
@@ -68,27 +70,24 @@ class Results:
             self.state.step, numbers["loss"], numbers["tokens_per_second"], left * pace
         )
 
-    def judge(self, model: GPT2LMHeadModel, score: Score | None) -> None:
-        """A validation; where it is the best so far, models/NAME gets these weights."""
+    def judge(self, score: Score | None) -> bool:
+        """Tell a validation, and whether it is the best so far."""
         state = self.state
         if score is None:  # nothing to validate with: the newest is the best there is
             state.best_step = state.step
-            self.publish(model, {})
-            return
+            return True
         is_best = score.loss < state.best_loss
         state.stale = 0 if is_best else state.stale + 1
+        rising = "" if is_best else f"  (best was {state.best_loss:.4f} at {state.best_step:,})"
         if is_best:
             state.best_loss, state.best_step = score.loss, state.step
-        if not self.is_main:
-            return
-        self._add(validation_loss=score.loss, **score.measures())
-        rising = "" if is_best else f"  (best was {state.best_loss:.4f} at {state.best_step:,})"
-        self.progress.say(
-            f"step {state.step:,}  validation: loss {score.loss:.4f}, perplexity "
-            f"{score.perplexity:.2f}, {score.bits_per_byte:.4f} bits per byte{rising}"
-        )
-        if is_best:
-            self.publish(model, {"loss": score.loss} | score.measures())
+        if self.is_main:
+            self._add(validation_loss=score.loss, **score.measures())
+            self.progress.say(
+                f"step {state.step:,}  validation: loss {score.loss:.4f}, perplexity "
+                f"{score.perplexity:.2f}, {score.bits_per_byte:.4f} bits per byte{rising}"
+            )
+        return is_best
 
     def sample(self, model: GPT2LMHeadModel) -> None:
         """What it writes by now, and how much of that is the corpus's own words."""
@@ -105,18 +104,19 @@ class Results:
         copies = f"{found.share:.0%} copied, at most {len(found.longest)} characters in a row"
         self.progress.say(f"step {self.state.step:,}  writes: {shown}  ({copies})")
 
-    def publish(self, model: GPT2LMHeadModel, validation: dict) -> None:
+    def publish(self, model: GPT2LMHeadModel, score: Score | None) -> None:
         """models/NAME, rewritten whole."""
         if not self.is_main:
             return
+        validation = {} if score is None else {"loss": score.loss} | score.measures()
         with self.folder.writing():
             self.run.result.parent.mkdir(parents=True, exist_ok=True)
-            with whole_folder(self.run.result) as folder:
+            with whole_folder(self.run.result, ours=TRAINING) as folder:
                 network.write(model, folder)
                 corpus = self.run.corpus
                 corpus.tokenizer.save(folder, corpus.begin, corpus.end)
                 says = json.dumps(self.training_json(validation), ensure_ascii=False, indent=1)
-                (folder / "training.json").write_text(says, encoding="utf-8")
+                (folder / TRAINING).write_text(says, encoding="utf-8")
                 self._report(folder)
 
     def training_json(self, validation: dict) -> dict[str, Any]:
@@ -152,7 +152,7 @@ class Results:
         if not self.is_main:
             return
         if self.state.best_step is None:
-            self.publish(model, {})
+            self.publish(model, None)
         with self.folder.writing():
             self._report(self.run.result)
             self._report(self.folder.path)

@@ -1,12 +1,14 @@
 """What is at a path is always whole: the old or the new, and nothing beside it."""
 
+import contextlib
+import errno
 import os
 import subprocess
 import sys
 
 import pytest
 
-from app.gpt2 import whole_file, whole_folder
+from app.gpt2 import WouldReplace, whole_file, whole_folder
 
 
 @pytest.mark.parametrize("kind", [whole_file, whole_folder])
@@ -18,7 +20,7 @@ def test_what_fails_half_way_leaves_nothing(tmp_path, kind):
 
 
 def write(path, content: str) -> None:
-    with whole_folder(path) as new:
+    with whole_folder(path, ours="file") as new:
         (new / "file").write_text(content, encoding="utf-8")
 
 
@@ -29,14 +31,37 @@ def test_a_folder_is_replaced_at_once_and_leaves_nothing(tmp_path):
     assert (tmp_path / "it" / "file").read_text(encoding="utf-8") == "new"
 
 
-def test_a_folder_takes_the_place_of_a_file_and_a_file_that_of_a_folder(tmp_path):
-    (tmp_path / "it").write_text("a file", encoding="utf-8")
-    write(tmp_path / "it", "in a folder")
-    assert os.listdir(tmp_path / "it") == ["file"]
-    with whole_file(tmp_path / "it") as new:
-        new.write_text("a file again", encoding="utf-8")
-    assert (tmp_path / "it").read_text(encoding="utf-8") == "a file again"
+def test_an_empty_folder_may_be_filled(tmp_path):
+    (tmp_path / "it").mkdir()
+    write(tmp_path / "it", "new")
+    assert (tmp_path / "it" / "file").read_text(encoding="utf-8") == "new"
+
+
+@pytest.mark.parametrize("ours", [None, "corpus.json"])
+def test_a_folder_that_is_not_ours_stays(tmp_path, ours):
+    """`prepare texts -o texts` replaced the texts by token files."""
+    write(tmp_path / "it", "theirs")
+    with pytest.raises(WouldReplace, match="is there already"), whole_folder(tmp_path / "it", ours):
+        pass
+    assert (tmp_path / "it" / "file").read_text(encoding="utf-8") == "theirs"
     assert os.listdir(tmp_path) == ["it"]
+
+
+def test_what_appears_while_a_folder_is_written_stays(tmp_path):
+    with pytest.raises(WouldReplace), whole_folder(tmp_path / "it", "file"):
+        (tmp_path / "it").mkdir()
+        (tmp_path / "it" / "theirs").touch()
+    assert os.listdir(tmp_path / "it") == ["theirs"]
+
+
+def test_a_file_never_takes_the_place_of_a_folder_or_a_folder_that_of_a_file(tmp_path):
+    """`export NAME -o ~/Desktop` replaced the Desktop by an archive."""
+    write(tmp_path / "it", "theirs")
+    with pytest.raises(WouldReplace, match="is a folder"), whole_file(tmp_path / "it"):
+        pass
+    with pytest.raises(WouldReplace, match="is there already"):
+        write(tmp_path / "it" / "file", "in a folder")
+    assert (tmp_path / "it" / "file").read_text(encoding="utf-8") == "theirs"
 
 
 @pytest.mark.parametrize("where", ["elsewhere", "nowhere"])
@@ -47,6 +72,19 @@ def test_a_link_is_replaced_and_what_it_points_to_stays(tmp_path, where):
     assert (tmp_path / "elsewhere" / "file").read_text(encoding="utf-8") == "theirs"
     assert (tmp_path / "it" / "file").read_text(encoding="utf-8") == "ours"
     assert sorted(os.listdir(tmp_path)) == ["elsewhere", "it"]
+
+
+@pytest.mark.parametrize("number", [errno.EINVAL, errno.EIO])
+def test_a_mount_that_cannot_sync_folders_is_written_to_and_a_faulty_disk_is_not(
+    tmp_path, monkeypatch, number
+):
+    def refuse(handle):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(os, "fsync", refuse)
+    with contextlib.nullcontext() if number == errno.EINVAL else pytest.raises(OSError):
+        write(tmp_path / "it", "new")
+    assert (tmp_path / "it").exists() == (number == errno.EINVAL)
 
 
 def test_what_a_crash_left_is_cleared_away_but_not_what_is_being_written(tmp_path):

@@ -1,6 +1,9 @@
 """What is on disk can always be opened, whatever happened while it was written."""
 
+import errno
+import fcntl
 import multiprocessing
+import os
 import resource
 import signal
 from pathlib import Path
@@ -36,8 +39,29 @@ def test_the_newest_and_the_best_are_kept(begin):
     assert state.best_step == 4
     kept = [int(folder.name[-8:]) for folder in checkpoint.step_folders(run.folder)]
     assert kept == [4, 10, 12]
-    assert (run.folder / "last").resolve().name.endswith("12")
-    assert (run.folder / "best").resolve().name.endswith("04")
+    assert checkpoint.named(run.folder, "last").name.endswith("12")
+    assert checkpoint.named(run.folder, "best").name.endswith("04")
+
+
+def test_the_best_is_kept_between_saves(begin):
+    """`best` named the last best that was saved by chance, or nothing any more."""
+    state, run = begin(steps=12, evaluate_every=5, save_every=12, learning_rate=0.0, keep=1)
+    assert state.best_step == 5
+    assert checkpoint.is_intact(checkpoint.named(run.folder, "best"))
+    assert checkpoint.named(run.folder, "best").name == "step-00000005"
+
+
+def test_where_links_are_refused_checkpoints_are_saved_all_the_same(begin, monkeypatch):
+    """Google Drive's mount has no links: the first save on it failed."""
+
+    def refuse(*_):
+        raise OSError(errno.ENOTSUP, "Operation not supported")
+
+    for name in ("symlink", "link"):
+        monkeypatch.setattr(os, name, refuse)
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    state, run = begin(steps=4)
+    assert checkpoint.named(run.folder, "last").name == "step-00000004"
 
 
 def test_a_full_disk_is_a_sentence_and_the_last_good_checkpoint_stays(begin):
