@@ -1,11 +1,14 @@
-"""Beam search, by transformers' own generate: the text that is likeliest as a whole."""
+"""Beam search: of the texts that are likely as a whole, the likeliest by the mean of its tokens.
+
+It chooses as transformers' generate does, a test compares them; serving does without transformers.
+"""
 
 from collections.abc import Sequence
 
 import torch
 
 from app.gpt2.files.checkpoint import Checkpoint, CheckpointError
-from app.gpt2.transformers_network import transformers_model
+from app.gpt2.torch_backend.network import TorchModel
 
 
 def search_beams(
@@ -20,18 +23,33 @@ def search_beams(
             f"Beam search needs a prompt of fewer than {config.n_positions} tokens; "
             f"this one has {len(prompt)}."
         )
-    if max_tokens == 0:  # which transformers refuses
+    most = room if max_tokens is None else min(max_tokens, room)
+    if most == 0:
         return []
-    model = transformers_model(checkpoint).eval()
-    found = model.generate(
-        torch.tensor([prompt]),
-        attention_mask=torch.ones(1, len(prompt), dtype=torch.int64),
-        num_beams=width,
-        max_new_tokens=room if max_tokens is None else min(max_tokens, room),
-        do_sample=False,
-        use_cache=True,
-        eos_token_id=list(config.eos_token_ids) or None,
-        pad_token_id=config.bos_token_id,
-    )
-    new = found[0, len(prompt) :].tolist()
-    return new[:-1] if new[-1] in config.eos_token_ids else new
+    model = TorchModel(config, checkpoint.weights)
+    # Enough candidates that `width` of them go on even if each beam's likeliest tokens end it.
+    n_candidates = width * max(2, 1 + len(config.eos_token_ids))
+    logits, cache = model.forward(torch.tensor([prompt]))  # [1, T, V]
+    sums, beams = torch.zeros(1), [[]]  # log-probability of each beam [B], and its ids
+    finished: list[tuple[float, list[int]]] = []  # mean log-probability and ids, the best first
+    for n in range(1, most + 1):
+        scores = sums[:, None] + logits[:, -1].log_softmax(-1)  # [B, V]
+        likeliest = scores.flatten().topk(min(n_candidates, scores.numel()))
+        going = []  # (sum, beam, id) of those that go on
+        for rank, (score, at) in enumerate(zip(*map(torch.Tensor.tolist, likeliest), strict=True)):
+            beam, id = divmod(at, config.vocab_size)
+            if n < most and id not in config.eos_token_ids:
+                going.append((score, beam, id))
+            elif rank < width:  # a less likely one ends only if those before it do
+                finished.append((score / n, [*beams[beam], id]))
+        going = going[:width]
+        finished = sorted(finished, key=lambda pair: -pair[0])[:width]
+        if not going or (len(finished) == width and going[0][0] / n <= finished[-1][0]):
+            break
+        origins = [beam for _, beam, _ in going]
+        beams = [[*beams[beam], id] for _, beam, id in going]
+        sums = torch.tensor([score for score, _, _ in going])
+        cache = [(keys[origins], values[origins]) for keys, values in cache]
+        logits, cache = model.forward(torch.tensor([[id] for _, _, id in going]), cache)
+    found = finished[0][1]
+    return found[:-1] if found[-1] in config.eos_token_ids else found

@@ -1,4 +1,4 @@
-"""A checkpoint as transformers' GPT2LMHeadModel: what is trained, and what searches beams."""
+"""A checkpoint as transformers' GPT2LMHeadModel: what is trained."""
 
 import numpy as np
 import torch
