@@ -11,7 +11,7 @@ from .completion import PromptToken
 class EngineState(msgspec.Struct, frozen=True):
     """Whether requests are taken; what /readyz says."""
 
-    name: str  # ready | loading | restarting | failed (nobody will start it again)
+    name: str  # ready | loading | restarting | stuck (it hangs) | failed (tried again rarely)
     message: str  # one sentence for whoever has to wait; "" when ready
 
 

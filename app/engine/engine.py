@@ -11,7 +11,6 @@ import resource
 import secrets
 import threading
 import time
-from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -24,19 +23,20 @@ from .completion import (
     EngineStopped,
     Event,
     Failed,
-    PromptToken,
-    Started,
     UnknownModel,
     is_last,
 )
 from .options import EngineOptions
 from .parameters import InvalidParams, Params
+from .scoring import Part, Scoring
 from .turns.backends import open_model
-from .turns.lane import Lane
+from .turns.lane import OUTCOMES, Lane
 from .turns.prepare import prepare
 from .turns.request import Request
 
 log = logging.getLogger(__name__)
+
+STUCK_S = 10.0  # no turn takes this long: prompts are cut so that it takes a fifth of a second
 
 Arrival = tuple[Lane, Request]
 
@@ -55,6 +55,8 @@ class Engine:
         self._alive: dict[str, Request] = {}  # by id, until the last event
         self._n_refused = 0
         self._stop_at: float | None = None  # when closing: how long what runs may go on
+        self._turn_began: float | None = None  # while the thread is in one
+        self._failure: str | None = None  # what ended the thread
         self._began = time.monotonic()
         self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
         self._thread.start()
@@ -76,6 +78,16 @@ class Engine:
         params: Params,
         model: str | None = None,
         id: str | None = None,
+    ) -> Completion:
+        return self._submit(prompt, params, model, id)
+
+    def _submit(
+        self,
+        prompt: str | Sequence[int],
+        params: Params,
+        model: str | None,
+        id: str | None = None,
+        is_expected: bool = False,  # room for it was found with others
     ) -> Completion:
         lane = self._lane(model)
         id = secrets.token_urlsafe(12) if id is None else id
@@ -101,7 +113,9 @@ class Engine:
                 "n", f"n {params.n} of this length needs more than the server has; ask for fewer."
             )
         with self._changed:
-            self._check_open(lane, request)
+            self._check_open(request)
+            if not is_expected:
+                self._check_room(lane, request)
             self._alive[id] = request
             self._inbox.append((lane, request))
             self._changed.notify()
@@ -114,21 +128,28 @@ class Engine:
             raise UnknownModel(f"No model {model!r} is served; there is {', '.join(self._lanes)}.")
         return self._lanes[model]
 
-    def _check_open(self, lane: Lane, request: Request) -> None:
+    def _check_open(self, request: Request) -> None:
+        if self._failure is not None:
+            raise EngineStopped(self._failure)
         if self._stop_at is not None:
             raise EngineStopped("The engine is stopping; try again in a moment.")
         if request.id in self._alive:
             raise InvalidParams("id", f"id {request.id!r} is in use by a running completion.")
+
+    def _check_room(self, lane: Lane, request: Request) -> None:
+        """Scores are read one after another: they wait for each other, nobody else for them."""
         before = [*lane.scheduler.waiting, *(r for other, r in self._inbox if other is lane)]
-        waits = lane.waits([*before, request], time.monotonic())
+        *others, wait = lane.waits([*before, request], time.monotonic())
+        # Those that only have to be taken in start in the very next turn.
         ahead = sum(
-            wait > 0 for wait in waits[:-1]
-        )  # those that only have to be taken in start now
-        if ahead >= self.options.max_queue or waits[-1] > self.options.max_wait:
+            seconds > 0 and other.wants_prompt == request.wants_prompt
+            for other, seconds in zip(before, others, strict=True)
+        )
+        if ahead >= self.options.max_queue or wait > self.options.max_wait:
             self._n_refused += 1
             raise EngineBusy(
-                f"Busy: {ahead} requests wait already; try again in {math.ceil(waits[-1])} s.",
-                retry_after=waits[-1],
+                f"Busy: {ahead} requests wait already; try again in {math.ceil(wait)} s.",
+                retry_after=wait,
                 ahead=ahead,
             )
 
@@ -159,17 +180,28 @@ class Engine:
     def score(
         self, prompt: str, continuations: Sequence[str], top: int = 0, model: str | None = None
     ) -> list[Scored]:
+        return self.begin_score(prompt, continuations, top, model).wait()
+
+    def begin_score(
+        self, prompt: str, continuations: Sequence[str], top: int = 0, model: str | None = None
+    ) -> Scoring:
+        """score() for a caller that must not wait."""
         params = Params(max_tokens=0, prompt_logprobs=top)
-        window, running = self._lane(model).config.n_positions, []
-        for continuation in continuations:
-            ids, n_scored = self._ids_to_score(prompt, continuation, model)
+        window = self._lane(model).config.n_positions
+        texts = [self._ids_to_score(prompt, text, model) for text in continuations]
+        for _, n_scored in texts:
             if n_scored >= window:
                 raise InvalidParams(
                     "continuations",
                     f"A continuation has {n_scored} tokens; the window is {window}.",
                 )
-            running.append((self.submit(ids[-window:], params, model), n_scored))
-        return [_scored(_prompt_of(completion), n) for completion, n in running]
+        # With the first all are taken: none runs on for a caller who was refused.
+        return Scoring(
+            [
+                Part(self._submit(ids[-window:], params, model, is_expected=at > 0), n_scored)
+                for at, (ids, n_scored) in enumerate(texts)
+            ]
+        )
 
     def _ids_to_score(
         self, prompt: str, continuation: str, model: str | None
@@ -186,9 +218,14 @@ class Engine:
         return list(self._lanes)
 
     def state(self) -> EngineState:
-        if self._stop_at is None:
-            return EngineState("ready", "")
-        return EngineState("failed", "The engine is closed.")
+        if self._failure is not None:
+            return EngineState("failed", self._failure)
+        if self._stop_at is not None:
+            return EngineState("failed", "The engine is closed.")
+        began = self._turn_began
+        if began is not None and time.monotonic() - began > STUCK_S:
+            return EngineState("stuck", "The engine hangs in a turn that does not end.")
+        return EngineState("ready", "")
 
     def info(self) -> EngineInfo:
         o = self.options
@@ -204,7 +241,7 @@ class Engine:
     def stats(self) -> EngineStats:
         lanes = self._lanes.values()
         tallies = [lane.tally for lane in lanes]
-        outcomes: Counter[str] = sum((tally.outcomes for tally in tallies), Counter())
+        outcomes = {word: sum(tally.outcomes[word] for tally in tallies) for word in OUTCOMES}
         outcomes["busy"] = self._n_refused
         return EngineStats(
             waiting=len(self._inbox) + sum(len(lane.scheduler.waiting) for lane in lanes),
@@ -212,7 +249,7 @@ class Engine:
             pages=sum(lane.scheduler.cache.n_pages for lane in lanes),
             pages_used=sum(lane.scheduler.cache.n_held for lane in lanes),
             requests=sum(tally.requests for tally in tallies),
-            outcomes=dict(outcomes),
+            outcomes=outcomes,
             prompt_tokens=sum(tally.prompt_tokens for tally in tallies),
             cached_tokens=sum(tally.cached_tokens for tally in tallies),
             completion_tokens=sum(tally.completion_tokens for tally in tallies),
@@ -225,15 +262,30 @@ class Engine:
     # ---- the thread ----
 
     def _run(self) -> None:
-        while self._take_inbox():
+        try:
+            while self._take_inbox():
+                self._turn_began = time.monotonic()
+                for lane in self._lanes.values():
+                    if lane.has_work:
+                        lane.step()
+                self._after_turn()
+                self._turn_began = None
             for lane in self._lanes.values():
-                if lane.has_work:
-                    lane.step()
+                for request in [*lane.scheduler.running, *lane.scheduler.waiting]:
+                    lane.fail(request, "engine_stopped", "The engine was stopped.")
+        except BaseException as error:
+            self._break(f"The engine failed: {str(error) or repr(error)}")
+            raise
+        finally:
             self._after_turn()
-        for lane in self._lanes.values():
-            for request in [*lane.scheduler.running, *lane.scheduler.waiting]:
-                lane.fail(request, "engine_stopped", "The engine was stopped.")
-        self._after_turn()
+
+    def _break(self, sentence: str) -> None:
+        """The thread ends: whoever reads is told, and nothing new is taken."""
+        with self._changed:
+            self._failure = sentence
+            requests = list(self._alive.values())
+        for request in requests:
+            request.put(Failed("engine_stopped", sentence))
 
     def _take_inbox(self) -> bool:
         """Wait for work; False when it is time to stop."""
@@ -256,22 +308,6 @@ class Engine:
                 self._stop_at = time.monotonic() + grace
             self._changed.notify()
         self._thread.join()
-
-
-def _prompt_of(completion: Completion) -> list[PromptToken]:
-    found: list[PromptToken] = []
-    for event in completion:
-        if isinstance(event, Started):
-            found = event.prompt or []
-        elif isinstance(event, Failed):
-            raise EngineStopped(event.message)
-    return found
-
-
-def _scored(prompt: list[PromptToken], n: int) -> Scored:
-    tokens = prompt[len(prompt) - n :]
-    logprob = sum(token.logprob or 0.0 for token in tokens)
-    return Scored(tokens, logprob, bits=-logprob / math.log(2))
 
 
 def _model_info(name: str, path: str, lane: Lane) -> ModelInfo:

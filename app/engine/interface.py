@@ -3,7 +3,7 @@
 `Engine(options)` and `Client(...)` are both of this shape. The exceptions and events are drawn in
 completion.py. For a process that serves many readers from one thread, the Engine takes one thing
 more: `Engine(options, after_turn=g)` calls g() once all events of a turn are put, so that they can
-be sent together. It may not block.
+be sent together. It must not block.
 """
 
 from collections.abc import Sequence
@@ -12,6 +12,7 @@ from typing import Protocol
 from .answers import EngineInfo, EngineState, EngineStats, Scored, Tokenized
 from .completion import Completion
 from .parameters import Params
+from .scoring import Scoring
 
 
 class AnyEngine(Protocol):
@@ -64,3 +65,11 @@ class AnyEngine(Protocol):
         What is failed gets Failed("engine_stopped", ...). Closing twice does nothing more.
         """
         ...
+
+
+class ServableEngine(AnyEngine, Protocol):
+    """An engine that can be asked by one thread for many: nothing but close() ever waits."""
+
+    def begin_score(
+        self, prompt: str, continuations: Sequence[str], top: int = 0, model: str | None = None
+    ) -> Scoring: ...

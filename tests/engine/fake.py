@@ -1,15 +1,17 @@
 """An engine without a model, for tests of the processes around an engine.
 
 `python -m tests.engine.fake HOME LOCK` serves it. A prompt says what it does: "count 3" gives three
-tokens, "count" goes on for ever, "flood" does so by the hundred, "busy" and "bug" raise, "break"
-ends the thread that writes. The model's path says how it loads: "missing" cannot be opened, "crash"
-takes the process with it.
+tokens, "count" goes on for ever, "flood" does so by the hundred, "nap" takes its time to be read,
+"busy" and "bug" raise, "break" ends the thread that writes. The model's path says how it loads:
+".../missing" cannot be opened until it is there, "large" and "crash" end the process, the former
+with a reason.
 """
 
 import os
 import signal
 import sys
 import threading
+import time
 
 from app.engine import (
     Completion,
@@ -25,6 +27,7 @@ from app.engine import (
     Usage,
 )
 from app.engine.process import service as process
+from app.engine.scoring import Part, Scoring
 
 TURN_S = 0.001
 FOREVER = 10**9
@@ -33,8 +36,10 @@ FOREVER = 10**9
 class FakeEngine:
     def __init__(self, options, after_turn):
         (path,) = options.models.values()
-        if path == "missing":
+        if path.endswith("missing") and not os.path.exists(path):
             raise FileNotFoundError("models/missing is not there.")
+        if path == "large":
+            raise RuntimeError("The device is out of memory.")
         if path == "crash":
             os.kill(os.getpid(), signal.SIGKILL)
         self._after_turn = after_turn
@@ -48,6 +53,8 @@ class FakeEngine:
             raise UnknownModel(f"There is no model {model}.")
         if word == "busy":
             raise EngineBusy("The queue is full.", retry_after=2.5, ahead=7)
+        if word == "nap":
+            time.sleep(0.2)
         if word == "bug":
             raise ZeroDivisionError("a bug")
         completion = Completion(id, lambda: self.cancel(id))
@@ -59,6 +66,9 @@ class FakeEngine:
         if row is not None:
             row.is_cancelled = True
         return row is not None
+
+    def begin_score(self, prompt, continuations, top=0, model=None):
+        return Scoring([Part(self.submit(prompt, None, id=object()), 0) for _ in continuations])
 
     def tokenize(self, text, model=None):
         return Tokenized([ord(letter) for letter in text], [(i, i + 1) for i in range(len(text))])

@@ -1,6 +1,7 @@
 """Web servers around a fake engine: gunicorn 'tests.engine.server:make_app("DIRECTORY")'."""
 
 import os
+import signal
 import sys
 
 from app import create_app
@@ -29,5 +30,9 @@ def make_flask_app(directory, model):
 
 
 if __name__ == "__main__":
-    list(make_app(sys.argv[1])({}, lambda *_: print("serving", flush=True)))
+    app = make_app(sys.argv[1])
+    worker = os.fork() if "fork" in sys.argv else None
+    list(app({}, lambda *_: print("serving", os.getpid(), flush=True)))
+    if worker == 0:
+        signal.pause()  # as one that does not look whose child it is
     sys.stdin.read()

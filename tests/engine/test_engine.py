@@ -7,6 +7,7 @@ from app.engine import (
     Ended,
     Engine,
     EngineBusy,
+    EngineError,
     EngineOptions,
     EngineStopped,
     Failed,
@@ -243,6 +244,53 @@ def test_a_score_without_a_prompt_counts_every_token(engine):
     assert all(token.logprob is not None for token in scored.tokens)
 
 
+def test_a_score_that_does_not_come_in_time_is_no_score(tiny):
+    """It was 0.0: certainty."""
+    options = EngineOptions(models={"tiny": str(tiny)}, precision="float32", max_time=1e-6)
+    engine = Engine(options)
+    with pytest.raises(EngineError, match="within max_time"):
+        engine.score("One two", [" three"])
+    engine.close()
+
+
+def test_of_scores_that_are_refused_together_none_runs_on(small):
+    with ask(small, max_tokens=None) as running:
+        until(running, Token)
+        waiting = [ask(small, prompt_logprobs=0) for _ in range(2)]
+        with pytest.raises(EngineBusy):
+            small.score("One two", [" three"] * 6)
+        assert small.stats().waiting == 2
+    for completion in waiting:
+        completion.cancel()
+
+
+def test_more_scores_than_can_be_read_in_time_are_refused_and_texts_are_not(engine, monkeypatch):
+    """They ran all at once, and whoever came with a prompt waited for every one of them."""
+    [lane] = engine._lanes.values()
+    monkeypatch.setattr(lane.model, "forward", gate := Gate(lane.model.forward))
+    lane.speed.scored_per_s = 2.0
+    scores = [engine.begin_score("", ["a b c " * 8]) for _ in range(3)]
+    with pytest.raises(EngineBusy):
+        for _ in range(60):
+            scores.append(engine.begin_score("", ["a b c " * 8]))
+    text = ask(engine)
+    gate.open.set()
+    assert ended_of(read(text)).reason == "length"
+    for scoring in scores:
+        scoring.cancel()
+
+
+class Gate:
+    """A model that does nothing until it is open."""
+
+    def __init__(self, forward):
+        self.forward, self.open = forward, threading.Event()
+
+    def __call__(self, feeds):
+        self.open.wait()
+        return self.forward(feeds)
+
+
 def test_offsets_count_characters(engine):
     coded = engine.tokenize("né 🙂")
     assert "".join("né 🙂"[a:b] for a, b in coded.offsets[:2]) == "né"
@@ -360,6 +408,31 @@ def test_a_fault_of_the_model_fails_its_requests_and_the_next_are_served(engine,
         planted.setattr(lane.model, "forward", lambda feeds: 1 / 0)
         assert until(ask(engine), Failed).kind == "engine_error"
     assert ended_of(read(ask(engine))).reason == "length"
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_when_the_engines_thread_dies_its_readers_are_told(tiny, monkeypatch):
+    """They waited for ever, and the engine said that it was ready."""
+    engine = Engine(EngineOptions(models={"tiny": str(tiny)}, precision="float32"))
+    endless = ask(engine, max_tokens=None)
+    until(endless, Token)
+    monkeypatch.setattr(engine._lanes["tiny"].scheduler, "plan", lambda: 1 / 0)
+    assert "division by zero" in until(endless, Failed).message
+    assert engine.state().name == "failed"
+    with pytest.raises(EngineStopped, match="division by zero"):
+        ask(engine)
+    engine.close()
+
+
+def test_a_turn_that_does_not_end_is_noticed(engine, monkeypatch):
+    [lane] = engine._lanes.values()
+    monkeypatch.setattr(lane.model, "forward", gate := Gate(lane.model.forward))
+    monkeypatch.setattr("app.engine.engine.STUCK_S", 0.0)
+    running = ask(engine)
+    while engine.state().name != "stuck":
+        pass
+    gate.open.set()
+    assert ended_of(read(running)).reason == "length"
 
 
 def test_the_same_request_from_many_threads_gives_the_same_text(engine):

@@ -17,7 +17,15 @@ from app.gpt2 import Config, Logits, Tokenizer
 from tests.engine.reading import of_kind
 
 WINDOW, V, MAX_ROWS = 128, 300, 4
-CONFIG = Config(vocab_size=V, n_positions=WINDOW, n_embd=64, n_layer=1, n_head=1)
+CONFIG = Config(
+    vocab_size=V,
+    n_positions=WINDOW,
+    n_embd=64,
+    n_layer=1,
+    n_head=1,
+    bos_token_id=V - 1,
+    eos_token_ids=(V - 1,),
+)
 CHECKPOINT = SimpleNamespace(config=CONFIG, tokenizer=Tokenizer.gpt2())
 
 

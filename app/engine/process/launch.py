@@ -16,6 +16,7 @@ import stat
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -25,7 +26,8 @@ from ..completion import EngineError
 from ..options import EngineOptions
 from .owner import Server
 
-RESTARTS = (0, 1, 2, 4, 8)  # seconds to wait before each start again; then it is given up
+RESTARTS = (0, 1, 2, 4, 8)  # seconds to wait before each start again; then it has failed,
+AGAIN_S = 30.0  # and is tried once more after each of these
 HOME = re.compile(r"(?P<pid>\d+)-(?P<started>\d+)-[0-9a-f]{8}")
 LONGEST_SOCKET = 107  # bytes of a Unix socket's path
 
@@ -55,23 +57,36 @@ class Home:
         self._launch = path / "launch.json"
         self._starts = path / "starts"
         self._failure = path / "failure"
+        self._last_words = path / "last-words"
 
     def start(self, launch: Launch) -> str | None:
-        """Start the engine unless one runs. Returns why not, once it has failed for good."""
+        """Start the engine unless one runs. Returns why not, once it has failed."""
         if not launch.server.is_alive():
             return "The server has ended."
         self.path.mkdir(mode=0o700, exist_ok=True)
         with self._take_lock() as lock:
             if lock is None:
                 return None
-            if self.failure is None:
+            if not self._has_just_failed():
                 self._start(launch, lock)
             return self.failure
+
+    def _has_just_failed(self) -> bool:
+        """Once it has failed for a while, what was missing may be there again."""
+        try:
+            age = time.time() - self._failure.stat().st_mtime
+        except FileNotFoundError:
+            return False
+        if age < AGAIN_S:
+            return True
+        self._starts.write_text(str(len(RESTARTS)))  # a single try
+        self._failure.unlink()
+        return False
 
     def _start(self, launch: Launch, lock: int) -> None:
         n_starts = self.count_starts()
         if n_starts > len(RESTARTS):
-            return self.fail("The engine stopped again and again; its last words are in the log.")
+            return self.fail(f"The engine stopped again and again: {self._read_last_words()}")
         if self._launch.exists():
             log.warning("The engine stopped; it is started again.")
         self._starts.write_text(str(n_starts + 1))
@@ -94,10 +109,20 @@ class Home:
             return None
 
     def fail(self, sentence: str) -> None:
-        """Nobody shall start this engine again."""
+        """Nobody shall start this engine again for a while."""
         draft = self.path / "failure.draft"
         draft.write_text(sentence, encoding="utf-8")
         draft.rename(self._failure)
+
+    def leave_word(self, sentence: str) -> None:
+        """Why this engine ends; whether it is started again is for others to decide."""
+        self._last_words.write_text(sentence, encoding="utf-8")
+
+    def _read_last_words(self) -> str:
+        try:
+            return self._last_words.read_text(encoding="utf-8")
+        except FileNotFoundError:
+            return "the log may say why."
 
     def count_starts(self) -> int:
         return int(self._starts.read_text()) if self._starts.exists() else 0

@@ -9,6 +9,7 @@ import itertools
 import math
 import os
 import queue
+import select
 import subprocess
 import threading
 import time
@@ -23,21 +24,28 @@ from ..answers import EngineState
 from ..completion import Completion, EngineStopped, Failed, is_last
 from ..parameters import Params
 from . import messages as wire
-from .launch import Home, Launch
+from .launch import AGAIN_S, Home, Launch
 
 HELLO_MS = 100  # between greetings, until the engine answers
 FIRST_WORD_S = 1.0  # how long state() waits for that answer, and cancel() for an engine
 PATIENCE_S = 10.0  # how long a request waits for an engine that is loading or starts again
-ANSWER_S = 120.0  # no answer takes longer, the score of a long text included
+ANSWER_S = 120.0  # no answer takes longer, besides what a score may take by itself
 RETRY_S = 3.0  # after which readers of a killed engine are told to come again
 LEAVE_MS = 5000  # an engine told to stop has ended by then
+BEAT_S = 2.0  # after so much silence the engine is greeted, and answers
+SILENT_S = 8.0  # after so much it hangs, and its readers are told
+LAST_WORDS_S = 1.0  # for readers to be told before an orphaned worker ends
 
 UNHEARD = EngineState("loading", "The engine is starting.")
 LOADING = EngineState("loading", "The engine is loading its models.")
 READY = EngineState("ready", "")
 LOST = EngineState("restarting", "The engine stopped; it is being started again.")
+STUCK = EngineState("stuck", "The engine hangs; it may have been stopped, or be out of memory.")
+ENDED = EngineState("failed", "The server has ended.")
 BROKEN = EngineState("failed", "The line to the engine broke: see the log, restart the server.")
 CLOSED = EngineState("failed", "The engine is closed.")
+
+STATES = {"ready": READY, "loading": LOADING, "restarting": LOST, "stuck": STUCK}
 
 T = TypeVar("T")
 
@@ -86,14 +94,19 @@ class Link:
         )
 
     def cancel(self, id: str) -> bool:
-        call = wire.Call(next(self._numbers), "cancel", [id])
-        if threading.current_thread() is self._thread:  # cuts a slow reader, and must not wait
-            self._outbox.append(wire.encode([call]))
+        if threading.current_thread() is self._thread:  # which cuts a slow reader
+            self._cancel_soon(id)
             return True
+        call = wire.Call(next(self._numbers), "cancel", [id])
         try:
             return msgspec.msgpack.decode(self._ask(call, patience=FIRST_WORD_S), type=bool)
         except EngineStopped:
             return False
+
+    def _cancel_soon(self, id: str) -> None:
+        """Without waiting for the answer."""
+        self._outbox.append(wire.encode([wire.Call(next(self._numbers), "cancel", [id])]))
+        os.eventfd_write(self._bell, 1)
 
     def state(self) -> EngineState:
         with self._changed:
@@ -114,7 +127,7 @@ class Link:
             self._leave = wire.Leave(stop)
             os.eventfd_write(self._bell, 1)
         self._thread.join(2 * LEAVE_MS / 1000)
-        if not self._thread.is_alive():  # else it waits for an engine that does not even answer
+        if not self._thread.is_alive():  # it lives on if it waits for an engine to load
             os.close(self._bell)
 
     def _ask(
@@ -126,7 +139,9 @@ class Link:
         frame = wire.encode([request])  # what cannot be encoded fails before anything is noted
         answer: queue.SimpleQueue[wire.Answer | wire.Refused | None] = queue.SimpleQueue()
         with self._changed:
-            self._changed.wait_for(lambda: self._state.name in ("ready", "failed"), patience)
+            self._changed.wait_for(
+                lambda: self._state.name in ("ready", "failed", "stuck"), patience
+            )
             if self._state is not READY:
                 raise EngineStopped(self._state.message)
             self._answers[request.number] = answer
@@ -134,10 +149,13 @@ class Link:
                 self._completions[request.number] = completion
             self._outbox.append(frame)
             os.eventfd_write(self._bell, 1)
+        scores = isinstance(request, wire.Call) and request.method == "score"
         try:
-            reply = answer.get(timeout=ANSWER_S)
+            reply = answer.get(timeout=ANSWER_S + scores * self._launch.options.max_time)
         except queue.Empty:
             reply = wire.refuse(request.number, EngineStopped("The engine does not answer."))
+            if isinstance(request, wire.Submit):
+                self._cancel_soon(request.id)  # nobody will read it
         self._answers.pop(request.number, None)
         if reply is None:
             raise LostEngine("The engine stopped; please try again.")
@@ -156,15 +174,26 @@ class Link:
             self._lose_engine(end)
 
     def _serve(self) -> EngineState:
-        """Engine after engine, until we close or there will be no more."""
+        """Engine after engine, until we close or the server has ended."""
         while self._leave is None:
+            if not self._launch.server.is_alive():
+                return self._end_with_server()
             failure = self._start_engine()
-            if failure is not None:
-                return EngineState("failed", failure)
-            with zmq.Context() as context, context.socket(zmq.DEALER) as socket:
-                self._talk(socket)
-            self._lose_engine(LOST)
+            if failure is None:
+                with zmq.Context() as context, context.socket(zmq.DEALER) as socket:
+                    self._talk(socket)
+                self._lose_engine(LOST)
+            else:  # what was missing may come back
+                self._lose_engine(EngineState("failed", failure))
+                if select.select([self._bell], [], [], AGAIN_S)[0]:
+                    os.eventfd_read(self._bell)
         return CLOSED
+
+    def _end_with_server(self) -> EngineState:
+        """A worker whose master was killed keeps the port from the next server: it ends at once."""
+        self._lose_engine(ENDED)
+        time.sleep(LAST_WORDS_S)
+        os._exit(1)
 
     def _start_engine(self) -> str | None:
         try:
@@ -184,11 +213,17 @@ class Link:
         for source in (socket, self._bell, self._engine):
             poller.register(source, zmq.POLLIN)
         awake: dict[Any, int] = {}
+        heard = time.monotonic()
         while self._leave is None and self._engine not in awake:
-            awake = dict(poller.poll())
+            awake = dict(poller.poll(int(1000 * BEAT_S)))
             if self._bell in awake:
                 os.eventfd_read(self._bell)
-            self._receive(socket)  # also when it has died: its last words may be there
+            if self._receive(socket):  # also when it has died: its last words may be there
+                heard = time.monotonic()
+            elif time.monotonic() - heard > SILENT_S:
+                self._give_up_readers()
+            elif not awake:
+                socket.send(wire.encode([wire.Hello(os.getpid())]))
             while self._outbox:
                 socket.send(self._outbox.popleft())
         if self._leave is not None:
@@ -209,23 +244,27 @@ class Link:
             poller.register(self._engine, zmq.POLLIN)
             poller.poll(LEAVE_MS)
 
-    def _receive(self, socket: zmq.Socket[bytes]) -> None:
-        while True:
+    def _receive(self, socket: zmq.Socket[bytes]) -> bool:
+        """Take all that has come; whether anything has."""
+        for n_frames in itertools.count():
             try:
                 frame = socket.recv(zmq.NOBLOCK)
             except zmq.Again:
-                return
+                return n_frames > 0
             for message in wire.decode_replies(frame):
                 self._take(message)
+        raise AssertionError
 
     def _take(self, message: wire.Reply) -> None:
         match message:
             case wire.Events(number, events):
+                if self._state is STUCK:
+                    self._become(READY)
                 self._deliver(number, events)
             case wire.Status(pid, name, due):
                 self._watch(pid)
                 self._due = due
-                self._become({"ready": READY, "loading": LOADING, "restarting": LOST}[name])
+                self._become(STATES[name])
             case wire.Answer(number) | wire.Refused(number):
                 if number in self._answers:
                     self._answers[number].put(message)
@@ -259,14 +298,24 @@ class Link:
             self._engine = None
         self._become(state)
         with self._changed:
+            self._outbox.clear()
+        self._fail_readers("The engine stopped before the end.")
+
+    def _give_up_readers(self) -> None:
+        """The engine is there and says nothing. Should it wake, it is not to write for nobody."""
+        self._become(STUCK)
+        for id in self._fail_readers("The engine hangs; the text ends here."):
+            self._cancel_soon(id)
+
+    def _fail_readers(self, sentence: str) -> list[str]:
+        with self._changed:
             completions, self._completions = self._completions, {}
             answers, self._answers = self._answers, {}
-            self._outbox.clear()
-        failed = Failed("engine_stopped", "The engine stopped before the end.", RETRY_S)
         for completion in completions.values():
-            completion.put(failed)
+            completion.put(Failed("engine_stopped", sentence, RETRY_S))
         for answer in answers.values():
             answer.put(None)
+        return [completion.id for completion in completions.values()]
 
 
 def _again_if_lost(ask: Callable[[], T]) -> T:

@@ -67,7 +67,7 @@ class Leave(Message, frozen=True):
 
 class Status(Message, frozen=True):
     pid: int  # of the engine's process, to be watched
-    name: str  # as in EngineState
+    name: str  # as in EngineState, but for failed: then nobody is there to say so
     due: float = 0.0  # on the machine's monotonic clock: when a restarting one starts
 
 

@@ -14,13 +14,12 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import zmq
 
 from ..completion import EngineError, EngineStopped
-from ..interface import AnyEngine
+from ..interface import AnyEngine, ServableEngine
 from ..options import EngineOptions
 from ..parameters import InvalidParams
 from . import messages as wire
@@ -30,12 +29,14 @@ from .worker import Worker
 CALM_S = 60.0  # who has served this long is well: earlier stops are forgotten
 MAX_UNSENT = 1000  # frames waiting for a worker that takes none; further events stay with us
 RETRY_MS = 100  # until such a worker is tried again
-# What would hold up everybody's tokens is answered on threads of its own: scores, and the encoding
-# of long texts, 2 ms for each thousand characters.
+# What would hold up everybody's tokens has threads of its own: the encoding of long texts, 2 ms for
+# each thousand characters. None of them ever waits for the engine.
 SLOW = ("tokenize", "detokenize", "score")
 LONG = 1000
+N_SLOW = 4
+SWITCH_S = 0.0005  # of the interpreter: how long those may keep it from the engine's thread
 
-MakeEngine = Callable[[EngineOptions, Callable[[], None]], AnyEngine]
+MakeEngine = Callable[[EngineOptions, Callable[[], None]], ServableEngine]
 
 log = logging.getLogger(__name__)
 
@@ -47,12 +48,14 @@ class Service:
         self._home = home
         self._launch = home.read_launch()
         self._make_engine = make_engine
-        self._engine: AnyEngine | None = None
+        self._engine: ServableEngine | None = None
         self._delay = (0, *RESTARTS)[home.count_starts() - 1]
         due = time.monotonic() + self._delay
         self._status = wire.Status(os.getpid(), "restarting" if self._delay else "loading", due)
         self._workers: dict[bytes, Worker] = {}
-        self._slow_requests = ThreadPoolExecutor(16)
+        self._slow_requests = ThreadPoolExecutor(N_SLOW)
+        self._arriving_lock = threading.Lock()
+        self._arriving: dict[str, bool] = {}  # ids of prompts being read -> cancelled already
         self._is_over = threading.Event()
         self._bell = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
 
@@ -86,9 +89,13 @@ class Service:
         self._tell_all(wire.Status(os.getpid(), "loading"))
         try:
             self._engine = self._make_engine(self._launch.options, self.ring)
-        except (OSError, ValueError) as error:  # a mistake in what it was given: it would repeat
-            self._home.fail(f"The engine cannot start: {error}")
-            log.error("The engine cannot start: %s", error)
+        except Exception as error:
+            sentence = f"The engine cannot start: {str(error) or repr(error)}"
+            if not isinstance(error, OSError | ValueError | ImportError):
+                self._home.leave_word(sentence)
+                raise  # so that it is tried again
+            log.error("%s", sentence)  # a mistake in what it was given: it would repeat
+            self._home.fail(sentence)
             return self._end()
         self._tell_all(wire.Status(os.getpid(), "ready"))
         if not self._is_over.wait(CALM_S):
@@ -140,8 +147,7 @@ class Service:
         del self._workers[worker.address]
         self._poller.unregister(worker.pidfd)
         os.close(worker.pidfd)
-        for completion in list(worker.completions.values()):
-            completion.cancel()
+        worker.cancel()
 
     def _receive(self) -> None:
         while True:
@@ -170,7 +176,9 @@ class Service:
                     self._stop()
             case wire.Call(method=method) if method in SLOW:
                 self._slow_requests.submit(self._answer, worker, message)
-            case wire.Submit(prompt=prompt) if len(prompt) > LONG:
+            case wire.Submit(prompt=prompt, id=id) if len(prompt) > LONG:
+                with self._arriving_lock:
+                    self._arriving[id] = False
                 self._slow_requests.submit(self._answer, worker, message)
             case _:
                 self._answer(worker, message)
@@ -183,7 +191,10 @@ class Service:
                 return  # it came and went
             self._workers[address] = worker
             self._poller.register(worker.pidfd, zmq.POLLIN)
-        self._workers[address].replies.append(self._status)
+        status = self._status
+        if self._engine is not None and self._engine.state().name == "stuck":
+            status = wire.Status(os.getpid(), "stuck")
+        self._workers[address].replies.append(status)
 
     def _stop(self) -> None:
         """The server is gone, and nobody will come back to this home."""
@@ -195,26 +206,54 @@ class Service:
     # ---- on that thread, or for slow requests on their own
 
     def _answer(self, worker: Worker, request: wire.Submit | wire.Call) -> None:
-        reply: wire.Reply
+        reply: wire.Reply | None
         try:
-            reply = wire.answer(request.number, self._ask_engine(worker, request))
+            reply = self._ask_engine(worker, request)
         except (EngineError, InvalidParams) as error:
             reply = wire.refuse(request.number, error)
         except Exception as error:
             log.exception("The engine failed at a request.")
             reply = wire.refuse(request.number, EngineError(f"The engine failed: {error!r}."))
-        worker.replies.append(reply)
+        if reply is not None:
+            worker.replies.append(reply)
         self.ring()
 
-    def _ask_engine(self, worker: Worker, request: wire.Submit | wire.Call) -> Any:
+    def _ask_engine(self, worker: Worker, request: wire.Submit | wire.Call) -> wire.Answer | None:
+        """None for a score: its answer follows once the engine has read its texts."""
         if self._engine is None:
             raise EngineStopped("The engine is loading.")
-        if isinstance(request, wire.Call):
-            return getattr(self._engine, request.method)(*request.arguments)
-        completion = self._engine.submit(request.prompt, request.params, request.model, request.id)
+        match request:
+            case wire.Submit():
+                self._submit(self._engine, worker, request)
+                return wire.answer(request.number, None)
+            case wire.Call(method="score"):
+                worker.scorings[request.number] = self._engine.begin_score(*request.arguments)
+                if worker.address not in self._workers:
+                    worker.cancel()  # it was lost while its texts were encoded
+                return None
+            case wire.Call(method="cancel", arguments=[id]):
+                return wire.answer(request.number, self._cancel(self._engine, id))
+            case _:
+                result = getattr(self._engine, request.method)(*request.arguments)
+                return wire.answer(request.number, result)
+
+    def _submit(self, engine: AnyEngine, worker: Worker, request: wire.Submit) -> None:
+        is_cancelled = False
+        try:
+            completion = engine.submit(request.prompt, request.params, request.model, request.id)
+        finally:
+            with self._arriving_lock:
+                is_cancelled = self._arriving.pop(request.id, False)
         worker.completions[request.number] = completion
-        if worker.address not in self._workers:
-            completion.cancel()  # it was lost while its long prompt was read
+        if is_cancelled or worker.address not in self._workers:
+            completion.cancel()  # while its long prompt was read
+
+    def _cancel(self, engine: AnyEngine, id: str) -> bool:
+        with self._arriving_lock:
+            is_arriving = id in self._arriving
+            if is_arriving:
+                self._arriving[id] = True
+        return engine.cancel(id) or is_arriving
 
 
 def main(make_engine: MakeEngine, path: str, lock: str) -> None:
@@ -222,6 +261,7 @@ def main(make_engine: MakeEngine, path: str, lock: str) -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(levelname)s %(message)s")
     # Who stops a whole group of processes means the server, and it may let running texts end first.
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    sys.setswitchinterval(SWITCH_S)
     threading.excepthook = _die
     home = Home(Path(path))
     os.chdir(home.read_launch().folder)
@@ -239,7 +279,7 @@ def _die(what: threading.ExceptHookArgs) -> None:
     os._exit(1)
 
 
-def load_engine(options: EngineOptions, after_turn: Callable[[], None]) -> AnyEngine:
+def load_engine(options: EngineOptions, after_turn: Callable[[], None]) -> ServableEngine:
     from ..engine import Engine  # seconds of torch or OpenVINO, while the socket is answered
 
     return Engine(options, after_turn=after_turn)

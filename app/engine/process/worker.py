@@ -4,7 +4,8 @@ import os
 from collections import deque
 from typing import Any
 
-from ..completion import Completion, is_last
+from ..completion import Completion, EngineError, is_last
+from ..scoring import Scoring
 from . import messages as wire
 
 
@@ -13,6 +14,7 @@ class Worker:
         self.address = address
         self.pidfd = os.pidfd_open(pid)
         self.completions: dict[int, Completion] = {}
+        self.scorings: dict[int, Scoring] = {}
         self.replies: deque[wire.Message] = deque()
         self.frame: bytes | None = None  # packed, and not taken by the socket yet
 
@@ -22,9 +24,21 @@ class Worker:
             # Events first: when cancel() is answered, all that came before it has arrived.
             unread = [number for number, c in list(self.completions.items()) if c.unread]
             messages: list[wire.Message] = [self._take_events(number) for number in unread]
+            messages += self._take_scores()
             messages += [self.replies.popleft() for _ in range(len(self.replies))]
             self.frame = wire.encode(messages) if messages else None
         return self.frame
+
+    def cancel(self) -> None:
+        """Nobody reads what it asked for."""
+        for completion in list(self.completions.values()):
+            completion.cancel()
+        for scoring in list(self.scorings.values()):
+            scoring.cancel()
+
+    def _take_scores(self) -> list[wire.Message]:
+        done = [number for number, scoring in list(self.scorings.items()) if scoring.is_done()]
+        return [_answer_score(number, self.scorings.pop(number)) for number in done]
 
     def _take_events(self, number: int) -> wire.Events:
         completion = self.completions[number]
@@ -34,3 +48,10 @@ class Worker:
         if is_last(events[-1]):
             del self.completions[number]
         return wire.Events(number, events)
+
+
+def _answer_score(number: int, scoring: Scoring) -> wire.Message:
+    try:
+        return wire.answer(number, scoring.result())
+    except EngineError as error:
+        return wire.refuse(number, error)

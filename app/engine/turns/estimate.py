@@ -1,8 +1,42 @@
 """How long a request will wait: an estimate. Plain arithmetic; no clock, no threads."""
 
+import dataclasses
 import heapq
 from collections.abc import Iterable
 from typing import NamedTuple
+
+
+@dataclasses.dataclass
+class Speed:
+    """What a model has lately done, and how long its readers' texts have been."""
+
+    written_per_s: float = 100.0  # tokens, of all rows together; guesses until there were turns
+    read_per_s: float = 400.0  # of prompts
+    scored_per_s: float = 100.0  # of prompts whose every token is given its probability
+    length: float = 256.0  # tokens of a continuation
+
+    def note_turn(self, n_written: int, n_read: int, n_scored: int, seconds: float) -> None:
+        if n_written:
+            self.written_per_s += 0.05 * (n_written / seconds - self.written_per_s)
+        if n_read:
+            self.read_per_s += 0.2 * (n_read / seconds - self.read_per_s)
+        if n_scored:
+            self.scored_per_s += 0.2 * (n_scored / seconds - self.scored_per_s)
+
+    def note_length(self, n_tokens: int) -> None:
+        self.length += 0.05 * (n_tokens - self.length)
+
+    def tokens_left(self, n_written: int, max_tokens: int | None) -> float:
+        """Most texts end long before the length they may have: a mean one more is to be expected.
+
+        >>> Speed(length=200).tokens_left(0, max_tokens=4096)
+        200
+        >>> Speed(length=200).tokens_left(4000, max_tokens=4096)
+        96
+        """
+        if max_tokens is None:
+            return self.length
+        return max(1, min(self.length, max_tokens - n_written))
 
 
 class Need(NamedTuple):
@@ -14,7 +48,7 @@ class Need(NamedTuple):
 
 
 def starts(running: Iterable[Need], waiting: Iterable[Need], rows: int, pages: int) -> list[float]:
-    """In how many seconds each of `waiting` starts, in their order, with so much free now.
+    """When each of `waiting` starts, in their order: in so many seconds, with this much free now.
 
     >>> starts([Need(5, 1, 8), Need(2, 1, 8)], [Need(9, 1, 8), Need(9, 1, 8)], rows=0, pages=0)
     [2, 5]

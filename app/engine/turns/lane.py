@@ -6,8 +6,8 @@ The engine's thread owns it. Knows no other model, no queue between threads, no 
 import dataclasses
 import logging
 import time
-from collections import Counter
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from app.gpt2 import Checkpoint, DeviceLost, Feed, Logits, PagedModel
 
@@ -25,15 +25,14 @@ from ..completion import (
 )
 from .cache import PAGE, PageCache, pages_for
 from .choosing import Choice, Drawing, Odds, choose, odds_at, plain_draw
-from .estimate import Need, starts
+from .estimate import Need, Speed, starts
 from .request import End, Request, Row
 from .scheduler import Scheduler, Step
 from .vocabulary import Vocabulary
 
 log = logging.getLogger(__name__)
 
-UNKNOWN_LENGTH = 256  # tokens that an endless continuation is counted as, in estimates
-FIRST_GUESS = 100.0  # tokens per second, until some have been measured
+OUTCOMES = ("finished", "cancelled", "deadline", "failed")
 
 
 @dataclasses.dataclass
@@ -41,13 +40,12 @@ class Tally:
     """Counters since the start."""
 
     requests: int = 0
-    outcomes: Counter[str] = dataclasses.field(default_factory=Counter)
+    outcomes: dict[str, int] = dataclasses.field(default_factory=lambda: dict.fromkeys(OUTCOMES, 0))
     prompt_tokens: int = 0
     cached_tokens: int = 0
     completion_tokens: int = 0
     turns: int = 0
     busy_s: float = 0.0
-    tokens_per_s: float = FIRST_GUESS  # lately
 
 
 class Lane:
@@ -64,6 +62,7 @@ class Lane:
             PageCache(n_pages), self.config.n_positions, max_running, model.longest
         )
         self.tally = Tally()
+        self.speed = Speed()
 
     @property
     def has_work(self) -> bool:
@@ -71,56 +70,70 @@ class Lane:
 
     def waits(self, queue: Sequence[Request], now: float) -> list[float]:
         """In how many seconds each of `queue` starts, by measured speed. From any thread."""
-        scheduler = self.scheduler
-        rate = self.tally.tokens_per_s / max(1, scheduler.n_rows)  # of one row
-        return starts(
-            [self._need(request, rate, now) for request in list(scheduler.running)],
-            [self._need(request, rate, now) for request in queue],
+        scheduler, running = self.scheduler, list(self.scheduler.running)
+        found = starts(
+            [self._need(request, now) for request in running],
+            [self._need(request, now) for request in queue],
             rows=scheduler.max_running - scheduler.n_rows,
             pages=scheduler.cache.n_available,
         )
+        # Requests that are scored are read one after another.
+        n_scored = sum(request.rows[0].n_left for request in running if request.wants_prompt)
+        for at, request in enumerate(queue):
+            if request.wants_prompt:
+                found[at] = max(found[at], n_scored / self.speed.scored_per_s)
+                n_scored += len(request.rows[0].ids)
+        return found
 
-    def _need(self, request: Request, rate: float, now: float) -> Need:
-        seconds = min(_tokens_left(request) / rate, max(0.0, request.deadline - now))
-        return Need(seconds, len(request.rows), self.scheduler.pages_needed(request))
+    def _need(self, request: Request, now: float) -> Need:
+        """Of the rows that are not over yet; of these, the one with the longest way to go."""
+        rows = [row for row in request.rows if not row.is_over]
+        n_written = min((len(row.written) for row in rows), default=0)
+        n_left = self.speed.tokens_left(n_written, request.params.max_tokens)
+        seconds = n_left * max(1, self.scheduler.n_rows) / self.speed.written_per_s
+        if not request.is_prefilled:
+            read_per_s = self.speed.scored_per_s if request.wants_prompt else self.speed.read_per_s
+            seconds += len(request.rows[0].ids) / read_per_s
+        if request.started is None:
+            n_pages = self.scheduler.pages_needed(request)
+        else:
+            n_pages = len({page for row in rows for page in (*row.pages, *row.spare)})
+        return Need(min(seconds, max(0.0, request.deadline - now)), len(rows), n_pages)
 
     # ---- a turn ----
 
     def step(self) -> None:
         """End what is to end, admit, feed, choose, hand out."""
-        began, n_before = time.monotonic(), self.tally.completion_tokens
+        began = time.monotonic()
         self._end_overdue(began)
         self._admit(began)
-        if steps := self.scheduler.plan():
-            n_tokens = sum(step.end - step.row.n_computed for step in steps)
-            try:
-                self._turn(steps)
-            except Exception as error:
-                log.exception("A turn failed, and every request in it.")
-                for step in steps:
-                    self.fail(step.row.request, "engine_error", f"The engine failed: {error}")
-                if isinstance(error, DeviceLost):
-                    raise  # only a new process could go on
-            else:
-                self.scheduler.pace.note(n_tokens, time.monotonic() - began)
-        self._count(time.monotonic() - began, self.tally.completion_tokens - n_before)
+        steps = self.scheduler.plan()
+        work = _Work.of(steps)
+        try:
+            self._turn(steps)
+        except Exception as error:
+            log.exception("A turn failed, and every request in it.")
+            for step in steps:
+                self.fail(step.row.request, "engine_error", f"The engine failed: {error}")
+            if isinstance(error, DeviceLost):
+                raise  # only a new process could go on
+        else:
+            self._note(work, time.monotonic() - began)
+        self.tally.turns += 1
+        self.tally.busy_s += time.monotonic() - began
 
     def _turn(self, steps: list[Step]) -> None:
+        if not steps:
+            return
         logits = self.model.forward([_feed(step) for step in steps])
         drawing = self._advance(steps, logits)
         for choice in choose(drawing, logits):
-            if choice.id is None:
-                log.error("A request could not be sampled.", exc_info=choice.error)
-                message = f"The next token could not be drawn: {choice.error}"
-                self.fail(choice.row.request, "engine_error", message)
-            else:
-                self._hand_out(choice)
+            self._hand_out(choice)
 
-    def _count(self, seconds: float, n_tokens: int) -> None:
-        self.tally.turns += 1
-        self.tally.busy_s += seconds
-        if n_tokens:
-            self.tally.tokens_per_s += 0.05 * (n_tokens / seconds - self.tally.tokens_per_s)
+    def _note(self, work: "_Work", seconds: float) -> None:
+        if n_tokens := sum(work):
+            self.scheduler.pace.note(n_tokens, seconds)
+            self.speed.note_turn(*work, seconds)
 
     # ---- coming ----
 
@@ -203,8 +216,12 @@ class Lane:
     def _hand_out(self, choice: Choice) -> None:
         row, id = choice.row, choice.id
         request, params = row.request, row.request.params
-        if request.is_over or request.is_cancelled or id is None:
+        if request.is_over or request.is_cancelled:
             return
+        if id is None:
+            log.error("A request could not be sampled.", exc_info=choice.error)
+            message = f"The next token could not be drawn: {choice.error}"
+            return self.fail(request, "engine_error", message)
         data = self.vocabulary.bytes_of(id)
         if row.heal is not None and row.heal.id == id:  # the token taken back, drawn again
             row.take(id, data)
@@ -257,6 +274,8 @@ class Lane:
     def _end(self, row: Row, end: End) -> None:
         request = row.request
         request.put(Ended(row.choice, end.reason, end.stop, row.text.flush()))
+        if row.written:
+            self.speed.note_length(len(row.written))
         self.scheduler.retire(row)
         if all(other.is_over for other in request.rows):
             is_early = end.reason in ("cancelled", "deadline")
@@ -280,6 +299,21 @@ class Lane:
         self.tally.outcomes[outcome] += 1
 
 
+class _Work(NamedTuple):
+    """Tokens of a turn."""
+
+    n_written: int
+    n_read: int
+    n_scored: int
+
+    @classmethod
+    def of(cls, steps: Sequence[Step]) -> "_Work":
+        read = [step for step in steps if step.row.is_prefilling]
+        n_scored = sum(step.n_tokens for step in read if step.row.request.wants_prompt)
+        n_read = sum(step.n_tokens for step in read) - n_scored
+        return cls(len(steps) - len(read), n_read, n_scored)
+
+
 def _feed(step: Step) -> Feed:
     """The model's door: what goes through must fit in the row's pages, and be its own to write."""
     row = step.row
@@ -296,13 +330,6 @@ def _n_wanted(step: Step) -> int:
     if step.row.request.wants_prompt:
         return step.end - step.row.n_computed
     return int(step.end == len(step.row.ids))
-
-
-def _tokens_left(request: Request) -> int:
-    """Of the row that has the longest way to go."""
-    most = request.params.max_tokens
-    longest = UNKNOWN_LENGTH if most is None else most
-    return max(1, longest - min(len(row.written) for row in request.rows))
 
 
 def _timings(request: Request, now: float) -> Timings:

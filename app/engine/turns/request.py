@@ -53,6 +53,11 @@ class Row:
     def is_prefilling(self) -> bool:
         return self.n_computed < self.n_to_prefill
 
+    @property
+    def n_left(self) -> int:
+        """Tokens that are still to be read before it can write."""
+        return self.n_to_prefill - self.n_computed
+
     def take(self, id: int, data: bytes) -> bytes:
         """The row goes on with this token. Returns the bytes that are not the prompt's own."""
         self.ids.append(id)

@@ -12,13 +12,16 @@ them. They come from one fact: a token alone is computed in another way than sev
 
 from collections import deque
 from collections.abc import Iterator
+from operator import attrgetter
 from typing import NamedTuple
 
 from .cache import PAGE, PageCache, page_keys, pages_for
 from .pace import LEAST, LONGEST, Pace
 from .request import Request, Row
 
-SCORED_CHUNK = 64  # tokens of a prompt whose logits are all wanted: 200 kB for each
+SCORED_CHUNK = 64  # tokens in a turn whose logits are all wanted: 200 kB for each
+SCORED_COST = 4  # times what another token of a prompt takes, for those logits
+MAX_SCORED = 4  # requests read for their logits that may hold rows and pages: others would idle
 
 
 class Step(NamedTuple):
@@ -26,6 +29,10 @@ class Step(NamedTuple):
 
     row: Row
     end: int
+
+    @property
+    def n_tokens(self) -> int:
+        return self.end - self.row.n_computed
 
 
 class Claim(NamedTuple):
@@ -73,13 +80,24 @@ class Scheduler:
         self.waiting.append(request)
 
     def admit(self) -> list[Request]:
-        """Move those that can start, in order of arrival; whoever cannot holds up the rest."""
+        """Move those that can start, in order of arrival; whoever cannot holds up the rest.
+
+        Only requests that are scored wait for each other without holding up the rest.
+        """
         admitted = []
-        while self.waiting and self._reserve(self.waiting[0]):
-            request = self.waiting.popleft()
+        for request in list(self.waiting):
+            if request.wants_prompt and self._n_scored >= MAX_SCORED:
+                continue
+            if not self._reserve(request):
+                break
+            self.waiting.remove(request)
             self.running.append(request)
             admitted.append(request)
         return admitted
+
+    @property
+    def _n_scored(self) -> int:
+        return sum(request.wants_prompt for request in self.running)
 
     def _reserve(self, request: Request) -> bool:
         if self.n_rows + len(request.rows) > self.max_running:
@@ -133,19 +151,37 @@ class Scheduler:
         return (row for request in self.running for row in request.rows if not row.is_over)
 
     def plan(self) -> list[Step]:
-        """Everyone who writes, a token each; then chunks of prompts, in order of arrival."""
+        """Everyone who writes, a token each; then chunks of prompts."""
         writing = [Step(row, row.n_computed + 1) for row in self.rows() if not row.is_prefilling]
         budget = self.pace.budget(len(writing), self.n_rows)
-        steps = writing
+        return writing + self._read(budget) if budget > 0 else writing
+
+    def _read(self, budget: int) -> list[Step]:
+        """Prompts in order of arrival, but those with less to read need not wait for the first.
+
+        The first gets half of the budget at least, so that it is read in the end. What is scored
+        comes after all others, and is read a little each turn.
+        """
+        prompts: list[Row] = []
+        scored: list[Row] = []
         for row in self._prefilling():
-            if budget <= 0:
-                break
-            chunk = budget
-            if row.request.wants_prompt:
-                chunk = min(chunk, SCORED_CHUNK)
-            end = cut(row.n_computed, row.n_to_prefill, chunk)
-            budget -= end - row.n_computed
-            steps.append(Step(row, end))
+            (scored if row.request.wants_prompt else prompts).append(row)
+        steps = []
+        if prompts:
+            first, *others = prompts
+            shorter = sorted(
+                (row for row in others if row.n_left < first.n_left), key=attrgetter("n_left")
+            )
+            asked = sum(row.n_left for row in shorter)
+            steps.append(_chunk(first, max(budget // 2, budget - asked)))
+            budget -= steps[-1].n_tokens
+            for row in [*shorter, *(row for row in others if row not in shorter)]:
+                if budget <= 0:
+                    break
+                steps.append(_chunk(row, budget))
+                budget -= steps[-1].n_tokens
+        if scored:
+            steps.append(_chunk(scored[0], min(SCORED_CHUNK, budget // SCORED_COST)))
         return steps
 
     def _prefilling(self) -> Iterator[Row]:
@@ -213,6 +249,10 @@ class Scheduler:
             self.running.remove(request)
         else:
             self.waiting.remove(request)
+
+
+def _chunk(row: Row, budget: int) -> Step:
+    return Step(row, cut(row.n_computed, row.n_to_prefill, budget))
 
 
 def cut(begin: int, n_tokens: int, budget: int) -> int:

@@ -4,6 +4,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 
 import pytest
 
@@ -19,7 +20,7 @@ from app.engine import (
     Tokenized,
     UnknownModel,
 )
-from app.engine.process import link
+from app.engine.process import launch, link
 from tests.engine.conftest import find_engines, run_in_fork, wait_for_end
 
 PARAMS = Params()
@@ -88,6 +89,52 @@ def test_cancel_ends_the_events(client):
     *_, ended, finished = completion
     assert ended == Ended(0, "cancelled") and isinstance(finished, Finished)
     assert client.stats().running == 0
+
+
+def test_a_long_prompt_that_is_still_being_read_can_be_cancelled(client):
+    told = []
+    thread = threading.Thread(
+        target=lambda: told.extend(client.submit("nap".ljust(2000), PARAMS, id="mine"))
+    )
+    thread.start()
+    while not client.cancel("mine"):
+        pass
+    thread.join()
+    assert told[-2].reason == "cancelled"
+
+
+def test_scores_keep_nobody_else_waiting(client):
+    """They held the threads that encode, until the engine had read every one of them."""
+
+    def score():
+        with contextlib.suppress(EngineStopped):  # the client closes at the end
+            client.score("count", ["a"])
+
+    threads = [threading.Thread(target=score) for _ in range(32)]
+    for thread in threads:
+        thread.start()
+    while client.stats().running < 32:
+        pass
+    assert client.tokenize("a").ids == [97]
+    assert tokens(client.submit("count 3".ljust(2000), PARAMS)) == [0, 1, 2]
+    client.close()
+    for thread in threads:
+        thread.join()
+
+
+def test_the_scores_of_a_worker_that_ends_are_cancelled(client):
+    client.stats()
+    assert run_in_fork(lambda: _ask_for_a_score_and_end(client))
+    while client.stats().running:
+        pass
+
+
+def _ask_for_a_score_and_end(client):
+    thread = threading.Thread(target=client.score, args=("count", ["a"]), daemon=True)
+    thread.start()
+    while client.stats().running < 1:
+        pass
+    return True
 
 
 def test_cancel_by_id_reaches_another_process(client):
@@ -171,6 +218,25 @@ def test_a_model_that_cannot_be_opened_is_not_tried_again(connect_fake):
     assert client.state().name == "failed" and "models/missing" in client.state().message
 
 
+def test_the_reason_of_one_that_ends_again_and_again_is_told(connect_fake):
+    client = connect_fake("large")
+    with pytest.raises(EngineStopped, match="again and again: .* The device is out of memory."):
+        client.submit("count", PARAMS)
+
+
+def test_a_model_that_was_away_is_served_once_it_is_back(connect_fake, tmp_path, monkeypatch):
+    """The server went on without an engine, however long one waited."""
+    for module in (link, launch):
+        monkeypatch.setattr(module, "AGAIN_S", 0.1)
+    client = connect_fake(str(tmp_path / "missing"))
+    with pytest.raises(EngineStopped, match="models/missing is not there."):
+        client.tokenize("")
+    (tmp_path / "missing").touch()
+    while client.state().name != "ready":
+        time.sleep(0.01)
+    assert tokens(client.submit("count 2", PARAMS)) == [0, 1]
+
+
 def test_requests_wait_for_an_engine_that_loads(connect_fake):
     assert tokens(connect_fake().submit("count 2", PARAMS)) == [0, 1]
 
@@ -216,3 +282,24 @@ def test_silence_of_the_engine_is_noticed(client, tmp_path, monkeypatch):
     with pytest.raises(EngineStopped, match="does not answer"):
         client.stats()
     os.kill(engine, signal.SIGCONT)
+
+
+def test_a_frozen_engine_is_told_to_its_readers_and_writes_for_nobody_when_it_wakes(
+    client, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(link, "BEAT_S", 0.1)
+    monkeypatch.setattr(link, "SILENT_S", 1.0)
+    reader = client.submit("count", PARAMS)
+    (engine,) = find_engines(tmp_path)
+    os.kill(engine, signal.SIGSTOP)
+    *_, failed = reader
+    assert failed.kind == "engine_stopped" and "hangs" in failed.message
+    assert client.state().name == "stuck"
+    with pytest.raises(EngineStopped, match="hangs"):
+        client.submit("count", PARAMS)
+    os.kill(engine, signal.SIGCONT)
+    while client.state().name != "ready":
+        time.sleep(0.01)
+    while client.stats().running:
+        time.sleep(0.01)
+    assert find_engines(tmp_path) == [engine]

@@ -35,7 +35,7 @@ def running(*command):
 def wait_for_line(process, words):
     for line in process.stdout:
         if words in line:
-            return
+            return line
     raise AssertionError(f"the server ended without saying {words!r}")
 
 
@@ -102,6 +102,15 @@ def test_an_engine_ends_with_its_server_and_leaves_nothing(tmp_path):
         server.kill()
         assert wait_for_end(engine)
     assert [*tmp_path.glob("continuo-*/*")] == []
+
+
+def test_a_worker_ends_soon_after_its_master_was_killed(tmp_path):
+    """It kept the port, and answered for a minute, while a new server could not start."""
+    with running("tests.engine.server", str(tmp_path), "fork") as server:
+        pids = {int(wait_for_line(server, "serving").split()[1]) for _ in range(2)}
+        (worker,) = pids - {server.pid}
+        server.kill()
+        assert wait_for_end(worker, timeout=5)
 
 
 def test_what_a_server_and_engine_killed_together_left_is_removed(tmp_path, connect_fake):

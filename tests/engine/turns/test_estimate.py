@@ -1,6 +1,6 @@
 import pytest
 
-from app.engine.turns.estimate import Need, starts
+from app.engine.turns.estimate import Need, Speed, starts
 
 FREE = {"rows": 2, "pages": 20}
 
@@ -26,3 +26,13 @@ FREE = {"rows": 2, "pages": 20}
 )
 def test_who_waits_starts_when_enough_is_free(running, waiting, free, expected):
     assert starts(running, waiting, **free) == expected
+
+
+def test_what_texts_may_become_is_not_what_they_become():
+    """Whoever asked for 4,096 tokens was counted with all of them: minutes, though texts end."""
+    speed = Speed()
+    for _ in range(100):
+        speed.note_length(20)
+    assert speed.tokens_left(0, max_tokens=4096) == pytest.approx(20, abs=3)
+    assert speed.tokens_left(4090, max_tokens=4096) == 6
+    assert speed.tokens_left(0, max_tokens=None) == pytest.approx(20, abs=3)

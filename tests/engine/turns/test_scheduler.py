@@ -6,7 +6,7 @@ from app.engine import Params
 from app.engine.turns.cache import PageCache, page_keys
 from app.engine.turns.pace import BUSY_S, LEAST
 from app.engine.turns.request import Request, Row
-from app.engine.turns.scheduler import Scheduler, cut
+from app.engine.turns.scheduler import MAX_SCORED, Scheduler, cut
 from app.engine.turns.text import TextStream
 
 WINDOW = 128
@@ -192,6 +192,45 @@ def test_many_writers_leave_room_for_longer_pieces():
     scheduler.pace.note(n_tokens=32, seconds=0.05)
     add(scheduler, request(1000, first=9000))
     assert turn(scheduler)[-1][1] == 56  # 33 tokens take 52 ms, and 33 and 50 up to 2.6 times that
+
+
+def test_a_short_prompt_does_not_wait_for_a_long_one():
+    scheduler = make(window=1024)
+    scheduler.pace.note(**SIXTY_FOUR)
+    writer, long, short = request(), request(1000, first=2000), request(20, first=300)
+    add(scheduler, writer)
+    turn(scheduler)
+    add(scheduler, long, short)
+    assert turn(scheduler) == [(writer.rows[0], 1), (long.rows[0], 40), (short.rows[0], 20)]
+
+
+def test_the_first_prompt_is_read_however_many_shorter_ones_come():
+    scheduler = make(window=1024)
+    scheduler.pace.note(**SIXTY_FOUR)
+    writer, long = request(), request(1000, first=2000)
+    add(scheduler, writer)
+    turn(scheduler)
+    add(scheduler, long, *(request(60, first=100 * k) for k in range(1, 20)))
+    assert (long.rows[0], 32) in turn(scheduler)
+
+
+def test_what_is_scored_is_read_last_and_one_after_another():
+    scheduler = make(window=1024)
+    first, second, text = (
+        request(500, first=2000, prompt_logprobs=0),
+        request(500, first=5000, prompt_logprobs=0),
+        request(40, first=300),
+    )
+    add(scheduler, first, second, text)
+    assert turn(scheduler) == [(text.rows[0], 40), (first.rows[0], 64)]
+
+
+def test_scores_that_wait_hold_up_no_text():
+    scheduler = make()
+    scores = [request(first=100 * k, prompt_logprobs=0) for k in range(MAX_SCORED + 1)]
+    text = request(first=9000)
+    assert add(scheduler, *scores, text) == [*scores[:-1], text]
+    assert list(scheduler.waiting) == scores[-1:]
 
 
 # ---- one prompt, several rows ----
