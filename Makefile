@@ -11,7 +11,7 @@ BIN = $(VENV)/bin
 PIP = $(BIN)/python -m pip install --disable-pip-version-check --quiet $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX))
 TEST = $(BIN)/python -m pytest
 
-.PHONY: serve test lint format training bench bench-llama bench-genai soak browser screenshots
+.PHONY: serve test test-gpu bench-gpu lint format training bench bench-llama bench-genai soak browser screenshots
 
 serve: $(VENV)/serving
 	@$(BIN)/python -m app serve $(MODEL) --port $(PORT)
@@ -36,6 +36,17 @@ format: $(VENV)/dev
 	@$(BIN)/ruff format .
 
 training: $(VENV)/training
+
+# On a machine with a GPU, in the environment that is there: make test-gpu GPU_PYTHON=python3
+GPU_PYTHON ?= $(BIN)/python
+GPU_READY = $(if $(filter $(BIN)/python,$(GPU_PYTHON)),$(VENV)/dev)
+GPU_TESTS = $(addprefix tests/,gpt2/torch_backend/test_torch_gpu.py engine/test_engine.py engine/test_exact.py engine/turns)
+
+test-gpu: $(GPU_READY)
+	@$(GPU_PYTHON) -m pytest $(GPU_TESTS) -k 'not openvino'
+
+bench-gpu: $(GPU_READY)
+	@$(GPU_PYTHON) -m tests.benchmarks.engine --device cuda
 
 # long ones: 5,000 requests, fifty kills; and speed, on a machine with nothing else to do
 soak: $(VENV)/dev

@@ -49,6 +49,8 @@ def row_seed(seed: int, row: int) -> int:
 def choose(turn: Logits, draws: Sequence[Draw]) -> np.ndarray:
     """An id for each row [R] of the turn, by as many draws."""
     logits, top_ids, top_scores, _ = turn
+    if np.isnan(top_scores[:, 0]).any():
+        raise ValueError("The model's scores are not numbers.")
     if not np.isfinite(top_scores[:, 0]).all():
         raise NothingLeft("Every token is banned: nothing is left to choose from.")
     table = _Table(draws)
