@@ -3,7 +3,7 @@
 import { forget, recall, remember } from "../frame/storage.js";
 import { readEvents } from "./events.js";
 
-const BASE = new URL("../", import.meta.url);
+const BASE = new URL("../../", import.meta.url); // where the server is, under any path
 let key = recall("key", "sessionStorage") ?? recall("key");
 
 /** What can go wrong. The page has a sentence for each: why.KIND, where busy and limit may be waited out. */
