@@ -36,6 +36,8 @@ Row = tuple[str, str, float | None]  # what, of what, how much
 
 def main(folder: Path = BENCH) -> None:
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stdout)
+    if not torch.cuda.is_available():
+        sys.exit("torch finds no GPU here.")
     folder.mkdir(parents=True, exist_ok=True)
     rows: list[Row] = [("GPU", torch.cuda.get_device_name(), None)]
     for part in (bounds, ours, turns, transformers, training):
