@@ -71,9 +71,10 @@ def on_starting(server):
     from gunicorn.workers.gthread import ThreadWorker
 
     from app.web import SharedStopping
+    from app.web.guard.shares import Shares
     from app.web.run.worker import Worker
 
-    server.stopping = SharedStopping()
+    server.stopping, server.shares = SharedStopping(), Shares()
     if server.worker_class is ThreadWorker:  # by -k gthread or --threads on the command line
         server.worker_class = Worker
 
@@ -89,14 +90,15 @@ def when_ready(server):
 
 
 def pre_fork(server, worker):
-    worker.stopping = server.stopping
+    worker.stopping, worker.shares = server.stopping, server.shares
 
 
 def post_worker_init(worker):
     log.addFilter(News())
     worker.stopping.count_in(worker.age)
+    worker.shares.count_in(worker.age)
     service = worker.wsgi.extensions["continuo"]
-    service.stopping = worker.stopping
+    service.stopping, service.limits.shares = worker.stopping, worker.shares
     if worker.age == 1:
         threading.Thread(target=_announce, args=(worker, service), daemon=True).start()
 
@@ -134,6 +136,7 @@ def child_exit(server, worker):
     from prometheus_client import multiprocess
 
     server.stopping.forget(worker.age)
+    server.shares.forget(worker.age)
     multiprocess.mark_process_dead(worker.pid, _counters)
 
 

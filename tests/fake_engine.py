@@ -7,6 +7,7 @@ that were cancelled while running.
 
 import itertools
 import math
+import queue
 import secrets
 import threading
 
@@ -41,6 +42,7 @@ class FakeEngine:
     def __init__(self, delay=0.0):
         self.delay = delay  # seconds before each token
         self.completions = {}
+        self.submitted = queue.SimpleQueue()  # the ids, as they come
         self.cancelled = []
         self.song = SONG
         self.step = threading.Event()  # cleared: it stands still between tokens
@@ -70,6 +72,7 @@ class FakeEngine:
         completion = Completion(id or secrets.token_urlsafe(8), stop.set)
         self.completions[completion.id] = completion
         self._running.add(completion.id)
+        self.submitted.put(completion.id)
         thread = threading.Thread(
             target=self._write, args=(completion, prompt, params, stop), daemon=True
         )
@@ -152,6 +155,10 @@ class FakeEngine:
         if any(id > 255 for id in ids):
             raise InvalidParams("tokens", "tokens: the model has ids 0 to 255.")
         return bytes(ids).decode("utf-8", "replace")
+
+    def pieces(self, ids, model=None):
+        self._check(model)
+        return [bytes([id]) if id < 256 else b"" for id in ids]
 
     def score(self, prompt, continuations, top=0, model=None):
         self._check(model)

@@ -177,6 +177,9 @@ class Engine:
     def detokenize(self, ids: Sequence[int], model: str | None = None) -> str:
         return self._lane(model).vocabulary.tokenizer.decode(ids)
 
+    def pieces(self, ids: Sequence[int], model: str | None = None) -> list[bytes]:
+        return [self._lane(model).vocabulary.bytes_of(id) for id in ids]
+
     def score(
         self, prompt: str, continuations: Sequence[str], top: int = 0, model: str | None = None
     ) -> list[Scored]:

@@ -41,6 +41,10 @@ class AnyEngine(Protocol):
 
     def detokenize(self, ids: Sequence[int], model: str | None = None) -> str: ...
 
+    def pieces(self, ids: Sequence[int], model: str | None = None) -> list[bytes]:
+        """The bytes of each token; b"" for an id that the vocabulary does not have."""
+        ...
+
     def score(
         self, prompt: str, continuations: Sequence[str], top: int = 0, model: str | None = None
     ) -> list[Scored]:

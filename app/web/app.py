@@ -7,9 +7,8 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 
 from app.engine import AnyEngine
 
-from . import dialects, errors
+from . import dialects, errors, guard
 from .docs.openapi import docs
-from .guard import origins as guard
 from .health import health
 from .native.routes import native
 from .options import WebOptions
@@ -35,7 +34,8 @@ def make_app(options: WebOptions, engine: AnyEngine) -> Flask:
         app.register_blueprint(blueprint)
     dialects.register(app)
     if options.proxies:
+        n = options.proxies
         app.wsgi_app = ProxyFix(  # type: ignore[method-assign]
-            app.wsgi_app, *[options.proxies] * 5
+            app.wsgi_app, x_for=n, x_proto=n, x_host=n, x_prefix=n
         )
     return app

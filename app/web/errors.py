@@ -7,8 +7,10 @@ A Problem is raised anywhere in a request. A dialect registers how its routes sa
     render(problem) -> (status, anything JSON can say)
 """
 
+import errno
 import logging
 import math
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -52,16 +54,26 @@ class ReaderGone(Exception):
     """Nobody is there to answer any more."""
 
 
+class CutOff(BrokenPipeError):
+    """A stream that can only fail by breaking off. A broken pipe is what servers pass over."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(errno.EPIPE, message)
+
+
 def bad_value(field: str, message: str, **details: Any) -> Problem:
     return Problem(422, "invalid_value", message, field=field, **details)
 
 
 def invalid_params(error: InvalidParams, value: Any = None) -> Problem:
+    """The engine knows our names; `g.caller_names` has what the caller called each."""
+    name = g.get("caller_names", {}).get(error.field, error.field)
+    message = re.sub(rf"\b{re.escape(error.field)}\b", lambda _: name, str(error), count=1)
     details: dict[str, Any] = {} if value is None else {"value": f"{value!r:.80}"}
     for row in PARAMETERS:
         if row.name == error.field and row.low is not None:
             details |= {"low": row.low, "high": row.high}
-    return bad_value(error.field, str(error), **details)
+    return bad_value(name, message, **details)
 
 
 def unreadable(message: str, **details: Any) -> Problem:

@@ -1,9 +1,8 @@
 """Whether the server lives, and whether it is ready: for supervisors, proxies and dashboards."""
 
-from flask import Blueprint, Response, g
+from flask import Blueprint, Response
 
 from .body.reply import reply
-from .dialects.llamacpp import routes as llamacpp
 from .docs.openapi import gives
 from .errors import RETRY_S, Problem
 from .service import service
@@ -33,7 +32,6 @@ def readyz() -> Response:
 @health.get("/health")
 def healthy() -> Response:
     """The same as /readyz, in the words llama.cpp's clients look for."""
-    g.render_problem = llamacpp.render
     return readyz()
 
 

@@ -15,15 +15,22 @@ Seconds = Annotated[float, Meta(gt=0)]
 class WebOptions(msgspec.Struct, frozen=True, kw_only=True):
     # ---- who may come in
     api_keys: Annotated[
-        tuple[str, ...], Meta(description="Keys that may come in; none: everybody may.")
+        tuple[str, ...], Meta(description="Accepted API keys; empty: no key is needed.")
     ] = ()
     api_key_file: Annotated[str | None, Meta(description="A file of keys, one on a line.")] = None
     limit_per_key: Annotated[
-        str | None, Meta(description="Requests of one key, such as 60/minute.")
+        str | None, Meta(description="Continuations for one key, such as 60/minute.")
     ] = None
     limit_per_address: Annotated[
-        str | None, Meta(description="Requests from one address, such as 60/minute.")
+        str | None, Meta(description="Continuations for one address, such as 60/minute.")
     ] = None
+    running_per_key: Annotated[
+        Count | None, Meta(description="Continuations that one key may have at a time.")
+    ] = None
+    running_per_address: Annotated[
+        Count | None,
+        Meta(description="The same for one address, or one IPv6 /64; this machine's own is free."),
+    ] = 32
     limit_storage: Annotated[
         str,
         Meta(
@@ -31,10 +38,17 @@ class WebOptions(msgspec.Struct, frozen=True, kw_only=True):
         ),
     ] = "memory://"
     hosts: Annotated[
-        tuple[str, ...], Meta(description="Host names to answer to on loopback, besides its own.")
+        tuple[str, ...],
+        Meta(description="Host names to answer to on loopback; *.example.org: all below, *: any."),
     ] = ()
     origins: Annotated[
         tuple[str, ...], Meta(description="Origins whose pages may call this server; * is all.")
+    ] = ()
+    frames: Annotated[
+        tuple[str, ...],
+        Meta(
+            description="Sites that may show the page in a frame, such as https://huggingface.co."
+        ),
     ] = ()
     proxies: Annotated[
         int, Meta(ge=0, description="Proxies in front whose X-Forwarded-* are believed.")

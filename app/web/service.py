@@ -2,6 +2,7 @@
 stopping. Knows no request."""
 
 import time
+from typing import TYPE_CHECKING
 
 from flask import current_app
 
@@ -12,8 +13,13 @@ from .run.hangups import Hangups
 from .run.stopping import Stopping
 from .watch.metrics import Metrics
 
+if TYPE_CHECKING:
+    from .guard.limits import Limits
+
 
 class Service:
+    limits: "Limits"  # made by guard
+
     def __init__(self, options: WebOptions, engine: AnyEngine) -> None:
         self.options = options
         self.engine = engine

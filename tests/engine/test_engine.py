@@ -295,6 +295,7 @@ def test_offsets_count_characters(engine):
     coded = engine.tokenize("né 🙂")
     assert "".join("né 🙂"[a:b] for a, b in coded.offsets[:2]) == "né"
     assert engine.detokenize(coded.ids) == "né 🙂"
+    assert b"".join(engine.pieces(coded.ids)) == "né 🙂".encode()
 
 
 # ---- what cannot be done ----

@@ -64,6 +64,9 @@ class Client:
     def detokenize(self, ids: Sequence[int], model: str | None = None) -> str:
         return self._call(str, "detokenize", list(ids), model)
 
+    def pieces(self, ids: Sequence[int], model: str | None = None) -> list[bytes]:
+        return self._call(list[bytes], "pieces", list(ids), model)
+
     def score(
         self, prompt: str, continuations: Sequence[str], top: int = 0, model: str | None = None
     ) -> list[Scored]:

@@ -31,7 +31,7 @@ MAX_UNSENT = 1000  # frames waiting for a worker that takes none; further events
 RETRY_MS = 100  # until such a worker is tried again
 # What would hold up everybody's tokens has threads of its own: the encoding of long texts, 2 ms for
 # each thousand characters. None of them ever waits for the engine.
-SLOW = ("tokenize", "detokenize", "score")
+SLOW = ("tokenize", "detokenize", "pieces", "score")
 LONG = 1000
 N_SLOW = 4
 SWITCH_S = 0.0005  # of the interpreter: how long those may keep it from the engine's thread

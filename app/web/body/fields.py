@@ -5,7 +5,7 @@ import contextlib
 import difflib
 import time
 from collections.abc import Collection, Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 from flask import Request
@@ -13,9 +13,9 @@ from werkzeug.datastructures import ImmutableMultiDict
 from werkzeug.exceptions import RequestEntityTooLarge
 from werkzeug.wsgi import get_input_stream
 
-from app.engine import PARAMETERS, InvalidParams, Params, make_params
+from app.engine import PARAMETERS
 
-from ..errors import Problem, bad_value, invalid_params, unreadable
+from ..errors import Problem, bad_value, unreadable
 from ..options import WebOptions
 from ..run.connection import socket_of
 
@@ -29,19 +29,7 @@ _KINDS = {
     "": JSON,  # no Content-Type at all: programs that send bytes mean JSON
 }
 
-_NAMES = [parameter.name for parameter in PARAMETERS]
 _DEFAULTS = {parameter.name: parameter.default for parameter in PARAMETERS}
-
-
-class Asked(NamedTuple):
-    """What POST /generate was asked for, whatever the body's type."""
-
-    prompts: list[str]
-    is_list: bool
-    params: Params
-    model: str | None
-    include_prompt: bool | None  # None: not said
-    stream: bool
 
 
 # ---- bodies -> fields
@@ -170,23 +158,7 @@ def _from_text(name: str, values: list[str]) -> Any:
         return {"on": True}.get(values[-1], values[-1])  # a ticked box says "on"
 
 
-# ---- fields -> what was asked
-
-
-def asked(fields: Mapping[str, Any], options: WebOptions) -> Asked:
-    own = {"prompt", "model", "stream", "include_prompt"}
-    refuse_unknown(fields, own | set(_NAMES))
-    prompts, is_list = _prompts(fields, options)
-    params = _params({k: v for k, v in fields.items() if k in _DEFAULTS})
-    check_total(len(prompts), params.n, options)
-    return Asked(
-        prompts,
-        is_list,
-        params,
-        take(fields, "model", str, None),
-        take(fields, "include_prompt", bool, None),
-        take(fields, "stream", bool, False) or False,
-    )
+# ---- fields, checked
 
 
 def check_total(prompts: int, n: int, options: WebOptions) -> None:
@@ -197,24 +169,6 @@ def check_total(prompts: int, n: int, options: WebOptions) -> None:
             value=n,
             allowed=options.max_total,
         )
-
-
-def _params(fields: dict[str, Any]) -> Params:
-    if isinstance(fields.get("stop"), str):
-        fields["stop"] = [fields["stop"]]
-    try:
-        return make_params(fields)
-    except InvalidParams as error:
-        raise invalid_params(error, fields.get(error.field)) from None
-
-
-def _prompts(fields: Mapping[str, Any], options: WebOptions) -> tuple[list[str], bool]:
-    if "prompt" not in fields:
-        raise bad_value("prompt", 'prompt is missing; "" starts from nothing.')
-    prompt = fields["prompt"]
-    if isinstance(prompt, str):
-        return [prompt], False
-    return texts("prompt", prompt, options.max_prompts), True
 
 
 def texts(name: str, value: Any, most: int) -> list[str]:
@@ -246,7 +200,7 @@ def bounded(name: str, text: str, options: WebOptions) -> str:
     return text
 
 
-_WORDS: dict[type, str] = {
+_NOUNS: dict[type, str] = {
     str: "a text",
     bool: "true or false",
     int: "a whole number",
@@ -260,8 +214,10 @@ def take(fields: Mapping[str, Any], name: str, kind: type, default: Any) -> Any:
     value = fields.get(name)
     if value is None:
         return default
+    if kind is int and isinstance(value, float) and value.is_integer():
+        return int(value)  # 20.0 is how some clients write 20
     if type(value) is not kind:
-        raise bad_value(name, f"{name} must be {_WORDS[kind]}; got {seen(value)}.")
+        raise bad_value(name, f"{name} must be {_NOUNS[kind]}; got {seen(value)}.")
     return value
 
 

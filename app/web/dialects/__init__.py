@@ -1,13 +1,14 @@
-"""Other servers' words for the same: a blueprint each, a thin translation over streaming.start."""
+"""Other servers' words for the same: a blueprint each, a thin translation over run.start."""
 
 from flask import Flask
 
-from .. import errors
+from .. import addresses, errors
 from . import webui
 from .kobold import about as kobold_about
-from .kobold import reply as kobold_frames
+from .kobold import reply as kobold_reply
 from .kobold import routes as kobold
 from .llamacpp import routes as llamacpp
+from .openai import reply as openai_reply
 from .openai import routes as openai
 from .tgi import routes as tgi
 
@@ -21,22 +22,24 @@ BLUEPRINTS = (
 )
 
 SHAPES = {  # of errors, by the beginning of the path
-    "/v1": openai.render,
-    "/tokenizer_info": openai.render,
+    "/v1": openai_reply.render,
+    "/tokenizer_info": openai_reply.render,
     "/generate_stream": tgi.render,
     "/info": tgi.render,
     "/completion": llamacpp.render,
     "/completions": llamacpp.render,
     "/props": llamacpp.render,
     "/slots": llamacpp.render,
-    "/api": kobold_frames.render,
+    "/health": llamacpp.render,
+    "/api": kobold_reply.render,
 }
 
-# Paths that several have in common: the key of the prompt tells whose request it is.
-GENERATE = {"inputs": tgi.generate}
-TOKENIZE = {"content": llamacpp.tokenize, "inputs": tgi.tokenize, "prompt": openai.tokenize}
-
-DETOKENIZED = ("content", "prompt")  # llama.cpp's and vLLM's word for the text
+CLAIMS = (
+    ("/generate", "inputs", tgi.generate),
+    ("/tokenize", "content", llamacpp.tokenize),
+    ("/tokenize", "inputs", tgi.tokenize),
+    ("/tokenize", "prompt", openai.tokenize),
+)
 
 
 def register(app: Flask) -> None:
@@ -44,3 +47,5 @@ def register(app: Flask) -> None:
         app.register_blueprint(blueprint)
     for prefix, render in SHAPES.items():
         errors.speaks(app, prefix, render)
+    for path, key, view in CLAIMS:
+        addresses.claim(app, path, key, view)

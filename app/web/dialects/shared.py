@@ -8,16 +8,14 @@ A dialect's vocabulary is a table: our parameter -> its names for it, the one it
 Unknown fields are passed over, as all these servers do; null is as good as absent.
 """
 
-import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from flask import Response, request
+from flask import g, request
 
 from app.engine import (
     MAX_SEED,
     PARAMETERS,
-    InvalidParams,
     ModelInfo,
     Params,
     PromptToken,
@@ -26,17 +24,14 @@ from app.engine import (
     make_params,
 )
 
-from ..body import fields as schema
+from ..body import fields as body
 from ..errors import bad_value
-from ..native import reply as formats
-from ..run import run as streaming
+from ..native.reply import encode
 from ..run.run import Choice, Prompt
 from ..service import service
 
 Fields = Mapping[str, Any]
 Names = Mapping[str, tuple[str, ...]]
-
-PING = b": still here\n\n"
 
 # Output of another form than was asked for is worse than none: these are refused, never ignored.
 GRAMMARS = (
@@ -56,8 +51,7 @@ GRAMMARS = (
 
 
 def described(names: Names) -> dict[str, Any]:
-    """What each field is for. How far it may go differs from server to server, and is told when
-    it is passed."""
+    """What each field is for. Bounds differ between servers, so errors alone report them."""
     helps = {row.name: row.help for row in PARAMETERS}
     return {theirs[0]: {"description": helps[ours]} for ours, theirs in names.items()}
 
@@ -70,12 +64,12 @@ def maybe(described: dict[str, Any]) -> dict[str, Any]:
 
 
 def read() -> dict[str, Any]:
-    return schema.read_json(request, service().options.patience)
+    return body.read_json(request, service().options.patience)
 
 
 def read_if_any() -> dict[str, Any]:
-    """The same where a client may send nothing at all."""
-    return read() if schema.read_body(request, service().options.patience) else {}
+    """Like read(), but an empty body is {}."""
+    return read() if body.read_body(request, service().options.patience) else {}
 
 
 def first(fields: Fields, names: Sequence[str]) -> Any:
@@ -87,21 +81,15 @@ def params(fields: Fields, names: Names, defaults: Fields) -> Params:
 
     Nobody else's client expects the prompt's last word to be completed: healing is off.
     """
+    g.caller_names = {
+        ours: next((name for name in theirs if fields.get(name) is not None), ours)
+        for ours, theirs in names.items()
+    }
     values = {"healing": False} | dict(defaults)
     for ours, theirs in names.items():
         if (value := first(fields, theirs)) is not None:
             values[ours] = _READ[ours](value) if ours in _READ else value
-    try:
-        return make_params(values)
-    except InvalidParams as error:
-        raise _in_their_words(error, fields, names) from None
-
-
-def _in_their_words(error: InvalidParams, fields: Fields, names: Names) -> Exception:
-    theirs = [name for name in names.get(error.field, ()) if name in fields]
-    name = theirs[0] if theirs else error.field
-    message = re.sub(rf"\b{re.escape(error.field)}\b", lambda _: name, str(error), count=1)
-    return bad_value(name, message)
+    return make_params(values)
 
 
 def _seed(value: Any) -> Any:
@@ -127,13 +115,13 @@ _READ = {"seed": _seed, "stop": _stop, "top_k": _switch, "penalty_range": _switc
 
 def refuse_grammars(fields: Fields) -> None:
     for name in GRAMMARS:
-        if fields.get(name) and fields[name] != {"type": "text"}:
+        if fields.get(name) not in (None, False, "", [], {"type": "text"}):  # {} is any JSON
             raise bad_value(name, f"{name} is not supported: this server writes free text only.")
 
 
 def model(fields: Fields) -> ModelInfo:
     """The model asked for. Any name will do where one is served: clients send what they have."""
-    name = schema.take(fields, "model", str, None)
+    name = body.take(fields, "model", str, None)
     if not name or len(service().models()) == 1:
         return service().model()
     return service().model(name)
@@ -146,7 +134,7 @@ def text(fields: Fields, name: str) -> str:
     """A text that must be there, though it may be empty."""
     if fields.get(name) is None:
         raise bad_value(name, f"{name} is missing.")
-    return schema.bounded(name, schema.take(fields, name, str, ""), service().options)
+    return body.bounded(name, body.take(fields, name, str, ""), service().options)
 
 
 def prompts(fields: Fields, info: ModelInfo) -> tuple[list[Prompt], bool]:
@@ -157,8 +145,8 @@ def prompts(fields: Fields, info: ModelInfo) -> tuple[list[Prompt], bool]:
     if isinstance(value, str) or _is_ids(value):
         return [prompt(value, info)], False
     if not isinstance(value, list):
-        raise bad_value("prompt", f"prompt must be a text or a list; got {schema.seen(value)}.")
-    schema.check_count("prompt", len(value), service().options.max_prompts)
+        raise bad_value("prompt", f"prompt must be a text or a list; got {body.seen(value)}.")
+    body.check_count("prompt", len(value), service().options.max_prompts)
     return [prompt(item, info) for item in value], True
 
 
@@ -168,10 +156,10 @@ def _is_ids(value: Any) -> bool:
 
 def prompt(value: Any, info: ModelInfo) -> Prompt:
     if isinstance(value, str):
-        return schema.bounded("prompt", value, service().options)
+        return body.bounded("prompt", value, service().options)
     if not _is_ids(value):
         raise bad_value(
-            "prompt", f"A prompt must be a text or a list of token ids; got {schema.seen(value)}."
+            "prompt", f"A prompt must be a text or a list of token ids; got {body.seen(value)}."
         )
     return check_ids("prompt", value, info)
 
@@ -189,7 +177,7 @@ def ids(name: str, fields: Fields, info: ModelInfo) -> list[int]:
     """A list of token ids that must be there, though it may be empty."""
     value = fields.get(name)
     if not isinstance(value, list) or not (value == [] or _is_ids(value)):
-        raise bad_value(name, f"{name} must be a list of token ids; got {schema.seen(value)}.")
+        raise bad_value(name, f"{name} must be a list of token ids; got {body.seen(value)}.")
     return check_ids(name, value, info)
 
 
@@ -213,13 +201,9 @@ def text_of(prompt: Prompt, info: ModelInfo) -> str:
 # ---- saying
 
 
-def streamed(source: streaming.Closing, frames: Iterable[bytes]) -> Response:
-    return streaming.respond(source, frames, "text/event-stream; charset=utf-8")
-
-
 def data(value: Any) -> bytes:
     """One event of a stream."""
-    return b"data: " + formats.encode(value) + b"\n\n"
+    return b"data: " + encode(value) + b"\n\n"
 
 
 def piece(token: bytes) -> str | list[int]:

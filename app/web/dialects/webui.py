@@ -9,9 +9,10 @@ from app.engine import Params, Token
 from ..body.reply import reply
 from ..docs import openapi
 from ..errors import RETRY_S, Problem, bad_value
-from ..run import run as streaming
+from ..run.lists import collect
+from ..run.run import start
 from ..service import service
-from . import shared as words
+from . import shared
 
 webui = Blueprint("webui", __name__, url_prefix="/v1/internal")
 
@@ -39,7 +40,7 @@ def token_count() -> Response:
 
 
 def _tokens() -> list[int]:
-    return list(words.tokens_of(words.text(words.read(), "text"), service().model()))
+    return list(shared.tokens_of(shared.text(shared.read(), "text"), service().model()))
 
 
 @webui.post("/decode")
@@ -47,7 +48,7 @@ def _tokens() -> list[int]:
 def decode() -> Response:
     """The text of a list of tokens."""
     info = service().model()
-    return reply({"text": words.text_of(words.ids("tokens", words.read(), info), info)})
+    return reply({"text": shared.text_of(shared.ids("tokens", shared.read(), info), info)})
 
 
 @webui.post("/logits")
@@ -57,24 +58,28 @@ def decode() -> Response:
 )
 def logits() -> Response:
     """The likeliest next tokens and their probabilities, before any sampling."""
-    fields = words.read()
+    fields = shared.read()
     if fields.get("use_samplers"):
-        raise bad_value("use_samplers", "use_samplers must be false: odds are the model's own.")
+        raise bad_value(
+            "use_samplers", "use_samplers must be false: these are the model's own probabilities."
+        )
     names = {"logprobs": ("top_logits",)}
-    asked = words.params(fields, names, {"logprobs": 50, "max_tokens": 1, "ignore_eos": True})
-    token = _first_token(words.text(fields, "prompt"), asked)
-    return reply({words.plain(top.bytes): math.exp(top.logprob) for top in token.top})
+    params = shared.params(fields, names, {"logprobs": 50, "max_tokens": 1, "ignore_eos": True})
+    token = _first_token(shared.text(fields, "prompt"), params)
+    return reply({shared.plain(top.bytes): math.exp(top.logprob) for top in token.top})
 
 
-def _first_token(prompt: str, asked: Params) -> Token:
-    tokens = streaming.collect(streaming.start(prompt, asked)).choices[0].tokens
+def _first_token(prompt: str, params: Params) -> Token:
+    tokens = collect(start(prompt, params)).choices[0].tokens
     if not tokens:
-        raise Problem(503, "unavailable", "There was no time for it.", retry_after=RETRY_S)
+        raise Problem(
+            503, "unavailable", "It timed out before the first token.", retry_after=RETRY_S
+        )
     return tokens[0]
 
 
 @webui.post("/stop-generation")
 def stop_generation() -> Response:
     """Nothing: it would stop everybody. Whoever hangs up ends their own request."""
-    words.read_if_any()
+    shared.read_if_any()
     return reply({"status": "success"})

@@ -6,6 +6,7 @@ app's own routes; a view says what it takes and gives by a decorator, the rest i
     def score(): ...
 """
 
+import importlib.metadata
 import inspect
 import re
 from collections.abc import Callable, Iterator
@@ -20,9 +21,10 @@ from app.engine import PARAMETERS, Params
 from ..body.reply import reply
 
 Schema = dict[str, Any]
+Schemas = dict[type, Schema]
 View = TypeVar("View", bound=Callable[..., Any])
 
-VERSION = "0.1.0"
+VERSION = importlib.metadata.version("continuo")
 
 docs = Blueprint("docs", __name__)
 
@@ -51,6 +53,16 @@ def gives(*content_types: str) -> Callable:
 
     def describe(view: View) -> View:
         vars(view).update(gives=content_types)
+        return view
+
+    return describe
+
+
+def replies(*types: Any) -> Callable:
+    """Says what a view's JSON holds: one of these structs."""
+
+    def describe(view: View) -> View:
+        vars(view).update(replies=types)
         return view
 
     return describe
@@ -94,22 +106,33 @@ def parameters() -> dict[str, Schema]:
 
 def document(app: Flask) -> Schema:
     paths: dict[str, Schema] = {}
+    schemas, components = _read_replies(app)
     for rule, method, view in _routes(app):
         path = re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", rule.rule)
-        paths.setdefault(path, {})[method.lower()] = _operation(rule, method, view)
+        paths.setdefault(path, {})[method.lower()] = _operation(rule, method, view, schemas)
     return {
         "openapi": "3.1.0",
         "info": {"title": "Continuo", "version": VERSION, "description": "Continues text."},
         "servers": [{"url": request.root_path or "/"}],
         "paths": paths,
         "components": {
+            "schemas": components,
             "securitySchemes": {
                 "bearer": {"type": "http", "scheme": "bearer"},
                 "header": {"type": "apiKey", "in": "header", "name": "X-Api-Key"},
-            }
+            },
         },
         "security": [{}, {"bearer": []}, {"header": []}],
     }
+
+
+def _read_replies(app: Flask) -> tuple[Schemas, Schema]:
+    """The schema of each reply that a view gives, and the parts that they share."""
+    views = app.view_functions.values()
+    types = list(dict.fromkeys(type for view in views for type in getattr(view, "replies", ())))
+    template = "#/components/schemas/{name}"
+    schemas, components = msgspec.json.schema_components(types, ref_template=template)
+    return dict(zip(types, schemas, strict=True)), components
 
 
 def _routes(app: Flask) -> Iterator[tuple[Rule, str, Callable]]:
@@ -119,7 +142,7 @@ def _routes(app: Flask) -> Iterator[tuple[Rule, str, Callable]]:
                 yield rule, method, app.view_functions[rule.endpoint]
 
 
-def _operation(rule: Rule, method: str, view: Callable) -> Schema:
+def _operation(rule: Rule, method: str, view: Callable, schemas: Schemas) -> Schema:
     said = (inspect.getdoc(view) or rule.endpoint).partition("\n\n")
     # A static file's view is Flask's own; its first line is not for our readers.
     summary = "A file of the page." if rule.endpoint == "static" else said[0].replace("\n", " ")
@@ -127,7 +150,7 @@ def _operation(rule: Rule, method: str, view: Callable) -> Schema:
         "operationId": f"{rule.endpoint}.{method.lower()}.{_slug(rule.rule)}",
         "tags": [rule.endpoint.partition(".")[0]],
         "summary": summary,
-        "responses": _responses(rule, view),
+        "responses": _responses(rule, view, schemas),
     }
     if said[2] and rule.endpoint != "static":
         operation["description"] = said[2]
@@ -145,14 +168,18 @@ def _slug(rule: str) -> str:
     return re.sub(r"\W+", "_", rule).strip("_") or "root"
 
 
-def _responses(rule: Rule, view: Callable) -> Schema:
+def _responses(rule: Rule, view: Callable, schemas: Schemas) -> Schema:
     kinds = getattr(view, "gives", ("application/json",))
     if rule.endpoint == "static":
         kinds = ("*/*",)
     said_in = ["application/json", *(kind for kind in kinds if kind == "text/html")]
     failure = {"description": "Why not, in a sentence.", "content": {k: {} for k in said_in}}
+    content: Schema = {kind: {} for kind in kinds}
+    if types := getattr(view, "replies", ()):
+        said = [schemas[type] for type in types]
+        content["application/json"] = {"schema": said[0] if len(said) == 1 else {"anyOf": said}}
     return {
-        "200": {"description": "As asked.", "content": {kind: {} for kind in kinds}},
+        "200": {"description": "As requested.", "content": content},
         "4XX": failure,
         "503": failure,
     }

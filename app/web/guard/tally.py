@@ -4,11 +4,14 @@ Importing it makes the limits library know sqlite:///path. Knows no request.
 """
 
 import contextlib
+import math
 import sqlite3
 import time
 from typing import Any
 
 from limits.storage import Storage
+
+PURGE_S = 60.0  # between looks at counts whose time is over
 
 _TABLE = "CREATE TABLE IF NOT EXISTS tally (key TEXT PRIMARY KEY, count INTEGER, until REAL)"
 # A count whose time is over begins anew, in the same statement: workers race for it.
@@ -27,7 +30,9 @@ class SQLiteStorage(Storage):
     def __init__(self, uri: str, wrap_exceptions: bool = False, **options: Any) -> None:
         super().__init__(uri, wrap_exceptions, **options)
         self._path = uri.removeprefix("sqlite://")
+        self._next_purge = math.inf  # once there is a table
         self._ask(_TABLE)
+        self._next_purge = 0.0
 
     @property
     def base_exceptions(self) -> type[Exception]:
@@ -56,4 +61,8 @@ class SQLiteStorage(Storage):
     def _ask(self, query: str, values: Any = ()) -> tuple[Any, ...] | None:
         """One statement, one connection: they are cheap, and threads and forks share none."""
         with contextlib.closing(sqlite3.connect(self._path, timeout=5)) as connection, connection:
+            connection.execute("PRAGMA synchronous = OFF")  # a count lost with the power is no harm
+            if time.time() > self._next_purge:
+                connection.execute("DELETE FROM tally WHERE until < ?", (time.time(),))
+                self._next_purge = time.time() + PURGE_S
             return connection.execute(query, values).fetchone()

@@ -1,4 +1,4 @@
-"""How the native API says a run: whole as JSON; or as it comes, as events, lines or plain text.
+"""What the native API says of a run: whole as JSON; or as it comes, as events, lines or plain text.
 
 The events, the same for text/event-stream and application/x-ndjson:
 
@@ -12,92 +12,178 @@ The events, the same for text/event-stream and application/x-ndjson:
     error  {type, message, retry_after_ms?}
 """
 
-import errno
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
 from app.engine import (
     Ended,
-    Event,
     Failed,
     Finished,
+    ModelInfo,
     PromptToken,
     Queued,
     Scored,
     Slid,
     Started,
+    Timings,
     Token,
     TopToken,
+    Usage,
 )
 
+from ..errors import CutOff
 from ..run.run import Choice, Run
+from ..run.stream import Frames, each
+from ..service import service
 from .spans import Spans, utf16_length
 
 LEAST_LOGPROB = -9999.0  # JSON has no infinity
 
-RED, PLAIN = "\x1b[31m", "\x1b[0m"
+RED, PLAIN = b"\x1b[31m", b"\x1b[0m"
 
 
 def encode(value: Any) -> bytes:
     return msgspec.json.encode(value)
 
 
+def finite(logprob: float | None) -> float | None:
+    return None if logprob is None else max(logprob, LEAST_LOGPROB)
+
+
+# ---- tokens and how likely they were
+
+
+class Alternative(msgspec.Struct):
+    id: int
+    text: str
+    logprob: float | None
+
+
+class Entry(msgspec.Struct):
+    """A token, and where it lies in the text, in UTF-16 units."""
+
+    id: int
+    text: str
+    bytes: list[int]
+    logprob: float | None
+    start: int
+    end: int
+    top: list[Alternative]
+
+
+def entry(token: Token | PromptToken, spans: Spans) -> Entry:
+    start, end = spans.next(token.bytes)
+    return Entry(
+        token.id,
+        token.bytes.decode("utf-8", "replace"),
+        list(token.bytes),
+        finite(token.logprob),
+        start,
+        end,
+        [alternative(top) for top in token.top],
+    )
+
+
+def alternative(top: TopToken) -> Alternative:
+    return Alternative(top.id, top.bytes.decode("utf-8", "replace"), finite(top.logprob))
+
+
+def _entries(tokens: Sequence[Token | PromptToken], start: int) -> list[Entry]:
+    spans = Spans(start)
+    return [entry(token, spans) for token in tokens]
+
+
 # ---- whole
 
 
-def reply(run: Run, include_prompt: bool = False) -> dict[str, Any]:
+class Continuation(msgspec.Struct, kw_only=True):
+    index: int
+    text: str | UnsetType = UNSET
+    logprobs: list[Entry] | None | UnsetType = UNSET
+    finish_reason: str | None  # length | stop | end_of_text | deadline | cancelled
+    stop: str | int | None
+    tokens: list[int]
+    seed: int | None
+
+
+class Reply(msgspec.Struct, kw_only=True):
+    id: str
+    model: str
+    prompt: str | Sequence[int] | UnsetType = UNSET
+    text: str | UnsetType = UNSET
+    seed: int | None
+    finish_reason: str | None
+    continuations: list[Continuation]
+    usage: Usage | None
+    timings: Timings | None
+    prompt_logprobs: list[Entry] | None
+    truncated: bool
+    dropped_tokens: int
+    context_start: int
+    warnings: list[str]
+
+
+class Results(msgspec.Struct):
+    """For a list of prompts: a reply for each, in order."""
+
+    results: list[Reply]
+
+
+def whole(run: Run, include_prompt: bool = False) -> Reply:
     prompt = run.prompt if isinstance(run.prompt, str) else ""
     front = prompt if include_prompt else ""
-    return _summary(run, front, with_text=True)
-
-
-def _summary(run: Run, front: str, with_text: bool) -> dict[str, Any]:
-    first, started = run.choices[0], run.started  # None: cancelled while it was queued
-    said: dict[str, Any] = {"id": run.id, "model": run.model}
-    if with_text:
-        said |= {"prompt": run.prompt, "text": front + first.text}
-    return said | {
-        "seed": first.seed,
-        "finish_reason": first.reason,
-        "continuations": [_continuation(run, c, front, with_text) for c in run.choices],
-        "usage": run.usage,
-        "timings": run.timings,
-        "prompt_logprobs": prompt_logprobs(run),
-        "truncated": started is not None and started.truncated,
-        "dropped_tokens": _dropped(run),
-        "context_start": _context_start(run),
-        "warnings": _warnings(run),
-    }
-
-
-def _continuation(run: Run, choice: Choice, front: str, with_text: bool) -> dict[str, Any]:
-    said: dict[str, Any] = {"index": choice.index}
-    if with_text:
-        said["text"] = front + choice.text
-        said["logprobs"] = None
+    reply = _summary(run)
+    reply.prompt, reply.text = run.prompt, front + run.text
+    for choice, continuation in zip(run.choices, reply.continuations, strict=True):
+        continuation.text = front + choice.text
+        continuation.logprobs = None
         if run.params.logprobs is not None:
-            said["logprobs"] = _logprobs(choice.tokens, utf16_length(front))
-    return said | {
-        "finish_reason": choice.reason,
-        "stop": choice.stop,
-        "tokens": [token.id for token in choice.tokens],
-        "seed": choice.seed,
-    }
+            continuation.logprobs = _entries(choice.tokens, utf16_length(front))
+    return reply
+
+
+def _summary(run: Run) -> Reply:
+    first, started = run.choices[0], run.started  # None: cancelled while it was queued
+    return Reply(
+        id=run.id,
+        model=run.model,
+        seed=first.seed,
+        finish_reason=first.reason,
+        continuations=[_continuation(choice) for choice in run.choices],
+        usage=run.usage,
+        timings=run.timings,
+        prompt_logprobs=_prompt_logprobs(run),
+        truncated=started is not None and started.truncated,
+        dropped_tokens=_dropped(run),
+        context_start=_context_start(run),
+        warnings=_warnings(run),
+    )
+
+
+def _continuation(choice: Choice) -> Continuation:
+    return Continuation(
+        index=choice.index,
+        finish_reason=choice.reason,
+        stop=choice.stop,
+        tokens=choice.ids,
+        seed=choice.seed,
+    )
 
 
 def _warnings(run: Run) -> list[str]:
-    said, started = [], run.started
+    warnings, started = [], run.started
     if started is not None and started.truncated:
-        said.append(
+        warnings.append(
             f"The prompt is longer than the model's window: its first {started.dropped_tokens} "
             "tokens were not read."
         )
     slid = max(choice.dropped_tokens for choice in run.choices)
     if slid:
-        said.append(f"The window moved on: {slid} tokens at its beginning were forgotten.")
-    return said
+        warnings.append(f"The window moved on: {slid} tokens at its beginning were forgotten.")
+    return warnings
 
 
 def _dropped(run: Run) -> int:
@@ -111,162 +197,192 @@ def _context_start(run: Run) -> int:
     return utf16_length(run.prompt[:start]) if isinstance(run.prompt, str) else start
 
 
-# ---- tokens and how likely they were
-
-
-def _logprobs(tokens: Sequence[Token | PromptToken], start: int) -> list[dict[str, Any]]:
-    spans = Spans(start)
-    return [token_entry(token, spans) for token in tokens]
-
-
-def token_entry(token: Token | PromptToken, spans: Spans) -> dict[str, Any]:
-    start, end = spans.next(token.bytes)
-    return {
-        "id": token.id,
-        "text": token.bytes.decode("utf-8", "replace"),
-        "bytes": list(token.bytes),
-        "logprob": finite(token.logprob),
-        "start": start,
-        "end": end,
-        "top": [top_entry(top) for top in token.top],
-    }
-
-
-def top_entry(top: TopToken) -> dict[str, Any]:
-    text = top.bytes.decode("utf-8", "replace")
-    return {"id": top.id, "text": text, "logprob": finite(top.logprob)}
-
-
-def finite(logprob: float | None) -> float | None:
-    return None if logprob is None else max(logprob, LEAST_LOGPROB)
-
-
-def prompt_logprobs(run: Run) -> list[dict[str, Any]] | None:
+def _prompt_logprobs(run: Run) -> list[Entry] | None:
     if run.started is None or run.started.prompt is None:
         return None
-    return _logprobs(run.started.prompt, _context_start(run))
+    return _entries(run.started.prompt, _context_start(run))
 
 
-def score_entry(scored: Scored, text: str) -> dict[str, Any]:
-    return {
-        "logprob": finite(scored.logprob),
-        "bits": scored.bits,
-        "bits_per_char": scored.bits / len(text) if text else None,
-        "tokens": _logprobs(scored.tokens, 0),
-    }
+class Score(msgspec.Struct):
+    logprob: float | None
+    bits: float
+    bits_per_char: float | None
+    tokens: list[Entry]
+
+
+class Scores(msgspec.Struct):
+    results: list[Score]
+
+
+def score(scored: Scored, text: str) -> Score:
+    per_char = scored.bits / len(text) if text else None
+    return Score(finite(scored.logprob), scored.bits, per_char, _entries(scored.tokens, 0))
+
+
+class Tokens(msgspec.Struct):
+    count: int
+    tokens: list[int]
+    offsets: list[list[int]]  # of each token: start and end, in UTF-16 units
+
+
+class Detokenized(msgspec.Struct):
+    text: str
+    content: str  # the same, as llama.cpp's clients look for it
+    prompt: str  # and as vLLM's do
+
+
+class ModelCard(msgspec.Struct):
+    """As OpenAI describes a model."""
+
+    id: str
+    created: int
+    max_model_len: int
+    object: str = "model"
+    owned_by: str = "continuo"
+
+
+def card(info: ModelInfo) -> ModelCard:
+    return ModelCard(info.name, service().began, info.n_positions)
 
 
 # ---- as it comes
 
 
-def sse(run: Run) -> Iterator[bytes]:
-    """Comments in the silences, so that proxies and readers know somebody is there."""
-    number = 0
-    for name, said in _named(run):
-        if name is None:
-            yield b": still here\n\n"
-            continue
-        number += 1
-        yield b"id: %d\nevent: %s\ndata: %s\n\n" % (number, name.encode(), encode(said))
+class QueueEvent(msgspec.Struct):
+    ahead: int
+    wait_ms: int
 
 
-def ndjson(run: Run) -> Iterator[bytes]:
-    """A line per event; in the silences an empty one."""
-    for name, said in _named(run):
-        yield b"\n" if name is None else encode({"event": name} | said) + b"\n"
+class StartEvent(msgspec.Struct, kw_only=True):
+    id: str
+    model: str
+    seeds: list[int]
+    prompt_tokens: int
+    cached_tokens: int
+    truncated: bool
+    dropped_tokens: int
+    context_start: int
+    prompt_logprobs: list[Entry] | UnsetType = UNSET
 
 
-def _named(run: Run) -> Iterator[tuple[str | None, dict[str, Any]]]:
-    spans: dict[int, Spans] = {}
-    slid: dict[int, int] = {}
-    for event in run.events():
-        match event:
-            case None:
-                yield None, {}
-            case Slid():
-                slid[event.choice] = slid.get(event.choice, 0) + event.dropped_tokens
-            case Token():
-                said = _token(event, run, spans)
-                if event.choice in slid:
-                    said["dropped_tokens"] = slid.pop(event.choice)
-                yield "token", said
-            case _:
-                yield _NAMES[type(event)], _event(event, run)
+class TokenEvent(msgspec.Struct, kw_only=True):
+    index: int
+    id: int | None  # null: the continuation's end
+    text: str  # what is certain, rather than the token's own
+    bytes: list[int] | UnsetType = UNSET
+    logprob: float | None | UnsetType = UNSET
+    start: int | UnsetType = UNSET
+    end: int | UnsetType = UNSET
+    top: list[Alternative] | UnsetType = UNSET
+    dropped_tokens: int | UnsetType = UNSET
+    finish_reason: str | UnsetType = UNSET
+    stop: str | int | None | UnsetType = UNSET
 
 
-_NAMES: dict[type[Event], str] = {
-    Queued: "queue",
-    Started: "start",
-    Ended: "token",
-    Finished: "done",
-    Failed: "error",
-}
+class ErrorEvent(msgspec.Struct):
+    type: str
+    message: str
+    retry_after_ms: int | UnsetType = UNSET
 
 
-def _token(event: Token, run: Run, spans: dict[int, Spans]) -> dict[str, Any]:
-    said = {"index": event.choice, "id": event.id, "text": event.text}
-    if run.params.logprobs is None:
-        return said
-    entry = token_entry(event, spans.setdefault(event.choice, Spans()))
-    return entry | said  # the text that is certain, rather than the token's own
+class Events(Frames):
+    """As server-sent events."""
+
+    def __init__(self, run: Run) -> None:
+        self._run = run
+        self._spans = [Spans() for _ in run.choices]
+        self._dropped = [0 for _ in run.choices]  # since the latest token
+
+    def write(self, name: str, event: msgspec.Struct) -> bytes:
+        return b"event: %s\ndata: %s\n\n" % (name.encode(), encode(event))
+
+    def queued(self, event: Queued) -> bytes:
+        return self.write("queue", QueueEvent(event.ahead, round(event.wait_s * 1000)))
+
+    def started(self, event: Started) -> bytes:
+        start = StartEvent(
+            id=self._run.id,
+            model=self._run.model,
+            seeds=event.seeds,
+            prompt_tokens=event.prompt_tokens,
+            cached_tokens=event.cached_tokens,
+            truncated=event.truncated,
+            dropped_tokens=event.dropped_tokens,
+            context_start=_context_start(self._run),
+        )
+        if (prompt := _prompt_logprobs(self._run)) is not None:
+            start.prompt_logprobs = prompt
+        return self.write("start", start)
+
+    def slid(self, event: Slid) -> bytes:
+        self._dropped[event.choice] += event.dropped_tokens
+        return b""
+
+    def token(self, event: Token) -> bytes:
+        token = TokenEvent(index=event.choice, id=event.id, text=event.text)
+        if self._run.params.logprobs is not None:
+            full = entry(event, self._spans[event.choice])
+            token.bytes, token.logprob, token.top = full.bytes, full.logprob, full.top
+            token.start, token.end = full.start, full.end
+        if self._dropped[event.choice]:
+            token.dropped_tokens, self._dropped[event.choice] = self._dropped[event.choice], 0
+        return self.write("token", token)
+
+    def ended(self, event: Ended) -> bytes:
+        last = TokenEvent(index=event.choice, id=None, text=event.text)
+        last.finish_reason, last.stop = event.reason, event.stop
+        return self.write("token", last)
+
+    def finished(self, event: Finished) -> bytes:
+        return self.write("done", _summary(self._run))
+
+    def failed(self, event: Failed) -> bytes:
+        error = ErrorEvent(event.kind, event.message)
+        if event.retry_after is not None:
+            error.retry_after_ms = round(event.retry_after * 1000)
+        return self.write("error", error)
 
 
-def _event(event: Event, run: Run) -> dict[str, Any]:
-    match event:
-        case Queued():
-            return {"ahead": event.ahead, "wait_ms": round(event.wait_s * 1000)}
-        case Started():
-            return _started(event, run)
-        case Ended():
-            said = {"index": event.choice, "id": None, "text": event.text}
-            return said | {"finish_reason": event.reason, "stop": event.stop}
-        case Failed():
-            return _failed(event)
-    return _summary(run, "", with_text=False)
+class Lines(Events):
+    """The same as JSON objects, one on a line; in the silences an empty one."""
+
+    def ping(self) -> bytes:
+        return b"\n"
+
+    def write(self, name: str, event: msgspec.Struct) -> bytes:
+        return b'{"event":"%s",%s\n' % (name.encode(), encode(event)[1:])
 
 
-def _started(event: Started, run: Run) -> dict[str, Any]:
-    said = {
-        "id": run.id,
-        "model": run.model,
-        "seeds": event.seeds,
-        "prompt_tokens": event.prompt_tokens,
-        "cached_tokens": event.cached_tokens,
-        "truncated": event.truncated,
-        "dropped_tokens": event.dropped_tokens,
-        "context_start": _context_start(run),
-    }
-    if event.prompt is not None:
-        said["prompt_logprobs"] = prompt_logprobs(run)
-    return said
+class Plain(Frames):
+    """The first continuation's text, as it becomes certain."""
+
+    def ping(self) -> bytes:
+        return b""
+
+    def token(self, event: Token) -> bytes:
+        return event.text.encode() if event.choice == 0 else b""
+
+    def ended(self, event: Ended) -> bytes:
+        return event.text.encode() if event.choice == 0 else b""
+
+    def failed(self, event: Failed) -> bytes:
+        return b""
 
 
-def _failed(event: Failed) -> dict[str, Any]:
-    said: dict[str, Any] = {"type": event.kind, "message": event.message}
-    if event.retry_after is not None:
-        said["retry_after_ms"] = round(event.retry_after * 1000)
-    return said
-
-
-def plain(run: Run, include_prompt: bool, color: bool) -> Iterator[str]:
+def plain(run: Run, include_prompt: bool, color: bool) -> Iterator[bytes]:
     """The first continuation and nothing else. A failure breaks the connection off: there is no
     other way to tell it from an end."""
     if include_prompt and isinstance(run.prompt, str):
-        yield run.prompt
+        yield run.prompt.encode()
     if color:
         yield RED
-    yield from texts(run)
+    yield from each(run, Plain())
     if color:
         yield PLAIN
     if run.failure is not None:
-        raise BrokenPipeError(errno.EPIPE, run.failure.message)
+        raise CutOff(run.failure.message)
 
 
 def texts(run: Run) -> Iterator[str]:
-    """The first continuation's text, as it becomes certain; "" in the silences."""
-    for event in run.events():
-        match event:
-            case None:
-                yield ""
-            case Token() | Ended() if event.choice == 0:
-                yield event.text
+    for piece in each(run, Plain()):
+        yield piece.decode()

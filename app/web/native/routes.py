@@ -1,5 +1,6 @@
 """The native API: POST /generate in all its formats, and what goes with it."""
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -8,14 +9,17 @@ from flask import Blueprint, Response, g, request, stream_template
 
 from app.engine import MAX_ID, PARAMETERS
 
-from .. import dialects
+from .. import addresses
 from ..body import fields as schema
 from ..body.reply import reply
 from ..docs import openapi
 from ..errors import Problem, bad_value
-from ..run import run as streaming
+from ..run.lists import collect_all
+from ..run.run import Run, start
+from ..run.stream import each, respond
 from ..service import service
-from . import reply as formats
+from . import reply as replies
+from .request import GenerateRequest, read
 from .spans import utf16_places
 
 native = Blueprint("native", __name__)
@@ -44,6 +48,7 @@ GENERATE = {
 @native.post("/generate")
 @openapi.takes(GENERATE, required=("prompt",), forms=True)
 @openapi.gives(JSON, SSE, NDJSON, TEXT, HTML)
+@openapi.replies(replies.Reply, replies.Results)
 def generate() -> Response:
     """Continue a text.
 
@@ -62,42 +67,43 @@ def generate() -> Response:
     format = _format()
     g.wants_html = format == HTML
     fields = read_fields()
-    for key, generate in dialects.GENERATE.items():
-        if key in fields:
-            return generate(fields)
-    asked = schema.asked(fields, service().options)
-    if asked.stream and format == JSON:
+    if (other := addresses.owner(fields)) is not None:
+        return other(fields)
+    wanted = read(fields, service().options)
+    if wanted.stream and format == JSON:
         format = SSE
     if format != JSON:
-        return _stream(asked, format)
-    runs = streaming.collect_all(asked.prompts, asked.params, asked.model)
-    results = [formats.reply(run, asked.include_prompt or False) for run in runs]
-    return reply({"results": results} if asked.is_list else results[0])
+        return _stream(wanted, format)
+    runs = collect_all(wanted.prompts, wanted.params, wanted.model)
+    results = [replies.whole(run, wanted.include_prompt or False) for run in runs]
+    return reply(replies.Results(results) if wanted.is_list else results[0])
 
 
 def _format() -> str:
     return request.accept_mimetypes.best_match([JSON, SSE, NDJSON, TEXT, HTML], default=JSON)
 
 
-def _stream(asked: schema.Asked, format: str) -> Response:
-    if asked.is_list:
+def _stream(wanted: GenerateRequest, format: str) -> Response:
+    if wanted.is_list:
         raise bad_value("prompt", "A list of prompts is answered as JSON; stream them one by one.")
-    if asked.params.n > 1 and format in (TEXT, HTML):
+    if wanted.params.n > 1 and format in (TEXT, HTML):
         raise bad_value(
-            "n", f"{format} carries one continuation; n must be 1.", value=asked.params.n
+            "n", f"{format} carries one continuation; n must be 1.", value=wanted.params.n
         )
-    run = streaming.start(asked.prompts[0], asked.params, asked.model)
-    content_type = f"{format}; charset=utf-8"
+    run = start(wanted.prompts[0], wanted.params, wanted.model)
+    return respond(run, _frames(run, wanted, format), f"{format}; charset=utf-8")
+
+
+def _frames(run: Run, wanted: GenerateRequest, format: str) -> Iterable[str | bytes]:
     if format == SSE:
-        return streaming.respond(run, formats.sse(run), content_type)
+        return each(run, replies.Events(run))
     if format == NDJSON:
-        return streaming.respond(run, formats.ndjson(run), content_type)
+        return each(run, replies.Lines(run))
     if format == TEXT:
         color = request.args.get("color") in ("1", "true")
-        with_prompt = color if asked.include_prompt is None else asked.include_prompt
-        return streaming.respond(run, formats.plain(run, with_prompt, color), content_type)
-    page = stream_template("continuation.html", run=run, pieces=formats.texts(run))
-    return streaming.respond(run, page, content_type)
+        with_prompt = color if wanted.include_prompt is None else wanted.include_prompt
+        return replies.plain(run, with_prompt, color)
+    return stream_template("continuation.html", run=run, pieces=replies.texts(run))
 
 
 @native.delete("/generate/<id>")
@@ -121,6 +127,7 @@ def cancel(id: str) -> Response:
         "model": openapi.TEXT,
     }
 )
+@openapi.replies(replies.Scores)
 def score() -> Response:
     """How likely the model finds one text, or several, after a prompt.
 
@@ -134,10 +141,13 @@ def score() -> Response:
         raise bad_value("top", f"top must be from 0 to {MAX_TOP}; got {top}.", low=0, high=MAX_TOP)
     prompt = _bounded("prompt", schema.take(fields, "prompt", str, ""))
     model = schema.take(fields, "model", str, None)
-    scored = service().engine.score(prompt, texts, top, model)
-    return reply(
-        {"results": [formats.score_entry(s, t) for s, t in zip(scored, texts, strict=True)]}
-    )
+    service().limits.charge(len(texts))
+    give_back = service().limits.take_share(len(texts))
+    try:
+        scored = service().engine.score(prompt, texts, top, model)
+    finally:
+        give_back()
+    return reply(replies.Scores([replies.score(s, t) for s, t in zip(scored, texts, strict=True)]))
 
 
 def _texts_to_score(fields: dict[str, Any]) -> list[str]:
@@ -156,6 +166,7 @@ def _bounded(name: str, text: str) -> str:
 
 @native.post("/tokenize")
 @openapi.takes({"text": openapi.TEXT, "model": openapi.TEXT}, required=("text",), forms=True)
+@openapi.replies(replies.Tokens)
 def tokenize() -> Response:
     """A text's tokens, and where each lies.
 
@@ -164,9 +175,8 @@ def tokenize() -> Response:
     fields = read_fields()
     if "prompt" in fields and request.mimetype == TEXT:
         fields["text"] = fields.pop("prompt")
-    for key, tokenize in dialects.TOKENIZE.items():
-        if key in fields:
-            return tokenize(fields)
+    if (other := addresses.owner(fields)) is not None:
+        return other(fields)
     schema.refuse_unknown(fields, ("text", "model"))
     if "text" not in fields:
         raise bad_value("text", "text is missing.")
@@ -174,11 +184,12 @@ def tokenize() -> Response:
     made = service().engine.tokenize(text, schema.take(fields, "model", str, None))
     place = utf16_places(text)
     offsets = [[place[start], place[end]] for start, end in made.offsets]
-    return reply({"count": len(made.ids), "tokens": made.ids, "offsets": offsets})
+    return reply(replies.Tokens(len(made.ids), made.ids, offsets))
 
 
 @native.post("/detokenize")
 @openapi.takes({"tokens": openapi.IDS, "model": openapi.TEXT}, required=("tokens",))
+@openapi.replies(replies.Detokenized)
 def detokenize() -> Response:
     """The text of a list of tokens."""
     fields = schema.read_json(request, service().options.patience)
@@ -187,7 +198,7 @@ def detokenize() -> Response:
     if not isinstance(ids, list) or not all(type(id) is int and 0 <= id <= MAX_ID for id in ids):
         raise bad_value("tokens", "tokens must be a list of token ids.")
     text = service().engine.detokenize(ids, schema.take(fields, "model", str, None))
-    return reply({"text": text} | dict.fromkeys(dialects.DETOKENIZED, text))
+    return reply(replies.Detokenized(text, text, text))
 
 
 # ---- tell
@@ -214,6 +225,9 @@ def models_data() -> dict[str, Any]:
             }
             for model in info.models
         ],
+        # The same as OpenAI and llama.cpp list them, whose clients ask here too.
+        "object": "list",
+        "data": [replies.card(model) for model in info.models],
     }
 
 

@@ -3,16 +3,20 @@
 Asking each socket before each token would cost a system call, and a turn at Python's lock, a token.
 """
 
+import logging
 import select
 import socket
 import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 # The kernel says EPOLLRDHUP as soon as the peer has closed, even behind bytes nobody has read and
 # under TLS. A client that only shuts down its writing half looks the same, and is taken for gone.
 _GONE = select.EPOLLRDHUP | select.EPOLLHUP | select.EPOLLERR
 
 Tell = Callable[[], None]
+
+log = logging.getLogger(__name__)
 
 
 class Hangups:
@@ -51,10 +55,11 @@ class Hangups:
         return self._waiting.pop(fd)
 
     def _listen(self, epoll: select.epoll) -> None:
+        tellers = ThreadPoolExecutor(4, "hangups")
         while True:
             for fd, _ in epoll.poll():
                 for tell in self._take(fd):
-                    tell()
+                    tellers.submit(_tell, tell)  # it may wait for the engine's answer
 
     def _take(self, fd: int) -> list[Tell]:
         """Whom to tell; nobody when the number has become another's since the kernel spoke."""
@@ -62,6 +67,13 @@ class Hangups:
             if fd not in self._waiting or not _is_gone(fd):
                 return []
             return self._drop(fd)
+
+
+def _tell(tell: Tell) -> None:
+    try:
+        tell()
+    except Exception:
+        log.exception("Nobody could be told that a reader has gone.")
 
 
 def _is_gone(fd: int) -> bool:

@@ -1,29 +1,22 @@
-"""A completion -> a response body. One path for every dialect:
+"""A completion, seen from the web: admitted, followed, and ended when its reader leaves.
 
-    run = streaming.start(prompt, params, model)     # validates and admits, or raises
-    return streaming.respond(run, frames(run.events()), "text/event-stream")
-    result = streaming.collect(run)                  # the same, waited for
-    results = streaming.collect_all(prompts, params, model)
-    for run in streaming.in_turn(prompts, params, model): ...   # a list, streamed
+    run = start(prompt, params, model)     # validates and admits, or raises
+    collect(run)                           # waits for its end: lists.py
+    respond(run, each(run, Frames(...)))   # or tells it as it comes: stream.py
 
-A reader who leaves ends the request, in whatever phase; so does a server that closes. Knows no
-dialect's words.
+A server that closes ends it, too. Knows no dialect.
 """
 
-import contextlib
 import secrets
 import time
-from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from typing import Any, Protocol
+from collections.abc import Callable, Iterator, Sequence
 
 import msgspec
-from flask import Response, g, request
+from flask import g, request
 
 from app.engine import (
     Completion,
     Ended,
-    EngineBusy,
     Event,
     Failed,
     Finished,
@@ -54,7 +47,8 @@ class Choice(msgspec.Struct):
     index: int
     seed: int | None = None  # known from the start on; one that never started has none
     pieces: list[str] = []
-    tokens: list[Token] = []
+    ids: list[int] = []
+    tokens: list[Token] = []  # with their alternatives, where somebody wants them in the end
     reason: str | None = None  # None while it is being written
     stop: str | int | None = None
     dropped_tokens: int = 0  # gone from the window since the start
@@ -67,8 +61,16 @@ class Choice(msgspec.Struct):
 class Run:
     """One request to the engine, seen from the web: iterated once, closed in the end."""
 
-    def __init__(self, completion: Completion, prompt: Prompt, params: Params, model: str) -> None:
+    def __init__(
+        self,
+        completion: Completion,
+        prompt: Prompt,
+        params: Params,
+        model: str,
+        give_back: Callable[[], None] = lambda: None,  # its share of the server
+    ) -> None:
         here = service()
+        self.keeps_tokens = False
         self.id = completion.id
         self.prompt, self.params, self.model = prompt, params, model
         self.started: Started | None = None
@@ -77,10 +79,12 @@ class Run:
         self.timings: Timings | None = None
         self.failure: Failed | None = None
         self._completion = completion
-        self._is_over = False
+        self.is_over = False
+        self.ended_at = 0.0  # on the monotonic clock
         self._ping, self._metrics, self._stopping = here.options.ping, here.metrics, here.stopping
         self._begun = self._latest = time.monotonic()
         self._is_left = False  # by its reader
+        self._give_back = give_back
         self._forget: Callable[[], None] = lambda: None
         accepted = socket_of(request.environ)
         if accepted is not None:
@@ -88,13 +92,12 @@ class Run:
             self._forget = here.hangups.watch(accepted, self._leave)
 
     def events(self) -> Iterator[Event | None]:
-        """What happens to the request; None at once and in long silences: time to say so.
+        """What happens to the request; None in long silences: time to say something.
 
         Ends after Finished or Failed. Raises ReaderGone when there is nobody to tell.
         """
-        yield None
         heard = time.monotonic()
-        while not self._is_over:
+        while not self.is_over:
             event = self._completion.next(TICK)
             if self._is_left:
                 self.close("disconnect")
@@ -111,14 +114,18 @@ class Run:
 
     def close(self, by: str = "disconnect") -> None:
         """Ends the request if it is still running. Any number of times."""
-        self._forget()
-        if self._is_over:
+        if self.is_over:
             return
-        self._is_over = True
+        self._end()
         wasted = self._completion.unread
         self._completion.cancel()
         self._metrics.cancelled.labels(self.phase, by).inc()
         self._metrics.wasted.inc(wasted)
+
+    def _end(self) -> None:
+        self.is_over, self.ended_at = True, time.monotonic()
+        self._give_back()
+        self._forget()
 
     def _leave(self) -> None:
         """From another thread: the end that follows wakes the one that reads the events."""
@@ -129,7 +136,7 @@ class Run:
     def phase(self) -> str:
         if self.started is None:
             return "queued"
-        return "decode" if any(choice.tokens for choice in self.choices) else "prefill"
+        return "decode" if any(choice.ids for choice in self.choices) else "prefill"
 
     @property
     def end(self) -> str:
@@ -154,7 +161,9 @@ class Run:
             case Token():
                 self._time_token()
                 self.choices[event.choice].pieces.append(event.text)
-                self.choices[event.choice].tokens.append(event)
+                self.choices[event.choice].ids.append(event.id)
+                if self.keeps_tokens:
+                    self.choices[event.choice].tokens.append(event)
             case Slid():
                 self.choices[event.choice].dropped_tokens += event.dropped_tokens
             case Ended():
@@ -169,8 +178,7 @@ class Run:
             case Failed():
                 self.failure = event
         if is_last(event):
-            self._is_over = True
-            self._forget()
+            self._end()
 
     def _time_token(self) -> None:
         now = time.monotonic()
@@ -182,80 +190,23 @@ class Run:
 
 def start(prompt: Prompt, params: Params, model: str | None = None, id: str | None = None) -> Run:
     """Admitted, or an exception that errors.py knows. Call it before the first byte."""
+    service().limits.charge(params.n)
+    return submit(prompt, params, model, id)
+
+
+def submit(prompt: Prompt, params: Params, model: str | None = None, id: str | None = None) -> Run:
+    """The same where the limits have been charged already."""
     here = service()
     if isinstance(prompt, str):
         bounded("prompt", prompt, here.options)
     name = here.default_model() if model is None else model
     id = secrets.token_urlsafe(16) if id is None else id
-    run = Run(here.engine.submit(prompt, params, name, id), prompt, params, name)
+    give_back = here.limits.take_share(params.n)
+    try:
+        completion = here.engine.submit(prompt, params, name, id)
+    except BaseException:
+        give_back()
+        raise
+    run = Run(completion, prompt, params, name, give_back)
     g.setdefault("runs", []).append(run)  # for the log
     return run
-
-
-class Closing(Protocol):
-    """A run, or a generator of runs."""
-
-    def close(self) -> None: ...
-
-
-def respond(source: Closing, frames: Iterable[str | bytes], content_type: str) -> Response:
-    """Streams the frames; whatever happens to the response, their source is closed after it."""
-    response = Response(_until_gone(frames), content_type=content_type)
-    response.headers["Cache-Control"] = "no-store, no-transform"
-    response.headers["X-Accel-Buffering"] = "no"  # nginx hands each piece on at once
-    response.call_on_close(source.close)
-    return response
-
-
-def _until_gone(frames: Iterable[str | bytes]) -> Iterator[Any]:
-    try:
-        yield from frames
-    except errors.ReaderGone:
-        return
-
-
-def collect(run: Run) -> Run:
-    """Waits for the end. Raises what befell it; the run holds the rest."""
-    try:
-        for _ in run.events():
-            pass
-    finally:
-        run.close()
-    if run.failure is not None:
-        raise errors.failed(run.failure)
-    return run
-
-
-def collect_all(prompts: Sequence[Prompt], params: Params, model: str | None = None) -> list[Run]:
-    """A list of prompts, answered in order."""
-    with contextlib.closing(in_turn(prompts, params, model)) as runs:
-        return [collect(run) for run in runs]
-
-
-def in_turn(
-    prompts: Sequence[Prompt], params: Params, model: str | None = None
-) -> Generator[Run, None, None]:
-    """A run for each prompt, in order; take each to its end before asking for the next.
-
-    A list longer than the queue is no reason to refuse: once some of it runs, the rest waits here.
-    """
-    waiting, running = deque(prompts), deque[Run]()
-    try:
-        while waiting or running:
-            while waiting and (run := _start_if_room(waiting[0], params, model, bool(running))):
-                running.append(run)
-                waiting.popleft()
-            yield running[0]
-            running.popleft()
-    finally:
-        for run in running:
-            run.close()
-
-
-def _start_if_room(prompt: Prompt, params: Params, model: str | None, may_wait: bool) -> Run | None:
-    try:
-        return start(prompt, params, model)
-    except EngineBusy:
-        if not may_wait:
-            raise
-        return None

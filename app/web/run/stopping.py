@@ -4,10 +4,10 @@ Draining: nothing new comes in, what runs goes on. Closing: what runs ends now, 
 """
 
 import mmap
-import struct
 import threading
 
 _SLOTS = 256  # more workers than that share slots, and a drain may end a moment early
+_DRAINING, _CLOSING = _SLOTS, _SLOTS + 1  # where the two flags are, behind the counts
 
 
 class Stopping:
@@ -35,34 +35,34 @@ class SharedStopping(Stopping):
     """
 
     def __init__(self) -> None:
-        self._memory = mmap.mmap(-1, 8 + 8 * _SLOTS)  # flags; then an integer per worker
+        self._shared = memoryview(mmap.mmap(-1, 8 * (_SLOTS + 2))).cast("q")
         self._lock = threading.Lock()
         self._slot = 0
         self._is_leaving = False  # this process alone
 
     @property
     def is_draining(self) -> bool:
-        return self._is_leaving or self._memory[0] != 0
+        return self._is_leaving or self._shared[_DRAINING] != 0
 
     @property
     def is_closing(self) -> bool:
-        return self._is_leaving or self._memory[1] != 0
+        return self._is_leaving or self._shared[_CLOSING] != 0
 
     # ---- the master's side
 
     def drain(self) -> None:
-        self._memory[0] = 1
+        self._shared[_DRAINING] = 1
 
     def close(self) -> None:
-        self._memory[0] = self._memory[1] = 1
+        self._shared[_DRAINING] = self._shared[_CLOSING] = 1
 
     @property
     def running(self) -> int:
-        return sum(self._count(slot) for slot in range(_SLOTS))
+        return sum(self._shared[:_SLOTS])
 
     def forget(self, number: int) -> None:
         """A worker is gone, and its requests with it."""
-        self._write(number % _SLOTS, 0)
+        self._shared[number % _SLOTS] = 0
 
     # ---- a worker's side
 
@@ -76,17 +76,9 @@ class SharedStopping(Stopping):
         self._is_leaving = True
 
     def begin(self) -> None:
-        self._add(1)
+        with self._lock:
+            self._shared[self._slot] += 1
 
     def end(self) -> None:
-        self._add(-1)
-
-    def _add(self, difference: int) -> None:
         with self._lock:
-            self._write(self._slot, self._count(self._slot) + difference)
-
-    def _count(self, slot: int) -> int:
-        return struct.unpack_from("q", self._memory, 8 + 8 * slot)[0]
-
-    def _write(self, slot: int, count: int) -> None:
-        struct.pack_into("q", self._memory, 8 + 8 * slot, count)
+            self._shared[self._slot] -= 1

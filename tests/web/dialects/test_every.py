@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from app import create_app
 from app.settings import Settings
+from app.web.run.run import Run
 from tests.fake_engine import FakeEngine
 from tests.web.test_fuzz import leaves, values
 
@@ -37,9 +38,7 @@ def test_a_request_cancelled_while_it_waits_is_answered(client, engine, path):
         target=lambda: replies.append(client.post(path, json=BODIES[path] | more))
     )
     asking.start()
-    while not engine.completions:
-        pass
-    engine.cancel(next(iter(engine.completions)))
+    engine.cancel(engine.submitted.get(timeout=30))
     asking.join()
     assert replies[0].status_code == 200
 
@@ -54,9 +53,11 @@ def test_a_stream_cancelled_while_it_waits_ends(client, engine, path):
 
 
 @pytest.mark.parametrize("path", STREAMS)
-def test_streams_begin_at_once_with_a_comment_and_are_not_stored(client, path):
+def test_streams_begin_at_once_and_are_not_stored(client, engine, path):
+    """With the headers alone: clients of llama.cpp took a first comment for text."""
+    engine.begin.clear()
     reply = client.post(path, json={"prompt": "x", "inputs": "x"} | STREAMS[path], buffered=False)
-    assert next(iter(reply.response)).startswith(b":")
+    assert next(iter(reply.response)) == b""
     assert reply.headers["X-Accel-Buffering"] == "no"
     assert "no-store" in reply.headers["Cache-Control"]
     reply.close()
@@ -69,6 +70,104 @@ def test_a_reader_who_leaves_ends_the_request(client, engine, path):
     (completion,) = engine.completions.values()
     assert list(completion)
     assert engine.cancelled == [completion.id]
+
+
+@pytest.mark.parametrize("path", ["/v1/completions", "/completion"])
+@pytest.mark.parametrize("prompt", ["Sing", [83, 105], [83, "ing"], ["Sing"]])
+@pytest.mark.parametrize("more", [{}, {"logprobs": 1, "echo": True, "n_probs": 1}])
+def test_a_stream_of_any_prompt_ends_well(client, frames, path, prompt, more):
+    if path == "/v1/completions" and prompt == [83, "ing"]:
+        prompt = [[83, 105, 110, 103]]
+    events = frames(client.post(path, json={"prompt": prompt, "stream": True} | more))
+    assert events[-1] == "[DONE]" or events[-1]["stop"] is True
+
+
+@pytest.mark.parametrize("path", STREAMS)
+def test_a_stream_keeps_no_alternatives(client, engine, path):
+    """7 kB a token, until the end."""
+    more = {"logprobs": 5, "n_probs": 5, "parameters": {"top_n_tokens": 5}} | STREAMS[path]
+    body = {"prompt": "x", "inputs": "x", "max_length": 5000, "logprobs": 5} | more
+    engine.lasts = 20
+    kept = []
+    original = Run._note
+
+    def note(run, event):
+        original(run, event)
+        kept.append(sum(len(choice.tokens) for choice in run.choices))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Run, "_note", note)
+        client.post(path, json=body).get_data()
+    assert kept and max(kept) == 0
+
+
+def test_a_reply_that_would_not_fit_in_memory_is_refused(client):
+    asked = {"prompt": "x", "logprobs": 50, "n": 64, "max_tokens": 100_000}
+    reply = client.post("/generate", json=asked)
+    assert reply.status_code == 422 and reply.json["error"]["field"] == "logprobs"
+
+
+# ---- as mikupad sent them, recorded
+
+RECORDED = [
+    (
+        "/completion",
+        """{"model": "", "prompt": "It was a dark and stormy night", "temperature": 0.7,
+        "repeat_penalty": 1.1, "repeat_last_n": 256, "penalize_nl": false, "ignore_eos": false,
+        "presence_penalty": 0, "frequency_penalty": 0, "top_p": 0.95, "top_k": 40, "min_p": 0,
+        "n_predict": 40, "n_probs": 10, "post_sampling_probs": true, "stream": true,
+        "cache_prompt": true}""",
+        lambda event: event["content"],
+    ),
+    (
+        "/v1/completions",
+        """{"model": "starter", "prompt": "It was a dark and stormy night", "temperature": 0.7,
+        "penalize_nl": false, "presence_penalty": 0, "frequency_penalty": 0, "top_p": 0.95,
+        "top_k": 40, "min_p": 0, "stream": true, "max_tokens": 40, "logprobs": 10,
+        "repetition_penalty": 1.1, "repetition_penalty_range": 256, "ban_eos_token": false}""",
+        lambda event: event["choices"][0]["text"],
+    ),
+    (
+        "/api/extra/generate/stream",
+        """{"prompt": "It was a dark and stormy night", "temperature": 0.7, "penalize_nl": false,
+        "presence_penalty": 0, "frequency_penalty": 0, "top_p": 0.95, "top_k": 40, "min_p": 0,
+        "stream": true, "max_length": 40, "logprobs": 10, "rep_pen": 1.1, "rep_pen_range": 256,
+        "use_default_badwordsids": false}""",
+        lambda event: event["token"],
+    ),
+]
+
+
+@pytest.mark.parametrize("path, body, text", RECORDED, ids=[path for path, _, _ in RECORDED])
+def test_mikupad_writes(engine, frames, path, body, text):
+    client = create_app(Settings(origins=("*",)), OneModel()).test_client()
+    events = frames(client.post(path, data=body, content_type="application/json"))
+    written = "".join(text(event) for event in events if event != "[DONE]")
+    assert written == (" la" * 14)[:40]
+
+
+@pytest.mark.parametrize(
+    "path, body, count",
+    [
+        ("/tokenize", {"content": "It was"}, lambda said: len(said["tokens"])),
+        ("/v1/internal/token-count", {"text": "It was"}, lambda said: said["length"]),
+    ],
+)
+def test_mikupad_counts(client, path, body, count):
+    assert count(client.post(path, json=body).json) == 6
+
+
+def test_mikupad_asks_what_is_not_there_and_hears_so(make_client):
+    client = make_client(origins=("*",))
+    origin = {"Origin": "null", "Access-Control-Request-Method": "POST"}
+    assert client.options("/v1/token/encode", headers=origin).status_code == 204
+    reply = client.post("/v1/token/encode", json={"prompt": "x"}, headers={"Origin": "null"})
+    assert reply.status_code == 404 and reply.headers["Access-Control-Allow-Origin"] == "null"
+
+
+class OneModel(FakeEngine):
+    def models(self):
+        return ["fake"]
 
 
 def test_a_reader_of_a_list_who_leaves_ends_all_of_it(client, engine):

@@ -61,10 +61,15 @@ def test_limits_hold_per_key(make_client):
 
 def test_limits_hold_per_address(make_client):
     client = make_client(limit_per_address="1/hour")
-    asked = [("/generate", "127.0.0.1"), ("/score", "127.0.0.1"), ("/generate", "127.0.0.2")]
+    score = {"text": "x"}
+    asked = [
+        ("/generate", "127.0.0.1", {}),
+        ("/score", "127.0.0.1", score),
+        ("/generate", "127.0.0.2", {}),
+    ]
     replies = [
-        client.post(path, json={"prompt": "x"}, environ_overrides={"REMOTE_ADDR": address})
-        for path, address in asked
+        client.post(path, json={"prompt": "x"} | more, environ_overrides={"REMOTE_ADDR": address})
+        for path, address, more in asked
     ]
     assert [reply.status_code for reply in replies] == [200, 429, 200]
 
@@ -79,10 +84,27 @@ def test_loopback_answers_to_its_own_names(client, host):
     assert client.get("/livez", headers={"Host": host}).status_code == 200
 
 
-def test_loopback_answers_to_no_other_name_unless_told(client, make_client):
-    evil = {"Host": "evil.example"}
-    assert client.get("/livez", headers=evil).status_code == 403
-    assert make_client(hosts=("evil.example",)).get("/livez", headers=evil).status_code == 200
+@pytest.mark.parametrize(
+    "hosts, host, status",
+    [
+        ((), "evil.example", 403),
+        (("evil.example",), "evil.example", 200),
+        (("*",), "evil.example", 200),
+        (("*.trycloudflare.com",), "a-b.trycloudflare.com", 200),
+        (("*.trycloudflare.com",), "trycloudflare.com.evil.example", 403),
+        (("*.trycloudflare.com",), "trycloudflare.com", 403),
+    ],
+)
+def test_loopback_answers_to_no_other_name_unless_told(make_client, hosts, host, status):
+    assert make_client(hosts=hosts).get("/livez", headers={"Host": host}).status_code == status
+
+
+def test_named_sites_may_frame_the_page_and_no_others(client, make_client):
+    with client.get("/") as reply:
+        assert "frame-ancestors 'none'" in reply.headers["Content-Security-Policy"]
+    with make_client(frames=("https://huggingface.co",)).get("/") as reply:
+        policy = reply.headers["Content-Security-Policy"]
+        assert "frame-ancestors https://huggingface.co" in policy
 
 
 def test_beyond_loopback_any_name_will_do(client):
@@ -119,17 +141,22 @@ def test_our_own_form_and_programs_may_post(client, headers):
 
 def test_cors_is_off_unless_listed(client, make_client):
     origin = {"Origin": "https://friend.example"}
-    preflight = origin | {"Access-Control-Request-Method": "POST"}
+    wanted = "authorization, x-stainless-lang, user-agent"  # as OpenAI's JavaScript client asks
+    preflight = origin | {
+        "Access-Control-Request-Method": "POST",
+        "Access-Control-Request-Headers": wanted,
+    }
     reply = client.options("/generate", headers=preflight)
     assert "Access-Control-Allow-Origin" not in reply.headers
     friendly = make_client(origins=("https://friend.example",), api_keys=("k",))
     reply = friendly.options("/generate", headers=preflight)
-    assert reply.status_code == 200
+    assert reply.status_code == 204
     assert reply.headers["Access-Control-Allow-Origin"] == origin["Origin"]
-    assert "authorization" in reply.headers["Access-Control-Allow-Headers"]
+    assert reply.headers["Access-Control-Allow-Headers"] == wanted
+    assert friendly.options("/nothing", headers=preflight).status_code == 204
     other = friendly.options("/generate", headers=preflight | {"Origin": "https://evil.example"})
     assert "Access-Control-Allow-Origin" not in other.headers
-    assert other.headers["Vary"] == "Origin"
+    assert "Origin" in other.headers["Vary"]
 
 
 def test_every_answer_carries_the_headers_that_keep_a_page_safe(client):

@@ -3,7 +3,8 @@ import threading
 
 from app.engine import Params
 from app.web import SharedStopping
-from app.web.run import run as streaming
+from app.web.run.lists import collect
+from app.web.run.run import start
 
 
 def first(pieces, wanted):
@@ -81,7 +82,7 @@ def test_a_list_that_fails_in_the_middle_leaves_nothing_running(client, engine):
 
 def test_dialects_need_no_more_than_start_and_collect(client, engine):
     with client.application.test_request_context("/"):
-        run = streaming.collect(streaming.start([1, 2, 3], Params(max_tokens=3), "other"))
+        run = collect(start([1, 2, 3], Params(max_tokens=3), "other"))
     assert (run.text, run.model, run.choices[0].reason) == (" la", "other", "length")
     assert run.usage.prompt_tokens == 3
 
@@ -106,9 +107,7 @@ def test_a_generation_is_cancelled_by_its_id_from_another_request(client, engine
         target=lambda: said.append(client.post("/generate", json={"prompt": "x"}).json)
     )
     asking.start()
-    while not engine.completions:
-        pass
-    (id,) = list(engine.completions)
+    id = engine.submitted.get(timeout=30)
     assert client.delete(f"/generate/{id}").status_code == 200
     asking.join()
     assert said[0]["finish_reason"] == "cancelled"

@@ -5,8 +5,8 @@ from flask import Blueprint, Response
 from ...body.reply import reply
 from ...docs import openapi
 from ...service import service
-from .. import shared as words
-from .routes import DEFAULTS
+from .. import shared
+from .request import DEFAULTS
 
 about = Blueprint("kobold_about", __name__, url_prefix="/api")
 
@@ -79,7 +79,7 @@ def preloadstory() -> Response:
 def tokencount() -> Response:
     """A text's tokens; `ids` has the token of the text's beginning in front, as clients expect."""
     info = service().model()
-    ids = words.tokens_of(words.text(words.read(), "prompt"), info)
+    ids = shared.tokens_of(shared.text(shared.read(), "prompt"), info)
     return reply({"value": len(ids), "ids": [info.bos_token_id, *ids]})
 
 
@@ -88,5 +88,5 @@ def tokencount() -> Response:
 def detokenize() -> Response:
     """The text of a list of tokens."""
     info = service().model()
-    text = words.text_of(words.ids("ids", words.read(), info), info)
+    text = shared.text_of(shared.ids("ids", shared.read(), info), info)
     return reply({"result": text, "success": True})

@@ -1,16 +1,19 @@
 """Runs -> what KoboldAI and koboldcpp answer: results, or a message for each token."""
 
-from collections.abc import Iterator
 from typing import Any
+
+import msgspec
+from msgspec import UNSET, UnsetType
 
 from app.engine import Ended, Failed, Token, TopToken
 
 from ...errors import Problem, failed
-from ...native import reply as formats
+from ...native.reply import finite
 from ...run.run import Choice, Run
-from .. import shared as words
+from ...run.stream import Frames
+from .. import shared
 
-REASONS = {"length": "length", "deadline": "length"}
+REASONS = {"length": "length", "deadline": "length"}  # others are "stop"
 
 
 def render(problem: Problem) -> tuple[int, Any]:
@@ -21,49 +24,87 @@ def render(problem: Problem) -> tuple[int, Any]:
     return status, {"detail": {"msg": problem.message, "type": kind}}
 
 
-def result(choice: Choice, run: Run) -> dict[str, Any]:
+class Alternative(msgspec.Struct):
+    token: str
+    logprob: float | None
+    bytes: list[int]
+
+
+class Entry(Alternative):
+    top_logprobs: list[Alternative] = []
+
+
+class Logprobs(msgspec.Struct):
+    content: list[Entry]
+
+
+class Result(msgspec.Struct):
+    text: str
+    finish_reason: str
+    logprobs: Logprobs | None
+    prompt_tokens: int
+    completion_tokens: int
+
+
+class Results(msgspec.Struct):
+    results: list[Result]
+
+
+class Message(msgspec.Struct):
+    """Of a stream."""
+
+    token: str
+    finish_reason: str | None
+    top_logprobs: list[Alternative] | UnsetType = UNSET
+
+
+def results(run: Run) -> Results:
     assert run.usage is not None
-    return {
-        "text": choice.text,
-        "finish_reason": REASONS.get(choice.reason or "", "stop"),
-        "logprobs": logprobs(choice, run),
-        "prompt_tokens": run.usage.prompt_tokens,
-        "completion_tokens": len(choice.tokens),
-    }
+    n_prompt = run.usage.prompt_tokens
+    return Results(
+        [
+            Result(
+                choice.text,
+                REASONS.get(choice.reason or "", "stop"),
+                logprobs(choice, run),
+                n_prompt,
+                len(choice.ids),
+            )
+            for choice in run.choices
+        ]
+    )
 
 
-def logprobs(choice: Choice, run: Run) -> dict[str, Any] | None:
+def logprobs(choice: Choice, run: Run) -> Logprobs | None:
     if run.params.logprobs is None:
         return None
-    return {
-        "content": [_one(token) | {"top_logprobs": _top(token)} for token in choice.tokens],
-    }
+    return Logprobs([_entry(token) for token in choice.tokens])
 
 
-def _top(token: Token) -> list[dict[str, Any]]:
-    return [_one(top) for top in token.top]
+def _entry(token: Token) -> Entry:
+    logprob = finite(token.logprob)
+    return Entry(shared.plain(token.bytes), logprob, list(token.bytes), _top(token.top))
 
 
-def _one(token: Token | TopToken) -> dict[str, Any]:
-    logprob = formats.finite(token.logprob)
-    return {"token": words.plain(token.bytes), "logprob": logprob, "bytes": list(token.bytes)}
+def _top(tops: list[TopToken]) -> list[Alternative]:
+    return [Alternative(shared.plain(t.bytes), finite(t.logprob), list(t.bytes)) for t in tops]
 
 
-def stream(run: Run) -> Iterator[bytes]:
-    has_odds = run.params.logprobs is not None
-    for event in run.events():
-        match event:
-            case None:
-                yield words.PING
-            case Token() if event.text or has_odds:
-                more = {"top_logprobs": _top(event)} if has_odds else {}
-                yield _frame({"token": event.text, "finish_reason": None} | more)
-            case Ended():
-                reason = REASONS.get(event.reason, "stop")
-                yield _frame({"token": event.text, "finish_reason": reason})
-            case Failed():
-                yield _frame(render(failed(event))[1])
+class Messages(Frames):
+    def __init__(self, run: Run) -> None:
+        self._has_logprobs = run.params.logprobs is not None
+
+    def token(self, event: Token) -> bytes:
+        if self._has_logprobs:
+            return _data(Message(event.text, None, _top(event.top)))
+        return _data(Message(event.text, None)) if event.text else b""
+
+    def ended(self, event: Ended) -> bytes:
+        return _data(Message(event.text, REASONS.get(event.reason, "stop")))
+
+    def failed(self, event: Failed) -> bytes:
+        return _data(render(failed(event))[1])
 
 
-def _frame(said: dict[str, Any]) -> bytes:
-    return b"event: message\n" + words.data(said)
+def _data(value: Any) -> bytes:
+    return b"event: message\n" + shared.data(value)

@@ -1,44 +1,20 @@
 """Runs -> what llama.cpp's server answers: whole, or in parts and a summary."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable
 from typing import Any
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
-from app.engine import Ended, Failed, Finished, ModelInfo, Params, Token, TopToken
+from app.engine import Ended, Failed, Finished, Params, Token, TopToken
 
 from ...errors import Problem, failed
-from ...native import reply as formats
+from ...native.reply import finite
 from ...run.run import Run
-from .. import shared as words
-
-NAMES = {
-    "max_tokens": ("n_predict", "max_tokens"),
-    "temperature": ("temperature",),
-    "top_k": ("top_k",),
-    "top_p": ("top_p",),
-    "min_p": ("min_p",),
-    "typical_p": ("typical_p",),
-    "repetition_penalty": ("repeat_penalty",),
-    "presence_penalty": ("presence_penalty",),
-    "frequency_penalty": ("frequency_penalty",),
-    "penalty_range": ("repeat_last_n",),
-    "stop": ("stop",),
-    "seed": ("seed",),
-    "logprobs": ("n_probs",),
-}
-DEFAULTS = {"temperature": 0.8, "top_k": 40, "top_p": 0.95, "min_p": 0.05, "penalty_range": 64}
-
-# What each of `samplers` stands for; one that is not in the list does not take part.
-SAMPLERS: dict[str, dict[str, float]] = {
-    "penalties": {"repetition_penalty": 1, "presence_penalty": 0, "frequency_penalty": 0},
-    "top_k": {"top_k": 0},
-    "typ_p": {"typical_p": 1},
-    "top_p": {"top_p": 1},
-    "min_p": {"min_p": 0},
-    "temperature": {"temperature": 1},
-}
+from ...run.stream import Frames
+from .. import shared
+from .request import NAMES, CompletionRequest
 
 STOP_TYPES = {"length": "limit", "deadline": "limit", "stop": "word", "end_of_text": "eos"}
 
@@ -54,123 +30,187 @@ TYPES = {
 def render(problem: Problem) -> tuple[int, Any]:
     status = 400 if problem.status == 422 else problem.status
     kind = "server_error" if status >= 500 else "invalid_request_error"
-    said = {"code": status, "message": problem.message, "type": TYPES.get(status, kind)}
-    return status, {"error": said}
+    error = {"code": status, "message": problem.message, "type": TYPES.get(status, kind)}
+    return status, {"error": error}
 
 
-class Asked(msgspec.Struct):
-    """What POST /completion was asked for."""
+class Alternative(msgspec.Struct, kw_only=True):
+    id: int
+    token: str
+    bytes: list[int]
+    logprob: float | UnsetType = UNSET
+    prob: float | UnsetType = UNSET
 
-    params: Params
-    info: ModelInfo
-    ids: bool  # tell the tokens' ids
-    as_odds: bool  # as probabilities in place of logarithms
+
+class OldAlternative(msgspec.Struct):
+    """As clients of 2024 read them."""
+
+    tok_str: str
+    prob: float
 
 
-def whole(run: Run, asked: Asked, index: int) -> dict[str, Any]:
-    return _final(run, asked, run.text, run.choices[0].tokens, index)
+class Probabilities(Alternative, kw_only=True):
+    top_logprobs: list[Alternative] | UnsetType = UNSET
+    top_probs: list[Alternative] | UnsetType = UNSET
+    probs: list[OldAlternative]
+
+
+class Speeds(msgspec.Struct, kw_only=True):
+    cache_n: int
+    prompt_n: int
+    prompt_ms: float
+    prompt_per_token_ms: float
+    prompt_per_second: float
+    predicted_n: int
+    predicted_ms: float
+    predicted_per_token_ms: float
+    predicted_per_second: float
+
+
+class Part(msgspec.Struct, kw_only=True):
+    """A token of a stream."""
+
+    index: int = 0
+    content: str
+    tokens: list[int]
+    stop: bool = False
+    id_slot: int = 0
+    tokens_predicted: int
+    tokens_evaluated: int
+    completion_probabilities: list[Probabilities] | UnsetType = UNSET
+
+
+class Final(Part, kw_only=True):
+    """The whole, or a stream's summary."""
+
+    model: str
+    generation_settings: dict[str, Any]
+    prompt: str
+    has_new_line: bool
+    truncated: bool
+    stop_type: str
+    stopping_word: str
+    tokens_cached: int
+    timings: Speeds
+
+
+def whole(run: Run, wanted: CompletionRequest, index: int) -> Any:
+    return _filtered(_final(run, wanted, run.text, run.choices[0].tokens, index), wanted)
 
 
 def _final(
-    run: Run, asked: Asked, content: str, tokens: list[Token], index: int = 0
-) -> dict[str, Any]:
+    run: Run, wanted: CompletionRequest, content: str, tokens: list[Token], index: int = 0
+) -> Final:
     choice, usage = run.choices[0], run.usage
     assert usage is not None
-    said = {
-        "index": index,
-        "content": content,
-        "tokens": [token.id for token in tokens] if asked.ids else [],
-        "id_slot": 0,
-        "stop": True,
-        "model": run.model,
-        "tokens_predicted": len(choice.tokens),
-        "tokens_evaluated": usage.prompt_tokens,
-        "generation_settings": settings(run.params) | {"seed": choice.seed},
-        "prompt": words.text_of(run.prompt, asked.info),
-        "has_new_line": "\n" in choice.text,
-        "truncated": _is_truncated(run),
-        "stop_type": STOP_TYPES.get(choice.reason or "", "none"),
-        "stopping_word": choice.stop if isinstance(choice.stop, str) else "",
-        "tokens_cached": max(0, usage.prompt_tokens + len(choice.tokens) - 1),
-        "timings": _timings(run, len(choice.tokens)),
-    }
-    return said | _probabilities(tokens, asked)
-
-
-def _is_truncated(run: Run) -> bool:
+    n_written = len(choice.ids)
     at_start = run.started is not None and run.started.truncated
-    return at_start or run.choices[0].dropped_tokens > 0
+    return Final(
+        index=index,
+        content=content,
+        tokens=[token.id for token in tokens] if wanted.with_ids else [],
+        stop=True,
+        model=run.model,
+        tokens_predicted=n_written,
+        tokens_evaluated=usage.prompt_tokens,
+        generation_settings=settings(run.params, wanted.samplers) | {"seed": choice.seed},
+        prompt=wanted.texts[index],
+        has_new_line="\n" in choice.text,
+        truncated=at_start or choice.dropped_tokens > 0,
+        stop_type=STOP_TYPES.get(choice.reason or "", "none"),
+        stopping_word=choice.stop if isinstance(choice.stop, str) else "",
+        tokens_cached=max(0, usage.prompt_tokens + n_written - 1),
+        timings=_speeds(run, n_written),
+        completion_probabilities=_probabilities(tokens, wanted),
+    )
 
 
-def settings(p: Params) -> dict[str, Any]:
-    said = {theirs[0]: getattr(p, ours) for ours, theirs in NAMES.items()}
-    return said | {"samplers": list(SAMPLERS)}
+def _filtered(final: Final, wanted: CompletionRequest) -> Any:
+    """Only the fields that were asked for, those inside others by their last name:
+    "generation_settings/n_predict" -> {"n_predict": ...}."""
+    if not wanted.response_fields:
+        return final
+    everything, chosen = msgspec.to_builtins(final), {}
+    for path in wanted.response_fields:
+        value, *names = everything, *path.split("/")
+        for name in names:
+            value = value.get(name, UNSET) if isinstance(value, dict) else UNSET
+        if value is not UNSET:
+            chosen[names[-1]] = value
+    return chosen
 
 
-def _timings(run: Run, n: int) -> dict[str, float]:
+def settings(p: Params, samplers: list[str]) -> dict[str, Any]:
+    return {theirs[0]: getattr(p, ours) for ours, theirs in NAMES.items()} | {"samplers": samplers}
+
+
+def _speeds(run: Run, n: int) -> Speeds:
     assert run.timings is not None and run.usage is not None
     new = run.usage.prompt_tokens - run.usage.cached_tokens
     prompt_ms, speed = run.timings.prefill_ms, run.timings.tokens_per_s
-    return {
-        "cache_n": run.usage.cached_tokens,
-        "prompt_n": new,
-        "prompt_ms": prompt_ms,
-        "prompt_per_token_ms": prompt_ms / max(1, new),
-        "prompt_per_second": 1000 * new / prompt_ms if prompt_ms else 0.0,
-        "predicted_n": n,
-        "predicted_ms": 1000 * n / speed if speed else 0.0,
-        "predicted_per_token_ms": 1000 / speed if speed else 0.0,
-        "predicted_per_second": speed,
-    }
+    return Speeds(
+        cache_n=run.usage.cached_tokens,
+        prompt_n=new,
+        prompt_ms=prompt_ms,
+        prompt_per_token_ms=prompt_ms / max(1, new),
+        prompt_per_second=1000 * new / prompt_ms if prompt_ms else 0.0,
+        predicted_n=n,
+        predicted_ms=1000 * n / speed if speed else 0.0,
+        predicted_per_token_ms=1000 / speed if speed else 0.0,
+        predicted_per_second=speed,
+    )
 
 
-def _probabilities(tokens: list[Token], asked: Asked) -> dict[str, Any]:
-    """Whenever they are asked for, even of no token: mikupad counts on the list."""
-    if asked.params.logprobs is None:
-        return {}
-    return {"completion_probabilities": [_odds(token, asked) for token in tokens]}
+def _probabilities(
+    tokens: Iterable[Token], wanted: CompletionRequest
+) -> list[Probabilities] | UnsetType:
+    """Whenever they are asked for, even of no token: mikupad counts on the list. They are the
+    model's own, before any sampling, under either name."""
+    if wanted.params.logprobs is None:
+        return UNSET
+    return [_of(token, wanted) for token in tokens]
 
 
-def _odds(token: Token, asked: Asked) -> dict[str, Any]:
-    """Odds are the model's own, before any sampling, under either name. `probs` is for clients of
-    2024."""
-    tops = [_one(top, asked) for top in token.top]
-    old = [{"tok_str": words.plain(t.bytes), "prob": math.exp(t.logprob)} for t in token.top]
-    names = ("top_probs" if asked.as_odds else "top_logprobs", "probs")
-    return _one(token, asked) | dict(zip(names, (tops, old), strict=True))
+def _of(token: Token, wanted: CompletionRequest) -> Probabilities:
+    tops = [_alternative(Alternative, top, wanted) for top in token.top]
+    old = [OldAlternative(shared.plain(t.bytes), math.exp(t.logprob)) for t in token.top]
+    name = "top_probs" if wanted.as_probabilities else "top_logprobs"
+    return _alternative(Probabilities, token, wanted, **{name: tops}, probs=old)
 
 
-def _one(token: Token | TopToken, asked: Asked) -> dict[str, Any]:
-    said = {"id": token.id, "token": words.plain(token.bytes), "bytes": list(token.bytes)}
-    logprob = formats.finite(token.logprob) or 0.0
-    return said | ({"prob": math.exp(logprob)} if asked.as_odds else {"logprob": logprob})
+def _alternative(kind: Any, token: Token | TopToken, wanted: CompletionRequest, **more: Any) -> Any:
+    logprob = finite(token.logprob) or 0.0
+    value = {"prob": math.exp(logprob)} if wanted.as_probabilities else {"logprob": logprob}
+    return kind(
+        id=token.id, token=shared.plain(token.bytes), bytes=list(token.bytes), **value, **more
+    )
 
 
-def stream(run: Run, asked: Asked) -> Iterator[bytes]:
-    rest = ""  # of the text, known at the end only
-    for event in run.events():
-        match event:
-            case None:
-                yield words.PING
-            case Token():
-                yield words.data(_part(event, run, asked))
-            case Ended():
-                rest = event.text
-            case Finished():
-                yield words.data(_final(run, asked, rest, []))
-            case Failed():
-                yield words.data(render(failed(event))[1])
+class Parts(Frames):
+    def __init__(self, run: Run, wanted: CompletionRequest) -> None:
+        self._run, self._wanted = run, wanted
+        self._rest = ""  # of the text, known at the end only
 
+    def token(self, event: Token) -> bytes:
+        run = self._run
+        assert run.started is not None
+        return shared.data(
+            Part(
+                content=event.text,
+                tokens=[event.id],
+                tokens_predicted=len(run.choices[0].ids),
+                tokens_evaluated=run.started.prompt_tokens,
+                completion_probabilities=_probabilities([event], self._wanted),
+            )
+        )
 
-def _part(token: Token, run: Run, asked: Asked) -> dict[str, Any]:
-    assert run.started is not None
-    said = {
-        "index": 0,
-        "content": token.text,
-        "tokens": [token.id],
-        "stop": False,
-        "id_slot": 0,
-        "tokens_predicted": len(run.choices[0].tokens),
-        "tokens_evaluated": run.started.prompt_tokens,
-    }
-    return said | _probabilities([token], asked)
+    def ended(self, event: Ended) -> bytes:
+        self._rest = event.text
+        return b""
+
+    def finished(self, event: Finished) -> bytes:
+        final = _final(self._run, self._wanted, self._rest, [])
+        return shared.data(_filtered(final, self._wanted))
+
+    def failed(self, event: Failed) -> bytes:
+        return shared.data(render(failed(event))[1])

@@ -1,32 +1,25 @@
 """Runs -> OpenAI's completion objects: whole, or in chunks."""
 
-import secrets
-import time
 from collections.abc import Iterable, Iterator
 from typing import Any
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
-from app.engine import (
-    Ended,
-    EngineError,
-    Failed,
-    ModelInfo,
-    Params,
-    PromptToken,
-    Started,
-    Token,
-)
+from app.engine import Ended, EngineError, Failed, PromptToken, Started, Token
 
+from ...docs.openapi import VERSION
 from ...errors import Problem, engine_problem, failed
-from ...native import reply as formats
+from ...native.reply import finite
 from ...native.spans import Spans
-from ...run.run import Choice, Prompt, Run
-from .. import shared as words
+from ...run.run import Choice, Run
+from ...run.stream import Frames, each
+from .. import shared
+from .request import CompletionRequest
 
 DONE = b"data: [DONE]\n\n"
 
-# What ended a text is one of theirs; an end that came from outside is told as the nearest.
+# Reasons that OpenAI lacks map to the closest one.
 REASONS = {
     "length": "length",
     "deadline": "length",
@@ -35,185 +28,221 @@ REASONS = {
     "cancelled": "stop",
 }
 
+TYPES = {
+    401: "authentication_error",
+    403: "permission_error",
+    404: "not_found_error",
+    429: "rate_limit_error",
+    503: "service_unavailable",
+}
 
-class Asked(msgspec.Struct):
-    """What POST /v1/completions was asked for."""
 
-    prompts: list[Prompt]
-    params: Params  # with as many continuations as there are to choose from
-    info: ModelInfo
-    n: int  # how many of them to tell
-    logprobs: int | None
-    echo: bool
-    stream: bool
-    include_usage: bool
-    continuous_usage: bool
-    id: str = msgspec.field(default_factory=lambda: f"cmpl-{secrets.token_hex(12)}")
-    created: int = msgspec.field(default_factory=lambda: int(time.time()))
+def render(problem: Problem) -> tuple[int, Any]:
+    status = 400 if problem.status == 422 else problem.status
+    kind = "server_error" if status >= 500 else "invalid_request_error"
+    return status, {
+        "error": {
+            "message": problem.message,
+            "type": TYPES.get(status, kind),
+            "param": problem.field,
+            "code": problem.type,
+        }
+    }
+
+
+class Logprobs(msgspec.Struct):
+    """Of a text's tokens. Offsets are in characters of the text returned."""
+
+    tokens: list[str] = []
+    token_logprobs: list[float | None] = []  # the prompt's first token has none
+    top_logprobs: list[dict[str, float | None] | None] = []
+    text_offset: list[int] = []
+
+    def add(self, tokens: Iterable[Token | PromptToken], spans: Spans) -> "Logprobs":
+        for token in tokens:
+            self.tokens.append(_name(token.bytes))
+            self.token_logprobs.append(finite(token.logprob))
+            self.top_logprobs.append(_top(token))
+            self.text_offset.append(spans.next(token.bytes)[0])
+        return self
+
+
+class CompletionChoice(msgspec.Struct, kw_only=True):
+    index: int
+    text: str
+    logprobs: Logprobs | None = None
+    finish_reason: str | None = None
+    stop_reason: str | int | None | UnsetType = UNSET
+    seed: int | None | UnsetType = UNSET
+
+
+class CachedTokens(msgspec.Struct):
+    cached_tokens: int
+
+
+class Consumed(msgspec.Struct):
+    prompt_tokens: int
+    completion_tokens: int
+    total_tokens: int
+    prompt_tokens_details: CachedTokens
+
+
+class Completion(msgspec.Struct, kw_only=True):
+    """A whole answer, or a chunk of one."""
+
+    id: str
+    object: str = "text_completion"
+    created: int
+    model: str
+    system_fingerprint: str = f"continuo-{VERSION}"
+    choices: list[CompletionChoice]
+    usage: Consumed | None | UnsetType = UNSET
+
+
+def _completion(wanted: CompletionRequest, choices: list[CompletionChoice]) -> Completion:
+    return Completion(id=wanted.id, created=wanted.created, model=wanted.info.name, choices=choices)
 
 
 # ---- whole
 
 
-def whole(runs: list[Run], asked: Asked) -> dict[str, Any]:
-    choices: list[dict[str, Any]] = []
-    for run in runs:
-        ranked, front = run.choices, _front(run, asked)
-        if asked.params.n > asked.n:
-            ranked = sorted(ranked, key=words.mean_logprob, reverse=True)[: asked.n]
-        for choice in ranked:
-            said = _choice(choice, run, front, asked)
-            choices.append({"index": len(choices)} | said)
-    return _head(asked) | {"choices": choices, "usage": _usage(runs)}
+def whole(runs: list[Run], wanted: CompletionRequest) -> Completion:
+    choices: list[CompletionChoice] = []
+    for run, front in zip(runs, wanted.fronts, strict=True):
+        ranked = run.choices
+        if wanted.params.n > wanted.n:
+            ranked = sorted(ranked, key=shared.mean_logprob, reverse=True)[: wanted.n]
+        choices += [_choice(len(choices) + k, c, run, front, wanted) for k, c in enumerate(ranked)]
+    completion = _completion(wanted, choices)
+    completion.usage = _usage(runs)
+    return completion
 
 
-def _choice(choice: Choice, run: Run, front: str, asked: Asked) -> dict[str, Any]:
+def _choice(
+    index: int, choice: Choice, run: Run, front: str, wanted: CompletionRequest
+) -> CompletionChoice:
     logprobs = None
-    if asked.logprobs is not None:
-        logprobs = _logprobs(choice.tokens, Spans(len(front), len))
-        if asked.echo:
-            logprobs = _joined(_prompt_logprobs(run), logprobs)
-    return {
-        "text": front + choice.text,
-        "finish_reason": REASONS[choice.reason or "cancelled"],
-        "stop_reason": choice.stop,
-        "logprobs": logprobs,
-        "seed": choice.seed,
-    }
+    if wanted.logprobs is not None:
+        logprobs = _prompt_logprobs(run) if wanted.echo else Logprobs()
+        logprobs.add(choice.tokens, Spans(len(front), len))
+    return CompletionChoice(
+        index=index,
+        text=front + choice.text,
+        logprobs=logprobs,
+        finish_reason=REASONS[choice.reason or "cancelled"],
+        stop_reason=choice.stop,
+        seed=choice.seed,
+    )
 
 
-def _front(run: Run, asked: Asked) -> str:
-    return words.text_of(run.prompt, asked.info) if asked.echo else ""
-
-
-def _prompt_logprobs(run: Run) -> dict[str, list[Any]]:
+def _prompt_logprobs(run: Run) -> Logprobs:
     prompt = None if run.started is None else run.started.prompt
-    return _logprobs(prompt or (), Spans(0, len))
-
-
-def _joined(one: dict[str, list[Any]], other: dict[str, list[Any]]) -> dict[str, list[Any]]:
-    return {key: one[key] + other[key] for key in one}
+    return Logprobs().add(prompt or (), Spans(0, len))
 
 
 # ---- in chunks
 
 
-def stream(first: Run, rest: Iterable[Run], asked: Asked) -> Iterator[bytes]:
+def stream(first: Run, rest: Iterable[Run], wanted: CompletionRequest) -> Iterator[bytes]:
     """The runs one after another, then the usage if it was asked for, then [DONE]."""
-    runs = [first]
+    chunks = Chunks(wanted)
     try:
-        yield from _run(0, runs, asked)
+        yield from each(first, chunks.of(first))
         for run in rest:
-            if runs[-1].failure is not None:
+            if chunks.has_failed:
                 break
-            runs.append(run)
-            yield from _run(len(runs) - 1, runs, asked)
+            yield from each(run, chunks.of(run))
     except EngineError as error:  # the engine has no room for the next prompt
         yield _error(engine_problem(error))
     else:
-        if asked.include_usage and runs[-1].failure is None:
-            yield words.data(_head(asked) | {"choices": [], "usage": _usage(runs)})
+        yield chunks.usage()
     yield DONE
 
 
-def _run(number: int, runs: list[Run], asked: Asked) -> Iterator[bytes]:
-    """The chunks of the latest run."""
-    run = runs[-1]
-    spans: list[Spans] = []
-    for event in run.events():
-        match event:
-            case None:
-                yield words.PING
-            case Started():
-                front = _front(run, asked)
-                spans = [Spans(len(front), len) for _ in run.choices]
-                if asked.echo:
-                    said = _prompt_logprobs(run) if asked.logprobs is not None else None
-                    for k in range(asked.n):
-                        yield _chunk(number, k, runs, asked, text=front, logprobs=said)
-            case Token() if event.text or asked.logprobs is not None:
-                said = None
-                if asked.logprobs is not None:
-                    said = _logprobs([event], spans[event.choice])
-                yield _chunk(number, event.choice, runs, asked, text=event.text, logprobs=said)
-            case Ended():
-                yield _chunk(
-                    number,
-                    event.choice,
-                    runs,
-                    asked,
-                    text=event.text,
-                    finish_reason=REASONS[event.reason],
-                    stop_reason=event.stop,
-                    seed=run.choices[event.choice].seed,
-                )
-            case Failed():
-                yield _error(failed(event))
+class Chunks(Frames):
+    """Of one answer: of one run after another."""
 
+    def __init__(self, wanted: CompletionRequest) -> None:
+        self._wanted = wanted
+        self._runs: list[Run] = []
+        self._spans: list[Spans] = []  # of the latest run's continuations
+        self.has_failed = False
 
-def _chunk(number: int, k: int, runs: list[Run], asked: Asked, text: str, **more: Any) -> bytes:
-    choice = {"index": number * asked.n + k, "text": text, "logprobs": None, "finish_reason": None}
-    said = _head(asked) | {"choices": [choice | more]}
-    if asked.include_usage:
-        said["usage"] = _usage(runs) if asked.continuous_usage else None
-    return words.data(said)
+    def of(self, run: Run) -> "Chunks":
+        """From here on of this run."""
+        self._runs.append(run)
+        return self
+
+    def started(self, event: Started) -> bytes:
+        run, wanted = self._runs[-1], self._wanted
+        front = wanted.fronts[len(self._runs) - 1]
+        self._spans = [Spans(len(front), len) for _ in run.choices]
+        if not wanted.echo:
+            return b""
+        logprobs = _prompt_logprobs(run) if wanted.logprobs is not None else None
+        return b"".join(self._chunk(k, front, logprobs=logprobs) for k in range(wanted.n))
+
+    def token(self, event: Token) -> bytes:
+        if self._wanted.logprobs is not None:
+            logprobs = Logprobs().add([event], self._spans[event.choice])
+            return self._chunk(event.choice, event.text, logprobs=logprobs)
+        return self._chunk(event.choice, event.text) if event.text else b""
+
+    def ended(self, event: Ended) -> bytes:
+        return self._chunk(
+            event.choice,
+            event.text,
+            finish_reason=REASONS[event.reason],
+            stop_reason=event.stop,
+            seed=self._runs[-1].choices[event.choice].seed,
+        )
+
+    def failed(self, event: Failed) -> bytes:
+        self.has_failed = True
+        return _error(failed(event))
+
+    def usage(self) -> bytes:
+        """The last chunk, if it was asked for."""
+        if not self._wanted.include_usage or self.has_failed:
+            return b""
+        chunk = _completion(self._wanted, [])
+        chunk.usage = _usage(self._runs)
+        return shared.data(chunk)
+
+    def _chunk(self, k: int, text: str, **more: Any) -> bytes:
+        index = (len(self._runs) - 1) * self._wanted.n + k
+        chunk = _completion(self._wanted, [CompletionChoice(index=index, text=text, **more)])
+        if self._wanted.include_usage:
+            chunk.usage = _usage(self._runs) if self._wanted.continuous_usage else None
+        return shared.data(chunk)
 
 
 def _error(problem: Problem) -> bytes:
     error = {"message": problem.message, "type": "server_error", "param": None}
-    return words.data({"error": error | {"code": problem.status}})
+    return shared.data({"error": error | {"code": problem.status}})
 
 
 # ---- what both have
 
 
-def _head(asked: Asked) -> dict[str, Any]:
-    return {
-        "id": asked.id,
-        "object": "text_completion",
-        "created": asked.created,
-        "model": asked.info.name,
-    }
-
-
-def _usage(runs: list[Run]) -> dict[str, Any]:
+def _usage(runs: list[Run]) -> Consumed:
     """So far; every token was an event of the engine's."""
     started = [run.started for run in runs if run.started is not None]
     prompt = sum(s.prompt_tokens for s in started)
-    written = sum(len(choice.tokens) for run in runs for choice in run.choices)
-    return {
-        "prompt_tokens": prompt,
-        "completion_tokens": written,
-        "total_tokens": prompt + written,
-        "prompt_tokens_details": {"cached_tokens": sum(s.cached_tokens for s in started)},
-    }
-
-
-def _logprobs(tokens: Iterable[Token | PromptToken], spans: Spans) -> dict[str, list[Any]]:
-    """Offsets are in characters of the text returned. The prompt's first token has no odds."""
-    said: dict[str, list[Any]] = {
-        "tokens": [],
-        "token_logprobs": [],
-        "top_logprobs": [],
-        "text_offset": [],
-    }
-    for token in tokens:
-        said["tokens"].append(_name(token.bytes))
-        said["token_logprobs"].append(formats.finite(token.logprob))
-        said["top_logprobs"].append(_top(token))
-        said["text_offset"].append(spans.next(token.bytes)[0])
-    return said
+    written = sum(len(choice.ids) for run in runs for choice in run.choices)
+    cached = CachedTokens(sum(s.cached_tokens for s in started))
+    return Consumed(prompt, written, prompt + written, cached)
 
 
 def _top(token: Token | PromptToken) -> dict[str, float | None] | None:
     if token.logprob is None:
         return None
-    return {_name(top.bytes): formats.finite(top.logprob) for top in words.with_chosen(token)}
+    return {_name(top.bytes): finite(top.logprob) for top in shared.with_chosen(token)}
 
 
 def _name(token: bytes) -> str:
     """A token's text; OpenAI's form for bytes that are none alone, so that names differ."""
-    piece = words.piece(token)
+    piece = shared.piece(token)
     if isinstance(piece, str):
         return piece
     return "bytes:" + "".join(f"\\x{byte:02x}" for byte in piece)

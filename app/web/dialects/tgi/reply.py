@@ -1,154 +1,169 @@
 """Runs -> what Text Generation Inference answers: whole, or by events whose last has everything."""
 
-import math
-from collections.abc import Iterator
 from typing import Any
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
-from app.engine import Ended, Failed, ModelInfo, Params, PromptToken, Token
+from app.engine import Ended, Failed, PromptToken, Token, TopToken
 
-from ...errors import failed
-from ...native import reply as formats
+from ...errors import Problem, failed
+from ...native.reply import finite
 from ...run.run import Choice, Run
-from .. import shared as words
+from ...run.stream import Frames
+from .. import shared
+from .request import TgiRequest
 
 REASONS = {"length": "length", "deadline": "length", "end_of_text": "eos_token"}
 
+TYPES = {422: "validation", 424: "generation", 429: "overloaded"}
 
-class Asked(msgspec.Struct):
-    """What was asked for, in any of the three places."""
 
-    ids: list[int]
-    params: Params
-    info: ModelInfo
-    front: str  # the prompt, where the full text is wanted
-    details: bool
-    prefill: bool  # with the prompt's tokens
-    top: bool  # with alternatives
+def render(problem: Problem) -> tuple[int, Any]:
+    status = {400: 422, 500: 424}.get(problem.status, problem.status)
+    return status, {"error": problem.message, "error_type": TYPES.get(status, problem.type)}
+
+
+class TgiToken(msgspec.Struct):
+    id: int
+    text: str
+    logprob: float | None
+    special: bool
+
+
+class Prefill(msgspec.Struct):
+    id: int
+    text: str
+    logprob: float | None
+
+
+class Details(msgspec.Struct, kw_only=True, omit_defaults=False):
+    generated_text: str | UnsetType = UNSET  # of the others, in best_of_sequences
+    finish_reason: str
+    generated_tokens: int
+    seed: int | None
+    prefill: list[Prefill] | UnsetType = UNSET
+    tokens: list[TgiToken] | UnsetType = UNSET
+    top_tokens: list[list[TgiToken]] | UnsetType = UNSET
+    best_of_sequences: list["Details"] | UnsetType = UNSET
+    input_length: int | UnsetType = UNSET  # at the end of a stream
+
+
+class Generated(msgspec.Struct):
+    generated_text: str
+    details: Details | UnsetType = UNSET
+
+
+class Message(msgspec.Struct, kw_only=True):
+    """Of a stream."""
+
+    index: int
+    token: TgiToken
+    top_tokens: list[TgiToken] | UnsetType = UNSET
+    generated_text: str | None = None
+    details: Details | None = None
 
 
 # ---- whole
 
 
-def whole(run: Run, asked: Asked) -> dict[str, Any]:
+def whole(run: Run, wanted: TgiRequest) -> Generated:
     """The likeliest continuation; the others with the details."""
-    ranked = sorted(run.choices, key=words.mean_logprob, reverse=True)
-    said: dict[str, Any] = {"generated_text": asked.front + ranked[0].text}
-    if asked.details:
-        said["details"] = _details(ranked[0], run, asked)
-        if len(ranked) > 1:
-            said["details"]["best_of_sequences"] = [
-                {"generated_text": asked.front + choice.text} | _details(choice, run, asked)
-                for choice in ranked[1:]
-            ]
-    return said
+    best, *others = sorted(run.choices, key=shared.mean_logprob, reverse=True)
+    generated = Generated(wanted.front + best.text)
+    if wanted.details:
+        generated.details = _details(best, run, wanted)
+        if others:
+            generated.details.best_of_sequences = [_details(c, run, wanted) for c in others]
+            for choice, details in zip(others, generated.details.best_of_sequences, strict=True):
+                details.generated_text = wanted.front + choice.text
+    return generated
 
 
-def _details(choice: Choice, run: Run, asked: Asked) -> dict[str, Any]:
-    tokens = [_entry(token, asked) for token in choice.tokens]
+def _details(choice: Choice, run: Run, wanted: TgiRequest) -> Details:
+    tokens = [_token(token, wanted) for token in choice.tokens]
     if choice.reason == "end_of_text":
-        tokens.append(_end(asked))
-    said = _summary(choice.reason, len(tokens), choice) | {"prefill": [], "tokens": tokens}
-    if asked.prefill and run.started is not None:
-        said["prefill"] = [_prefill(token) for token in run.started.prompt or ()]
-    if asked.top:
-        said["top_tokens"] = [_top(token, asked) for token in choice.tokens]
-    return said
+        tokens.append(_end(wanted))
+    details = _summary(choice.reason, len(tokens), choice)
+    details.tokens, details.prefill = tokens, []
+    if wanted.prefill and run.started is not None:
+        details.prefill = [_prefill(token) for token in run.started.prompt or ()]
+    if wanted.top:
+        details.top_tokens = [_top(token, wanted) for token in choice.tokens]
+    return details
 
 
-def _summary(reason: str | None, count: int, choice: Choice) -> dict[str, Any]:
-    return {
-        "finish_reason": REASONS.get(reason or "", "stop_sequence"),
-        "generated_tokens": count,
-        "seed": choice.seed,
-    }
+def _summary(reason: str | None, n_tokens: int, choice: Choice) -> Details:
+    return Details(
+        finish_reason=REASONS.get(reason or "", "stop_sequence"),
+        generated_tokens=n_tokens,
+        seed=choice.seed,
+    )
 
 
-def _entry(token: Token, asked: Asked, text: str | None = None) -> dict[str, Any]:
-    return {
-        "id": token.id,
-        "text": words.plain(token.bytes) if text is None else text,
-        "logprob": formats.finite(token.logprob),
-        "special": token.id in asked.info.eos_token_ids,
-    }
+def _token(token: Token | TopToken, wanted: TgiRequest, text: str | None = None) -> TgiToken:
+    return TgiToken(
+        token.id,
+        shared.plain(token.bytes) if text is None else text,
+        finite(token.logprob),
+        token.id in wanted.info.eos_token_ids,
+    )
 
 
-def _end(asked: Asked, text: str = "") -> dict[str, Any]:
+def _end(wanted: TgiRequest, text: str = "") -> TgiToken:
     """The token that ended the text: TGI counts it, and its clients pass over what is special."""
-    return {"id": asked.info.eos_token_ids[0], "text": text, "logprob": None, "special": True}
+    return TgiToken(wanted.info.eos_token_ids[0], text, None, True)
 
 
-def _prefill(token: PromptToken) -> dict[str, Any]:
-    text, logprob = words.plain(token.bytes), formats.finite(token.logprob)
-    return {"id": token.id, "text": text, "logprob": logprob}
+def _prefill(token: PromptToken) -> Prefill:
+    return Prefill(token.id, shared.plain(token.bytes), finite(token.logprob))
 
 
-def _top(token: Token, asked: Asked) -> list[dict[str, Any]]:
-    return [
-        {
-            "id": top.id,
-            "text": words.plain(top.bytes),
-            "logprob": formats.finite(top.logprob),
-            "special": top.id in asked.info.eos_token_ids,
-        }
-        for top in token.top
-    ]
+def _top(token: Token, wanted: TgiRequest) -> list[TgiToken]:
+    return [_token(top, wanted) for top in token.top]
 
 
 # ---- by events
 
 
-def stream(run: Run, asked: Asked) -> Iterator[bytes]:
-    """The last event has a token and the whole text: a token that may be the last one waits."""
-    held: Token | None = None
-    index = 0
-    for event in run.events():
-        match event:
-            case None:
-                yield words.PING
-            case Token():
-                if held is not None:
-                    yield _told(index, held, asked)
-                index, held = index + 1, event
-                if not asked.params.stop and index < (asked.params.max_tokens or math.inf):
-                    yield _told(index, held, asked)
-                    held = None
-            case Ended():
-                if held is not None and event.reason == "end_of_text":
-                    yield _told(index, held, asked)
-                    held = None
-                yield _last(index, held, event, run, asked)
-            case Failed():
-                message = failed(event).message
-                yield words.data({"error": message, "error_type": "generation"})
+class Messages(Frames):
+    """The last one has a token and the whole text, so each token waits for the next event."""
 
+    def __init__(self, run: Run, wanted: TgiRequest) -> None:
+        self._run, self._wanted = run, wanted
+        self._held: Token | None = None
+        self._index = 0  # of the token that is held
 
-def _told(index: int, token: Token, asked: Asked) -> bytes:
-    return _frame(index, _entry(token, asked, token.text), token, asked)
+    def token(self, event: Token) -> bytes:
+        before = self._release()
+        self._held, self._index = event, self._index + 1
+        return before
 
+    def _release(self) -> bytes:
+        held, self._held = self._held, None
+        if held is None:
+            return b""
+        return self._message(held, _token(held, self._wanted, held.text))
 
-def _frame(
-    index: int, entry: dict[str, Any], token: Token | None, asked: Asked, **end: Any
-) -> bytes:
-    said: dict[str, Any] = {"index": index, "token": entry}
-    if asked.top:
-        said["top_tokens"] = [] if token is None else _top(token, asked)
-    return words.data(said | {"generated_text": None, "details": None} | end)
+    def _message(self, token: Token | None, entry: TgiToken, **end: Any) -> bytes:
+        message = Message(index=self._index, token=entry, **end)
+        if self._wanted.top:
+            message.top_tokens = [] if token is None else _top(token, self._wanted)
+        return shared.data(message)
 
+    def ended(self, event: Ended) -> bytes:
+        before = self._release() if event.reason == "end_of_text" else b""
+        choice, held = self._run.choices[0], self._held
+        if held is None:
+            self._index += 1
+            entry = _end(self._wanted, event.text)
+        else:
+            entry = _token(held, self._wanted, held.text + event.text)
+        details = _summary(event.reason, self._index, choice)
+        details.input_length = len(self._wanted.ids)
+        text = self._wanted.front + choice.text
+        return before + self._message(held, entry, generated_text=text, details=details)
 
-def _last(index: int, held: Token | None, event: Ended, run: Run, asked: Asked) -> bytes:
-    choice = run.choices[0]
-    if held is not None:
-        entry = _entry(held, asked, held.text + event.text)
-    else:
-        index, entry = index + 1, _end(asked, event.text)
-    summary = _summary(event.reason, index, choice)
-    return _frame(
-        index,
-        entry,
-        held,
-        asked,
-        generated_text=asked.front + choice.text,
-        details=summary | {"input_length": len(asked.ids)},
-    )
+    def failed(self, event: Failed) -> bytes:
+        error = {"error": failed(event).message, "error_type": "generation"}
+        return self._release() + shared.data(error)

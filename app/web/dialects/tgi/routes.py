@@ -3,63 +3,37 @@
 Its clients are text_generation and huggingface_hub's InferenceClient.
 """
 
-from typing import Any
-
 from flask import Blueprint, Response, g
 
-from app.engine import PARAMETERS, ModelInfo, Params
+from app.engine import PARAMETERS
 
-from ...body import fields as schema
+from ...body.fields import take
 from ...body.reply import reply
 from ...docs import openapi
-from ...errors import Problem, bad_value
-from ...run import run as streaming
+from ...health import livez
+from ...run.lists import collect_all
+from ...run.run import start
+from ...run.stream import each, respond
 from ...service import service
-from .. import shared as words
+from .. import shared
 from ..shared import Fields
-from . import reply as tgi_frames
-from .reply import Asked
+from .reply import Generated, Messages, render, whole
+from .request import NAMES, TgiRequest, read
 
 tgi = Blueprint("tgi", __name__)
-
-NAMES = {
-    "max_tokens": ("max_new_tokens",),
-    "temperature": ("temperature",),
-    "top_k": ("top_k",),
-    "top_p": ("top_p",),
-    "typical_p": ("typical_p",),
-    "repetition_penalty": ("repetition_penalty",),
-    "frequency_penalty": ("frequency_penalty",),
-    "stop": ("stop", "stop_sequences"),
-    "seed": ("seed",),
-    "n": ("best_of",),
-    "logprobs": ("top_n_tokens",),
-}
-POSITIVE = ("best_of", "max_new_tokens", "repetition_penalty", "temperature", "top_k", "truncate")
-SHARES = ("top_p", "typical_p")  # of the odds: all or nothing is none
-
-TYPES = {422: "validation", 424: "generation", 429: "overloaded"}
 
 ROWS = {row.name: row for row in PARAMETERS}
 
 BODY = {
     "inputs": openapi.TEXT,
-    "parameters": words.maybe({"type": "object", "properties": words.described(NAMES)}),
+    "parameters": shared.maybe({"type": "object", "properties": shared.described(NAMES)}),
 }
-
-
-def render(problem: Problem) -> tuple[int, Any]:
-    status = {400: 422, 500: 424}.get(problem.status, problem.status)
-    return status, {"error": problem.message, "error_type": TYPES.get(status, problem.type)}
-
-
-# ---- continue
 
 
 def generate(fields: Fields) -> Response:
     """POST /generate with inputs: one object."""
     g.render_problem = render
-    return reply(_whole(_asked(fields)))
+    return reply(_whole(read(fields)))
 
 
 @tgi.post("/generate_stream")
@@ -67,116 +41,44 @@ def generate(fields: Fields) -> Response:
 @openapi.gives("text/event-stream")
 def generate_stream() -> Response:
     """Continue a text token by token, as TGI's clients ask for it."""
-    return _stream(words.read())
+    return _stream(shared.read(), is_full=False)
 
 
 @tgi.post("/")
-@openapi.takes(BODY | {"stream": words.maybe(openapi.FLAG)}, required=("inputs",))
+@tgi.post("/invocations")
+@openapi.takes(BODY | {"stream": shared.maybe(openapi.FLAG)}, required=("inputs",))
 @openapi.gives("application/json", "text/event-stream")
 def either() -> Response:
-    """Continue a text, whole in a list or token by token, as TGI's clients ask for it."""
+    """Continue a text, whole in a list or token by token, as TGI's clients ask for it.
+
+    Unless return_full_text is false the text begins with the prompt.
+    """
     g.render_problem = render
-    fields = words.read()
-    if schema.take(fields, "stream", bool, False):
-        return _stream(fields)
-    return reply([_whole(_asked(fields))])
+    fields = shared.read()
+    if take(fields, "stream", bool, False):
+        return _stream(fields, is_full=True)
+    return reply([_whole(read(fields, is_full=True))])
 
 
-def _whole(asked: Asked) -> dict[str, Any]:
-    run = streaming.start(asked.ids, asked.params, asked.info.name)
-    return tgi_frames.whole(streaming.collect(run), asked)
+def _whole(wanted: TgiRequest) -> Generated:
+    (run,) = collect_all([wanted.ids], wanted.params, wanted.info.name)
+    return whole(run, wanted)
 
 
-def _stream(fields: Fields) -> Response:
+def _stream(fields: Fields, is_full: bool) -> Response:
     g.render_problem = render
-    asked = _asked(fields)
-    _refuse(asked.params.n > 1, "best_of", "`best_of` != 1 is not supported when streaming tokens")
-    _refuse(
-        asked.prefill,
-        "decoder_input_details",
-        "`decoder_input_details` == true is not supported when streaming tokens",
-    )
-    run = streaming.start(asked.ids, asked.params, asked.info.name)
-    return words.streamed(run, tgi_frames.stream(run, asked))
-
-
-# ---- reading
-
-
-def _asked(fields: Fields) -> Asked:
-    inputs = schema.take(fields, "inputs", str, "")
-    _refuse(inputs == "", "inputs", "`inputs` must be non-empty: there is nothing to continue")
-    asked = schema.take(fields, "parameters", dict, {})
-    words.refuse_grammars(asked)
-    _check(asked)
-    info = service().model()
-    ids = words.tokens_of(words.text(fields, "inputs"), info)
-    ids = list(ids[-schema.take(asked, "truncate", int, info.n_positions) :])
-    prefill = schema.take(asked, "decoder_input_details", bool, False)
-    return Asked(
-        ids=ids,
-        params=_params(asked, len(ids), info, prefill),
-        info=info,
-        front=inputs if schema.take(asked, "return_full_text", bool, False) else "",
-        details=schema.take(asked, "details", bool, False) or prefill,
-        prefill=prefill,
-        top=asked.get("top_n_tokens") is not None,
-    )
-
-
-def _params(asked: Fields, n_prompt: int, info: ModelInfo, prefill: bool) -> Params:
-    room = info.n_positions - n_prompt
-    wanted = schema.take(asked, "max_new_tokens", int, max(room, 1))
-    _refuse(
-        wanted > room,
-        "max_new_tokens",
-        f"`inputs` tokens + `max_new_tokens` must be <= {info.n_positions}. "
-        f"Given: {n_prompt} `inputs` tokens and {wanted} `max_new_tokens`",
-    )
-    is_drawn = _is_drawn(asked)
-    _refuse(
-        not is_drawn and schema.take(asked, "best_of", int, 1) > 1,
-        "best_of",
-        "you must use sampling when `best_of` is > 1",
-    )
-    defaults = {
-        "max_tokens": wanted,
-        "top_k": 0,
-        "logprobs": 0,
-        "include_stop": True,  # its texts end with what stopped them
-        "prompt_logprobs": 0 if prefill else None,
-    }
-    if is_drawn:
-        return words.params(asked, NAMES, defaults | {"temperature": 1.0})
-    return words.params(dict(asked) | {"temperature": 0}, NAMES, defaults)
-
-
-def _is_drawn(asked: Fields) -> bool:
-    """TGI takes the likeliest token unless told to draw, or how to: a temperature of 1 is not
-    telling how."""
-    neutral = {"temperature": 1, "top_k": 0, "top_p": 1, "typical_p": 1}
-    return schema.take(asked, "do_sample", bool, False) or any(
-        asked.get(name) not in (None, value) for name, value in neutral.items()
-    )
-
-
-def _check(asked: Fields) -> None:
-    for name in POSITIVE:
-        value = asked.get(name)
-        is_bad = isinstance(value, int | float) and not value > 0
-        _refuse(is_bad, name, f"`{name}` must be strictly positive")
-    for name in SHARES:
-        value = asked.get(name)
-        is_bad = isinstance(value, int | float) and not 0 < value < 1
-        _refuse(is_bad, name, f"`{name}` must be > 0.0 and < 1.0")
-
-
-def _refuse(when: bool, field: str, message: str) -> None:
-    if when:
-        raise bad_value(field, message)
+    wanted = read(fields, is_full, stream=True)
+    run = start(wanted.ids, wanted.params, wanted.info.name)
+    return respond(run, each(run, Messages(run, wanted)))
 
 
 # ---- tell
+
+
+@tgi.get("/ping")
+def ping() -> Response:
+    """The same as /livez."""
+    return livez()
 
 
 @tgi.get("/info")
@@ -211,7 +113,7 @@ def info() -> Response:
 def tokenize(fields: Fields) -> Response:
     """POST /tokenize with inputs."""
     g.render_problem = render
-    text = words.text(fields, "inputs")
+    text = shared.text(fields, "inputs")
     made = service().engine.tokenize(text)
     return reply(
         [

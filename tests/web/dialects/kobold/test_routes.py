@@ -98,6 +98,12 @@ def running(client, engine):
     reply.close()
 
 
+def write_a_little(engine, running):
+    engine.step.set()
+    assert any(b"event: message" in piece for piece in running.response)
+    engine.step.clear()
+
+
 def test_abort_ends_the_one_of_that_key(client, engine, running):
     said = client.post("/api/extra/abort", json={"genkey": "KCPP1234"}).json
     assert said == {"success": "true", "done": "true"}
@@ -136,11 +142,40 @@ def test_check_knows_its_key_only(client, running):
 def test_a_key_is_its_addresss_own(client, engine, running):
     other = {"REMOTE_ADDR": "10.0.0.9"}
     check = {"genkey": "KCPP1234"}
-    engine.step.set()
-    b"".join(running.response)
+    write_a_little(engine, running)
     said = client.post("/api/extra/generate/check", json=check, environ_base=other).json
     assert said == {"results": [{"text": ""}]}
     assert client.post("/api/extra/generate/check", json=check).json["results"][0]["text"]
+
+
+def test_what_has_ended_is_shown_no_more_and_its_logprobs_once(client, engine, running):
+    check = {"genkey": "KCPP1234"}
+    engine.step.set()
+    b"".join(running.response)
+    said = client.post("/api/extra/generate/check", json=check).json
+    assert said == {"results": [{"text": ""}]}
+    assert client.post("/api/extra/last_logprobs", json=check).json["logprobs"]
+    assert client.post("/api/extra/last_logprobs", json=check).json == {"logprobs": None}
+
+
+def test_who_tries_many_keys_is_shown_nothing(client, engine, running):
+    write_a_little(engine, running)
+    for guess in range(10):
+        client.post("/api/extra/generate/check", json={"genkey": f"KCPP{guess}"})
+    said = client.post("/api/extra/generate/check", json={"genkey": "KCPP1234"}).json
+    assert said == {"results": [{"text": ""}]}
+
+
+def test_what_is_made_for_larger_models_is_cut_to_ours(ask, params):
+    reply = ask(
+        stop_sequence=[f"stop {i}" for i in range(90)],
+        banned_tokens=["a", "a phrase of many"],
+        temperature="0.5",
+        max_length="3",
+    )
+    assert reply.status_code == 200
+    assert len(params.stop) == 64 and params.banned == ["a"]
+    assert (params.temperature, params.max_tokens) == (0.5, 3)
 
 
 def test_a_key_in_use_is_busy(client, running):

@@ -107,6 +107,8 @@ def test_biases_are_by_id_or_text(ask, params, bias):
     [
         {"grammar": "root ::= a"},
         {"json_schema": {"type": "object"}},
+        {"json_schema": {}},  # any JSON, which is not any text
+        {"prompt": {"prompt_string": "x", "multimodal_data": ["aGk="]}},
         {"prompt": None},
         {"prompt": ["a", "b"], "stream": True},
         {"n_predict": "many"},
@@ -162,6 +164,27 @@ def test_tokens_with_their_pieces(client):
     assert said == {"tokens": [{"id": 97, "piece": "a"}, {"id": 98, "piece": "b"}]}
     assert client.post("/tokenize", json={"content": "ab"}).json == {"tokens": [97, 98]}
     assert client.post("/detokenize", json={"tokens": [97]}).json["content"] == "a"
+
+
+def test_pieces_of_a_split_character_are_bytes(client):
+    said = client.post("/tokenize", json={"content": "aé", "with_pieces": True}).json["tokens"]
+    assert [token["piece"] for token in said] == ["a", [0xC3], [0xA9]]
+
+
+def test_only_the_fields_that_are_asked_for(ask, frames):
+    fields = ["content", "generation_settings/n_predict", "nothing"]
+    assert ask(response_fields=fields).json == {"content": " la la", "n_predict": 6}
+    assert frames(ask(response_fields=fields, stream=True))[-1] == {"content": "", "n_predict": 6}
+
+
+def test_the_seed_and_the_samplers_are_told_as_they_were_meant(ask, params):
+    said = ask(seed=2**32 - 1, samplers=["top_k"]).json
+    assert params.seed is None and said["generation_settings"]["samplers"] == ["top_k"]
+
+
+def test_models_are_listed_for_its_clients_too(client):
+    assert client.get("/models").json["data"] == client.get("/v1/models").json["data"]
+    assert client.get("/v1/health").json == {"status": "ok"}
 
 
 def test_the_request_mikupad_sends(client, frames):

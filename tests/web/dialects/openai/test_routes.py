@@ -2,6 +2,8 @@ import json
 
 import pytest
 
+from app.engine import InvalidParams
+
 PATH = "/v1/completions"
 
 
@@ -169,7 +171,10 @@ def test_a_busy_engine_is_429_with_a_time_also_for_streams(ask, engine):
         ({"best_of": 2, "stream": True}, "best_of"),
         ({"best_of": 65}, "best_of"),
         ({"suffix": "end"}, "suffix"),
-        ({"prompt": None}, "prompt"),
+        ({"allowed_token_ids": [1]}, "allowed_token_ids"),
+        ({"use_beam_search": True}, "use_beam_search"),
+        ({"prompt_logprobs": 1}, "prompt_logprobs"),
+        ({"bad_words": ["a"] * 1025}, "bad_words"),
         ({"prompt": []}, "prompt"),
         ({"prompt": [1, "a"]}, "prompt"),
         ({"prompt": [256]}, "prompt"),
@@ -311,3 +316,22 @@ def test_a_prompt_longer_than_sillytavern_knows_is_cut(client, engine, params):
     body = {"prompt": "x" * 3000, "truncation_length": 8192, "max_tokens": 1}
     assert client.post(PATH, json=body).status_code == 200
     assert len(engine.latest_prompt) == 1024
+
+
+def test_without_a_prompt_it_writes_from_nothing(client, params):
+    said = client.post("/v1/completions", json={"max_tokens": 3}).json
+    assert said["choices"][0]["text"] == " la" and said["usage"]["prompt_tokens"] == 0
+
+
+def test_bad_words_are_banned_and_whole_numbers_may_have_a_point(ask, params):
+    assert ask(bad_words=["a"], n=2.0, max_tokens=2.0).status_code == 200
+    assert (params.banned, params.n, params.max_tokens) == (["a"], 2, 2)
+
+
+def test_what_the_engine_refuses_is_named_as_the_caller_named_it(ask, engine, monkeypatch):
+    def refuse(*_):
+        raise InvalidParams("banned", "banned: 'two words' is not one token.")
+
+    monkeypatch.setattr(engine, "submit", refuse)
+    error = ask(bad_words=["two words"]).json["error"]
+    assert error["param"] == "bad_words" and error["message"].startswith("bad_words:")

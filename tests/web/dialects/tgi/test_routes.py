@@ -17,7 +17,8 @@ def test_inputs_at_generate_are_answered_as_tgi_does(ask):
 
 
 def test_the_root_answers_with_a_list(ask):
-    assert ask("/").json == [{"generated_text": " la la"}]
+    assert ask("/", return_full_text=False).json == [{"generated_text": " la la"}]
+    assert ask("/").json == [{"generated_text": "Sing la la"}]  # TGI's default there
 
 
 def test_the_full_text_has_the_prompt_in_front(ask):

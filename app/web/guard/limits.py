@@ -1,0 +1,104 @@
+"""How much each key and each address may ask for: so often, and so much at a time.
+
+What counts is what is written: a list of 128 prompts counts 128, times n. Counting a text's tokens,
+looking at a request's progress and ending it are free.
+"""
+
+import importlib
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from flask import g, request
+
+from ..errors import Problem, bad_value
+from ..options import WebOptions
+from ..run.connection import group_of, is_loopback_name
+from .shares import Shares
+
+if TYPE_CHECKING:
+    from limits import RateLimitItem
+
+
+class Limits:
+    """One app's: the rates, counted where limit_storage says, and the shares of what runs."""
+
+    def __init__(self, options: WebOptions) -> None:
+        self.shares = Shares()  # whoever starts the server may put a shared one here
+        self._most = (options.running_per_key, options.running_per_address)
+        self._rates: list[tuple[RateLimitItem, str, Callable[[], str | None]]] = []
+        wanted = (
+            ("limit_per_key", options.limit_per_key, key),
+            ("limit_per_address", options.limit_per_address, address),
+        )
+        if any(rate is not None for _, rate, _ in wanted):
+            limits = importlib.import_module("limits")  # slow, and few need it
+            importlib.import_module(".tally", __package__)  # makes sqlite:// known
+            storage = limits.storage.storage_from_string(options.limit_storage)
+            self._counter = limits.strategies.FixedWindowRateLimiter(storage)
+            for name, rate, who in wanted:
+                items = [] if rate is None else limits.parse_many(rate)
+                self._rates += [(item, name, who) for item in items]
+
+    def charge(self, cost: int) -> None:
+        """Counts a request's continuations against the rates; a Problem if they are too many."""
+        counted = [(item, name, who()) for item, name, who in self._rates]
+        for item, name, whose in counted:
+            if whose is None:
+                continue
+            if cost > item.amount:
+                raise bad_value(
+                    "prompt", f"This asks for {cost} continuations; {name} allows {item} in all."
+                )
+            if not self._counter.test(item, name, whose, cost=cost):
+                reset = self._counter.get_window_stats(item, name, whose).reset_time
+                wait = max(1.0, reset - time.time())
+                message = f"More than {item} is not allowed; try again in {wait:.0f} s."
+                raise Problem(429, "rate_limit", message, retry_after=wait)
+        for item, name, whose in counted:
+            if whose is not None:
+                self._counter.hit(item, name, whose, cost=cost)
+
+    def take_share(self, n: int) -> Callable[[], None]:
+        """Counts n continuations as running until what it returns is called; TooMany if this key
+        or this address has as many running as it may."""
+        taken: list[str] = []
+
+        def give_back() -> None:
+            while taken:
+                self.shares.give_back(taken.pop(), n)
+
+        for whose, most, kind in zip(
+            (key(), remote()), self._most, ("key", "address"), strict=True
+        ):
+            if whose is None or most is None:
+                continue
+            if not self.shares.take(f"{kind} {whose}", n, most):
+                give_back()
+                raise TooMany(kind, most)
+            taken.append(f"{kind} {whose}")
+        return give_back
+
+
+class TooMany(Problem):
+    def __init__(self, kind: str, most: int) -> None:
+        super().__init__(
+            429,
+            "rate_limit",
+            f"This {kind} has {most} continuations running or waiting, which is all it may have at "
+            "a time; try again when one has ended.",
+            retry_after=2.0,
+        )
+
+
+def key() -> str | None:
+    return g.get("key")
+
+
+def address() -> str:
+    return group_of(request.remote_addr or "nowhere")
+
+
+def remote() -> str | None:
+    """The same; None for this machine itself, which need not share with anybody."""
+    return None if is_loopback_name(request.remote_addr or "") else address()
