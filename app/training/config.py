@@ -25,9 +25,9 @@ PRECISIONS = ("auto", "bfloat16", "float32")
 # What may change on resume. Some of it changes what is still to be learned (steps, the rate and its
 # schedule), none of it what a checkpoint means. Batch and accumulate may, if a step keeps its rows.
 MAY_CHANGE = {
-    "steps", "epochs", "max_minutes", "patience", "learning_rate", "schedule", "warmup", "decay",
-    "batch", "accumulate", "checkpointing", "threads", "evaluate_every", "save_every",
-    "sample_every", "sample_tokens", "keep", "tensorboard", "wandb",
+    "steps", "epochs", "max_minutes", "timed", "patience", "learning_rate", "schedule", "warmup",
+    "decay", "average", "batch", "accumulate", "checkpointing", "compile", "threads",
+    "evaluate_every", "save_every", "sample_every", "sample_tokens", "keep", "tensorboard", "wandb",
 }  # fmt: skip
 
 
@@ -52,12 +52,16 @@ class TrainConfig:
     steps: int | None = option(None, "Optimizer steps, instead of epochs.")
     epochs: float = option(3.0, "How often the corpus is read.")
     max_minutes: float | None = option(None, "Stop, saved, after so long.")
+    timed: bool = option(
+        False, "Let the schedule end when --max-minutes are over, all that is done in them counted."
+    )
     patience: int | None = option(5, "Stop after so many validations without a new best; 0: never.")
     # -- one step: batch x accumulate rows of `block` tokens, on each process --
     block: int | None = option(None, "Tokens in a row; by default the window.")
     batch: int | None = option(None, "Rows at a time; by default 2,048 tokens, 8,192 from nothing.")
     accumulate: int = option(1, "Batches in a step: as learning goes, one large batch.")
     long_every: int = option(0, "Every n-th step takes rows of the whole window; 0: none does.")
+    reshuffle: bool = option(False, "The documents, too, in another order in each epoch.")
     line_by_line: bool = False  # a row is a document, padded, instead of a piece of the stream
     # -- how it learns --
     optimizer: str = option("adamw", "adamw, muon (from nothing), or sgd.")
@@ -67,6 +71,9 @@ class TrainConfig:
     schedule: str = option("cosine", "cosine, linear, constant, or wsd: level, then down at last.")
     warmup: float = option(0.02, "Share of the steps in which the rate rises.")
     decay: float = option(0.25, "Share of the steps in which wsd goes down to 0.")
+    average: float = option(
+        0.0, "Share of the steps, the last, whose weights are averaged; the better are kept."
+    )
     weight_decay: float = option(0.1, "Pull of the matrices towards 0.")
     clip: float = option(1.0, "Longest gradient; 0: any.")
     dropout: float = option(0.0, "Share of activations left out while learning.")
@@ -78,6 +85,9 @@ class TrainConfig:
         "auto", "bfloat16, float32, or auto: bfloat16 where the machine has it."
     )
     checkpointing: bool = option(False, "Compute activations twice, to keep fewer.")
+    compile: bool = option(
+        False, "Compile the blocks first, if that is faster: a minute, for long runs on a GPU."
+    )
     threads: int | None = option(None, "Threads of arithmetic; by default torch's choice.")
     seed: int = option(1, "Of everything random.")
     # -- what is kept and shown --
@@ -101,13 +111,15 @@ class TrainConfig:
             self._at_least(name, 0)
         for name in ("lora", "clip", "weight_decay", "learning_rate"):
             self._at_least(name, 0)
-        for name in ("noise", "dropout", "warmup", "decay"):
+        for name in ("noise", "dropout", "warmup", "decay", "average"):
             if not 0 <= getattr(self, name) <= 1:
                 raise TrainingError(f"{name} is {getattr(self, name)}; it is a share, 0 to 1.")
         if self.long_every and self.line_by_line:
             raise TrainingError(
                 "long_every is for streams of text; line_by_line has rows of lines."
             )
+        if self.timed and self.max_minutes is None:
+            raise TrainingError("timed needs max_minutes: the schedule ends when they are over.")
         if self.width % self.heads:
             raise TrainingError(f"width {self.width} cannot be divided among {self.heads} heads.")
         if (self.freeze or self.lora) and self.base is None:

@@ -34,7 +34,7 @@ def losses(run):
 @pytest.mark.parametrize("optimizer", ["adamw", "muon", "sgd"])
 def test_five_interruptions_leave_the_same_weights(begin, optimizer):
     told = {"optimizer": optimizer, "dropout": 0.2, "noise": 0.1, "accumulate": 2}
-    told |= {"schedule": "wsd", "long_every": 3}
+    told |= {"schedule": "wsd", "long_every": 3, "reshuffle": True, "average": 0.7}
     _, straight = begin("straight", **told)
     for _ in range(5):
         begin("cut", max_minutes=0, **told)  # stops after one step, saved
@@ -44,6 +44,47 @@ def test_five_interruptions_leave_the_same_weights(begin, optimizer):
     assert len(set(ends)) == 1
     rows = [[row["step"] for row in metrics.read(run.folder)] for run in (straight, cut)]
     assert set(rows[1]) >= set(rows[0])
+
+
+def test_a_timed_run_ends_with_its_schedule_when_its_minutes_are_over(begin):
+    told = []
+    config = {"steps": 1_000_000, "timed": True, "max_minutes": 0.02, "evaluate_every": 1_000_000}
+    state, run = begin(schedule="linear", warmup=0.0, average=0.5, tell=told.append, **config)
+    assert state.seconds >= 1.2 and state.best_step == state.step < 1_000_000
+    rates = [row["learning_rate"] for row in metrics.read(run.folder) if "learning_rate" in row]
+    assert rates == sorted(rates, reverse=True) and rates[-1] < rates[0]
+    assert not any("stopped at" in line for line in told)
+    assert (run.folder / "last").exists()
+    again, _ = begin(schedule="linear", warmup=0.0, average=0.5, **config)
+    assert again.step == state.step  # it is over
+
+
+def test_timed_needs_its_minutes():
+    with pytest.raises(TrainingError, match="timed needs max_minutes"):
+        TrainConfig(timed=True)
+
+
+def test_the_better_of_weights_and_average_is_kept(begin):
+    """At a rate far too high the last weights are worse than where they have been on average."""
+    _, run = begin(steps=40, learning_rate=0.3, schedule="constant", average=0.5, patience=0)
+    plain = weights(run)["transformer.wte.weight"]
+    kept = gpt2.load(run.result).weights["wte.weight"]
+    assert not np.array_equal(kept, plain.numpy())
+
+
+def test_blocks_that_do_not_compile_stay_as_they_are_and_it_is_said(begin, monkeypatch):
+
+    def no_compiler(block):
+        raise RuntimeError("there is no compiler here")
+
+    told = []
+    monkeypatch.setattr(torch.nn.Module, "compile", no_compiler)
+    _, plain = begin("plain")
+    _, asked = begin("asked", compile=True, tell=told.append)
+    assert torch.equal(
+        weights(plain)["transformer.wte.weight"], weights(asked)["transformer.wte.weight"]
+    )
+    assert any("not compiled: RuntimeError: there is no compiler here" in line for line in told)
 
 
 def test_it_learns(begin):

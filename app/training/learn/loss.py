@@ -5,12 +5,15 @@ the usual way makes four of them). Here they live a few rows at a time, and the 
 rows is taken on the spot. The result is the usual cross entropy; only the order of sums differs.
 """
 
+import contextlib
+
 import torch
 from torch import Tensor, nn
 
 from app.training.learn.batches import IGNORED
 
-CHUNK = 4 << 20  # numbers in the logits held at a time: 16 MB
+CHUNK = 4 << 20  # numbers in the logits held at a time: 16 MB, which a CPU's cache holds
+GPU_CHUNK = 256 << 20  # 1 GB: a GPU is slow at many small pieces
 
 
 class HeadAndCrossEntropy(torch.autograd.Function):
@@ -25,22 +28,22 @@ class HeadAndCrossEntropy(torch.autograd.Function):
         if learning and ctx.needs_input_grad[1]:
             d_weight = torch.zeros_like(weight, dtype=torch.float32)
         total = torch.zeros((), dtype=torch.float32, device=hidden.device)
-        rows = max(1, CHUNK // V)
+        rows = max(1, (GPU_CHUNK if hidden.is_cuda else CHUNK) // V)
         for start in range(0, N, rows):
             part = slice(start, start + rows)
-            logits = (h[part] @ w.T).float()  # [rows, V]
-            logits -= logits.logsumexp(dim=1, keepdim=True)
+            logs = (h[part] @ w.T).log_softmax(dim=1, dtype=torch.float32)  # [rows, V]
             counted = labels[part] != IGNORED  # [rows]
             label = labels[part].clamp(min=0)[:, None]
-            total -= (logits.gather(1, label)[:, 0] * counted).sum()
+            total -= (logs.gather(1, label)[:, 0] * counted).sum()
             if d_hidden is None:
                 continue
-            gradient = logits.exp_()  # softmax, less 1 at the label
+            gradient = logs.exp_()  # softmax, less 1 at the label
             gradient.scatter_add_(1, label, gradient.new_full(label.shape, -1.0))
-            gradient = (gradient * counted[:, None]).to(dtype)
-            d_hidden[part] = gradient @ w
+            gradient = gradient.to(dtype)
+            # What is not counted is left out where rows are narrow, [rows, E].
+            torch.mul(gradient @ w, counted[:, None], out=d_hidden[part])
             if d_weight is not None:
-                d_weight += gradient.T @ h[part]
+                d_weight += gradient.T @ (h[part] * counted[:, None])
         ctx.save_for_backward(d_hidden, d_weight)
         ctx.dtypes = hidden.dtype, weight.dtype
         return total
@@ -57,12 +60,18 @@ class HeadAndCrossEntropy(torch.autograd.Function):
 class SummedLoss(nn.Module):
     """A language model wrapped so that calling it gives the summed loss; what DDP wraps in turn."""
 
+    compiled = False  # the blocks run as they were compiled, while learning
+
     def __init__(self, model: nn.Module, dtype: torch.dtype = torch.float32) -> None:
         super().__init__()
         self.model, self.dtype = model, dtype  # what it multiplies in; weights stay in float32
 
     def forward(self, ids: Tensor, labels: Tensor) -> Tensor:
-        with torch.autocast(ids.device.type, self.dtype, enabled=self.dtype != torch.float32):
+        compiled = torch.compiler.set_stance("default") if self.compiled and self.training else None
+        with (
+            compiled or contextlib.nullcontext(),
+            torch.autocast(ids.device.type, self.dtype, enabled=self.dtype != torch.float32),
+        ):
             hidden = self.model.transformer(ids, use_cache=False).last_hidden_state  # [B, T, E]
         return HeadAndCrossEntropy.apply(
             hidden.reshape(-1, hidden.shape[-1]),

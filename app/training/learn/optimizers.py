@@ -7,12 +7,17 @@ import torch
 from torch import nn
 
 from app.training.config import TrainConfig
+from app.training.learn.average import Average
+from app.training.learn.muon import Muon
 
 ADAM = {"betas": (0.9, 0.95), "eps": 1e-8}
 
 
 class Optimizers:
-    """One or two of torch's optimizers behind the three calls that a loop makes."""
+    """One or two of torch's optimizers behind the three calls that a loop makes, and the average
+
+    of the weights that they make.
+    """
 
     def __init__(self, model: nn.Module, config: TrainConfig) -> None:
         named = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
@@ -21,9 +26,10 @@ class Optimizers:
         vectors = [p for _, p in named if p.ndim != 2]  # biases, norms: decay would only bias them
         decay = {"weight_decay": config.weight_decay}
         self.each: list[torch.optim.Optimizer] = []
+        self.average = Average(model, config.average)
         if config.optimizer == "muon" and matrices:
             # Orthogonal updates for the blocks' matrices, on a scale where AdamW's rates hold.
-            self.each.append(torch.optim.Muon(matrices, **decay, adjust_lr_fn="match_rms_adamw"))
+            self.each.append(Muon(matrices, **decay))
         else:
             decayed += matrices
         groups = [{"params": decayed, **decay}, {"params": vectors, "weight_decay": 0.0}]
@@ -41,18 +47,21 @@ class Optimizers:
             optimizer.zero_grad(set_to_none=True)
 
     def state_dict(self) -> dict:
-        return {str(i): optimizer.state_dict() for i, optimizer in enumerate(self.each)}
+        state = {str(i): optimizer.state_dict() for i, optimizer in enumerate(self.each)}
+        return state | ({"average": self.average.state_dict()} if self.average else {})
 
     def load_state_dict(self, state: dict) -> None:
         for i, optimizer in enumerate(self.each):
             optimizer.load_state_dict(state[str(i)])
+        if "average" in state:
+            self.average.load_state_dict(state["average"])
 
     def parameters(self) -> Iterable[nn.Parameter]:
         return (p for o in self.each for group in o.param_groups for p in group["params"])
 
 
-def learning_rate(config: TrainConfig, peak: float, step: int, steps: int) -> float:
-    """The rate of `step`, counted from 0, in a run of `steps`."""
+def learning_rate(config: TrainConfig, peak: float, step: float, steps: int) -> float:
+    """The rate of `step`, counted from 0, in a run of `steps`; a timed run is between two."""
     warmup = math.ceil(config.warmup * steps)
     if step < warmup:
         return peak * (step + 1) / warmup

@@ -64,11 +64,11 @@ class Results:
         if not self.is_main:
             return
         self._add(**numbers)
-        left = self.plan.steps - self.state.step
-        pace = self.state.seconds / self.state.step
-        self.progress.step(
-            self.state.step, numbers["loss"], numbers["tokens_per_second"], left * pace
-        )
+        config, seconds = self.plan.config, self.state.seconds
+        left = (self.plan.steps - self.state.step) * seconds / self.state.step
+        if config.timed and config.max_minutes is not None:
+            left = min(left, 60 * config.max_minutes - seconds)
+        self.progress.step(self.state.step, numbers["loss"], numbers["tokens_per_second"], left)
 
     def judge(self, score: Score | None) -> bool:
         """Tell a validation, and whether it is the best so far."""

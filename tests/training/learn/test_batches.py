@@ -69,3 +69,38 @@ def test_pieces_of_long_lines_have_every_token_as_a_label_once(corpus, block):
     labels = [ids for _, batch in line_rows(lines, 3) for ids in batch[batch != IGNORED]]
     firsts = corpus.train.starts.astype(int)
     assert labels == np.delete(corpus.train.ids, firsts).tolist()
+
+
+def test_reshuffled_documents_stay_whole_and_lie_in_another_order(corpus):
+    stream = Stream(corpus.train, 16, seed=1, reshuffle=True)
+    n = len(corpus.train)
+    bounds = [0, *corpus.train.starts[1:].tolist(), n]
+    whole = {tuple(corpus.train.ids[a:b]) for a, b in zip(bounds, bounds[1:], strict=False)}
+    laid = []
+    for epoch in (0, 1):
+        row = np.empty(n, np.int64)
+        stream._fill(row, 0, *stream._laid(epoch))
+        begins = [*stream._laid(epoch)[0].tolist(), n]
+        laid.append([tuple(row[a:b]) for a, b in zip(begins, begins[1:], strict=False)])
+        assert set(laid[-1]) == whole and len(laid[-1]) == len(bounds) - 1
+    assert laid[0] != laid[1]
+
+
+def test_a_reshuffled_epoch_takes_the_tokens_of_the_plain_one(corpus):
+    block = 16
+    n_rows = len(corpus.train) // block
+    stream = Stream(corpus.train, block, seed=1, reshuffle=True)
+    ids, labels = stream.rows(0, n_rows)
+    assert (ids[:, 1:] == labels[:, :-1]).all()
+    counts = np.bincount(ids.ravel(), minlength=300)
+    plain = np.bincount(corpus.train.ids, minlength=300)
+    assert (counts <= plain).all() and (plain - counts).sum() == len(corpus.train) - n_rows * block
+
+
+def test_rows_made_ready_are_the_step_s_own(corpus, plan):
+    batches = Batches(corpus, plan(), 0, 1)
+    plainly = batches.at(5)
+    batches.prepare(5)
+    for step in (5, 4):
+        pairs = zip(plainly, batches.at(step), strict=True)
+        assert all(np.array_equal(a[0], b[0]) for a, b in pairs) == (step == 5)
