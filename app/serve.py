@@ -32,8 +32,16 @@ def _serve(models: tuple[str, ...], **given: Any) -> None:
 def _option(setting: Setting) -> click.Option:
     default = ",".join(setting.default) if isinstance(setting.default, tuple) else setting.default
     said = "" if default in (None, "") else f"; default {default}"
+    name = setting.name.replace("_", "-")
+    if setting.type is bool:  # unset unless given, so that the environment is heard
+        return click.Option(
+            [f"--{name}/--no-{name}"],
+            is_flag=True,
+            default=None,
+            help=f"{setting.help} [{setting.variable}{said}]",
+        )
     return click.Option(
-        [f"--{setting.name.replace('_', '-')}"],
+        [f"--{name}"],
         metavar=_metavar(setting.type),
         help=f"{setting.help} [{setting.variable}{said}]",
     )
@@ -42,7 +50,7 @@ def _option(setting: Setting) -> click.Option:
 def _metavar(type: Any) -> str:
     if get_origin(type) is Literal:
         return "|".join(get_args(type))
-    names = {int: "NUMBER", float: "NUMBER", bool: "true|false", tuple[str, ...]: "A,B,..."}
+    names = {int: "NUMBER", float: "NUMBER", tuple[str, ...]: "A,B,..."}
     return next((name for kind, name in names.items() if type in (kind, kind | None)), "TEXT")
 
 

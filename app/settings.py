@@ -17,6 +17,11 @@ from app.web import Count, Seconds, WebOptions
 PREFIX = "CONTINUO_"
 
 
+# What --public stands for, unless it is said otherwise.
+PUBLIC: dict[str, Any] = {"hosts": ("*",), "proxies": 1}
+PUBLIC_LIMIT = "30/minute"  # continuations for one address, where no key is asked for
+
+
 class SettingsError(ValueError):
     """A setting that cannot be, in one sentence that names it."""
 
@@ -30,6 +35,13 @@ class Settings(WebOptions, frozen=True, kw_only=True):
     ] = ()
     host: Annotated[str, Meta(description="Address to listen on.")] = "127.0.0.1"
     port: Annotated[int, Meta(ge=0, le=65535, description="Port; 0 takes a free one.")] = 5000
+    public: Annotated[
+        bool,
+        Meta(
+            description="Behind a tunnel or a Space, for anybody: any host name, one proxy, and a "
+            "limit for each address unless there is a key."
+        ),
+    ] = False
     workers: Annotated[Count, Meta(description="Web processes; one model is shared by all.")] = 1
     # ---- the engine
     backend: Annotated[
@@ -101,7 +113,18 @@ def read_settings(
             said, name = environ[row.variable], row.variable
         if said is not None:
             values[row.name] = _convert(row, name, said)
-    return _with_keys_from_file(Settings(**values))
+    if values.get("public"):
+        values = PUBLIC | values
+    settings = _with_keys_from_file(Settings(**values))
+    if settings.public and not settings.api_keys and settings.limit_per_address is None:
+        settings = msgspec.structs.replace(settings, limit_per_address=PUBLIC_LIMIT)
+    for name in ("limit_per_key", "running_per_key"):
+        if getattr(settings, name) is not None and not settings.api_keys:
+            raise SettingsError(
+                f"{PREFIX}{name.upper()} needs keys, and there are none; set {PREFIX}API_KEYS, or "
+                f"{PREFIX}{name.upper().replace('KEY', 'ADDRESS')}."
+            )
+    return settings
 
 
 def _of_this_user(environ: Mapping[str, str]) -> dict[str, Any]:

@@ -80,6 +80,8 @@ def on_starting(server):
 
 
 def when_ready(server):
+    if settings.public:
+        print(f"Public: {_what_is_open()}", file=sys.stderr, flush=True)
     addresses = [listener.sock.getsockname() for listener in server.LISTENERS]
     if not settings.api_keys and not all(_is_loopback(address) for address in addresses):
         log.warning(
@@ -147,6 +149,17 @@ def worker_exit(server, worker):
 
 def on_exit(server):
     shutil.rmtree(_counters, ignore_errors=True)
+
+
+def _what_is_open():
+    who = "whoever has a key" if settings.api_keys else "anybody who knows the address"
+    each = settings.limit_per_address or "as many continuations as they like"
+    where = "any name" if "*" in settings.hosts else ", ".join(settings.hosts)
+    return (
+        f"{who} may write here, {each} for each address and {settings.running_per_address} at a "
+        f"time, under {where}. X-Forwarded-For is believed from {settings.proxies} proxy in front; "
+        "listen on 127.0.0.1 or let only that proxy reach this port."
+    )
 
 
 def _is_loopback(address):

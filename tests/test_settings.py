@@ -53,3 +53,30 @@ def test_keys_come_from_a_file_too(tmp_path):
 def test_every_setting_has_its_line_of_help():
     assert {row.name for row in SETTINGS} == set(Settings.__struct_fields__)
     assert all(row.help.endswith((".", ":")) for row in SETTINGS)
+
+
+def test_public_is_one_switch():
+    settings = read_settings({"public": True}, {})
+    assert (settings.hosts, settings.proxies) == (("*",), 1)
+    assert settings.limit_per_address == "30/minute"
+
+
+@pytest.mark.parametrize(
+    "environ, expected",
+    [
+        ({"API_KEYS": "k"}, {"limit_per_address": None, "hosts": ("*",)}),
+        ({"LIMIT_PER_ADDRESS": "5/hour"}, {"limit_per_address": "5/hour"}),
+        ({"HOSTS": "a.example", "PROXIES": "0"}, {"hosts": ("a.example",), "proxies": 0}),
+    ],
+)
+def test_what_is_said_beside_public_holds(environ, expected):
+    settings = read_settings(
+        {}, {f"CONTINUO_{k}": v for k, v in environ.items()} | {"CONTINUO_PUBLIC": "true"}
+    )
+    assert {name: getattr(settings, name) for name in expected} == expected
+
+
+@pytest.mark.parametrize("name", ["LIMIT_PER_KEY", "RUNNING_PER_KEY"])
+def test_a_limit_for_each_key_needs_keys(name):
+    with pytest.raises(SettingsError, match=f"CONTINUO_{name} needs keys"):
+        read_settings(environ={f"CONTINUO_{name}": "5" if name.startswith("R") else "5/hour"})

@@ -35,15 +35,21 @@ RETRY_S = 2.0  # when nobody knows better: an engine starts again within seconds
 
 
 class Problem(Exception):
-    """Why a request is not answered. `type` is a word for programs, the message is for people."""
+    """Why a request is not answered. The kind is for programs, the message for people."""
 
-    def __init__(self, status: int, type: str, message: str, **details: Any) -> None:
+    def __init__(
+        self,
+        status: int,
+        kind: str,
+        message: str,
+        *,
+        field: str | None = None,  # as the caller named it
+        retry_after: float | None = None,  # seconds
+        **details: Any,
+    ) -> None:
         super().__init__(message)
-        self.status = status
-        self.type = type
-        self.message = message
-        self.field: str | None = details.pop("field", None)
-        self.retry_after: float | None = details.pop("retry_after", None)  # seconds
+        self.status, self.kind, self.message = status, kind, message
+        self.field, self.retry_after = field, retry_after
         self.details = details  # value, allowed, did_you_mean, ahead: whatever there is to know
 
 
@@ -99,7 +105,7 @@ def failed(event: Failed) -> Problem:
 
 
 def native(problem: Problem) -> tuple[int, Any]:
-    said: dict[str, Any] = {"type": problem.type, "message": problem.message}
+    said: dict[str, Any] = {"type": problem.kind, "message": problem.message}
     if problem.field is not None:
         said["field"] = problem.field
     if problem.retry_after is not None:

@@ -3,20 +3,17 @@
 Addresses in the templates are relative: the page works under any path a proxy may put it.
 """
 
-import contextlib
 import functools
 import json
 from pathlib import Path
 from typing import Any
 
 from flask import Blueprint, Response, current_app, make_response, render_template, request
-from werkzeug.exceptions import RequestEntityTooLarge
 
 from app.engine import PARAMETERS
 
-from .body import fields as schema
+from .body.read import read_form_again
 from .docs.openapi import gives
-from .errors import Problem
 from .service import service
 
 LANGUAGES = ("en", "zh")
@@ -36,20 +33,23 @@ def index() -> Response:
 
 @pages.app_context_processor
 def _for_templates() -> dict[str, Any]:
-    _read_form()
     language = request.accept_languages.best_match(LANGUAGES, default="en")
-    defaults = {row.name: row.default for row in PARAMETERS}
-    asked = {
-        name: request.values.get(name, defaults[name]) for name in ("max_tokens", "temperature")
+    rows = {row.name: row for row in PARAMETERS}
+    return {
+        "language": language,
+        "t": _words(_static(), language),
+        "parameters": rows,
+        "form_values": _form_values,
     }
-    return {"language": language, "t": _words(_static(), language), "asked": asked}
 
 
-def _read_form() -> None:
-    """What a refused reader wrote stands in the form again, if it can be read at all."""
-    if "form" not in vars(request):
-        with contextlib.suppress(Problem, RequestEntityTooLarge):
-            schema.read_body(request, service().options.patience)
+def _form_values() -> dict[str, Any]:
+    """What stands in the form without JavaScript: what its reader sent, or the defaults."""
+    sent = request.args | read_form_again(request, service().options.patience)
+    defaults = {row.name: row.default for row in PARAMETERS}
+    return {name: sent.get(name, defaults[name]) for name in ("max_tokens", "temperature")} | {
+        "prompt": sent.get("prompt", "")
+    }
 
 
 def _static() -> Path:

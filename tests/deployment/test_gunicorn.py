@@ -188,3 +188,17 @@ def test_who_stalls_is_cut_off_sending_or_reading():
         server.connect(ENDLESS | {"logprobs": 50, "n": 8})  # and reads nothing
         wait_for_metric(server, "continuo_cancelled_total", 1)
         assert not any("Traceback" in line for line in server.lines)
+
+
+def test_a_public_server_says_what_is_open_and_knows_visitors_apart():
+    with serve(fake(), public="true", limit_per_address="1/hour") as server:
+        server.wait_for("Public: anybody who knows the address may write here, 1/hour")
+        replies = [
+            server.post(
+                "/generate",
+                json={"prompt": "x", "max_tokens": 1},
+                headers={"Host": "a-b.trycloudflare.com", "X-Forwarded-For": visitor},
+            )
+            for visitor in ("203.0.113.1", "203.0.113.1", "203.0.113.2")
+        ]
+        assert [reply.status_code for reply in replies] == [200, 429, 200]

@@ -25,6 +25,7 @@ from app.engine import (
 )
 
 from ..body import fields as body
+from ..body import read as reading
 from ..errors import bad_value
 from ..native.reply import encode
 from ..run.run import Choice, Prompt
@@ -64,12 +65,12 @@ def maybe(described: dict[str, Any]) -> dict[str, Any]:
 
 
 def read() -> dict[str, Any]:
-    return body.read_json(request, service().options.patience)
+    return reading.read_json(request, service().options.patience)
 
 
 def read_if_any() -> dict[str, Any]:
     """Like read(), but an empty body is {}."""
-    return read() if body.read_body(request, service().options.patience) else {}
+    return read() if reading.read_body(request, service().options.patience) else {}
 
 
 def first(fields: Fields, names: Sequence[str]) -> Any:

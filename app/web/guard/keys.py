@@ -5,7 +5,7 @@ import hmac
 
 from flask import g, request
 
-from ..body import fields as schema
+from ..body.read import is_form, read_body
 from ..errors import Problem
 from ..service import service
 
@@ -29,8 +29,8 @@ def _given_key() -> str | None:
         return token.strip()
     if request.headers.get("X-Api-Key"):
         return request.headers["X-Api-Key"].strip()
-    if request.endpoint == "native.generate" and schema.is_form(request):
-        schema.read_body(request, service().options.patience)  # kept, for the view to read again
+    if request.endpoint == "native.generate" and is_form(request):
+        read_body(request, service().options.patience)  # kept, for the view to read again
         return request.form.get("key") or None  # the page without JavaScript
     return None
 

@@ -4,7 +4,7 @@ from urllib.parse import urlsplit
 
 from flask import Response, request
 
-from ..body import fields as schema
+from ..body.read import needs_preflight
 from ..errors import Problem
 from ..run.connection import is_loopback, is_loopback_name
 from ..service import service
@@ -42,7 +42,7 @@ def _name(address: str) -> str:
 
 def check_origin() -> None:
     """What a browser sends for any page unasked, a form or plain text, must be our own page's."""
-    if request.method != "POST" or schema.needs_preflight(request):
+    if request.method != "POST" or needs_preflight(request):
         return
     origin = request.headers.get("Origin")
     site = request.headers.get("Sec-Fetch-Site")

@@ -10,7 +10,8 @@ from flask import Blueprint, Response, g, request, stream_template
 from app.engine import MAX_ID, PARAMETERS
 
 from .. import addresses
-from ..body import fields as schema
+from ..body import fields as body
+from ..body import read as reading
 from ..body.reply import reply
 from ..docs import openapi
 from ..errors import Problem, bad_value
@@ -31,7 +32,7 @@ TEXT, HTML = "text/plain", "text/html"
 
 
 def read_fields() -> dict[str, Any]:
-    return schema.read_fields(request, service().options.patience)
+    return reading.read_fields(request, service().options.patience)
 
 
 # ---- continue
@@ -133,14 +134,14 @@ def score() -> Response:
 
     {"results": [{"logprob", "bits", "bits_per_char", "tokens"}]}, tokens as logprobs of /generate.
     """
-    fields = schema.read_json(request, service().options.patience)
-    schema.refuse_unknown(fields, ("prompt", "text", "continuations", "top", "model"))
+    fields = reading.read_json(request, service().options.patience)
+    body.refuse_unknown(fields, ("prompt", "text", "continuations", "top", "model"))
     texts = _texts_to_score(fields)
-    top = schema.take(fields, "top", int, 0)
+    top = body.take(fields, "top", int, 0)
     if not 0 <= top <= MAX_TOP:
         raise bad_value("top", f"top must be from 0 to {MAX_TOP}; got {top}.", low=0, high=MAX_TOP)
-    prompt = _bounded("prompt", schema.take(fields, "prompt", str, ""))
-    model = schema.take(fields, "model", str, None)
+    prompt = _bounded("prompt", body.take(fields, "prompt", str, ""))
+    model = body.take(fields, "model", str, None)
     service().limits.charge(len(texts))
     give_back = service().limits.take_share(len(texts))
     try:
@@ -154,14 +155,14 @@ def _texts_to_score(fields: dict[str, Any]) -> list[str]:
     if ("text" in fields) == ("continuations" in fields):
         raise bad_value("text", "Give either text or continuations, a list of texts.")
     if "text" in fields:
-        return [_bounded("text", schema.take(fields, "text", str, ""))]
+        return [_bounded("text", body.take(fields, "text", str, ""))]
     most = service().options.max_prompts
-    texts = schema.texts("continuations", fields["continuations"], most)
+    texts = body.texts("continuations", fields["continuations"], most)
     return [_bounded("continuations", text) for text in texts]
 
 
 def _bounded(name: str, text: str) -> str:
-    return schema.bounded(name, text, service().options)
+    return body.bounded(name, text, service().options)
 
 
 @native.post("/tokenize")
@@ -177,11 +178,11 @@ def tokenize() -> Response:
         fields["text"] = fields.pop("prompt")
     if (other := addresses.owner(fields)) is not None:
         return other(fields)
-    schema.refuse_unknown(fields, ("text", "model"))
+    body.refuse_unknown(fields, ("text", "model"))
     if "text" not in fields:
         raise bad_value("text", "text is missing.")
-    text = _bounded("text", schema.take(fields, "text", str, ""))
-    made = service().engine.tokenize(text, schema.take(fields, "model", str, None))
+    text = _bounded("text", body.take(fields, "text", str, ""))
+    made = service().engine.tokenize(text, body.take(fields, "model", str, None))
     place = utf16_places(text)
     offsets = [[place[start], place[end]] for start, end in made.offsets]
     return reply(replies.Tokens(len(made.ids), made.ids, offsets))
@@ -192,12 +193,12 @@ def tokenize() -> Response:
 @openapi.replies(replies.Detokenized)
 def detokenize() -> Response:
     """The text of a list of tokens."""
-    fields = schema.read_json(request, service().options.patience)
-    schema.refuse_unknown(fields, ("tokens", "model"))
+    fields = reading.read_json(request, service().options.patience)
+    body.refuse_unknown(fields, ("tokens", "model"))
     ids = fields.get("tokens")
     if not isinstance(ids, list) or not all(type(id) is int and 0 <= id <= MAX_ID for id in ids):
         raise bad_value("tokens", "tokens must be a list of token ids.")
-    text = service().engine.detokenize(ids, schema.take(fields, "model", str, None))
+    text = service().engine.detokenize(ids, body.take(fields, "model", str, None))
     return reply(replies.Detokenized(text, text, text))
 
 

@@ -19,7 +19,8 @@ def utf16_places(text: str) -> list[int]:
 
 
 class Spans:
-    """The span of each token, fed one by one. A character cut in two is the latter's."""
+    """The span of each token, fed one by one. A character split across tokens
+    belongs to the token that completes it."""
 
     def __init__(self, start: int = 0, length: Callable[[str], int] = utf16_length) -> None:
         self._end = start

@@ -1,5 +1,5 @@
-"""One line per request, when its last byte is sent: for people or for machines. Says no prompt
-unless asked to."""
+"""One line per request, when its last byte is sent: for people or for machines. Prompts are
+logged only with CONTINUO_LOG_PROMPTS."""
 
 import logging
 import re
@@ -42,14 +42,21 @@ def _begin() -> None:
 
 def _end_later(response: Response) -> Response:
     response.headers["X-Request-Id"] = g.request_id
-    end = partial(_end, g.begun, _request_said(response), g.get("runs", []), service().options)
+    _count(response)
+    end = partial(_end, g.begun, _describe(response), g.get("runs", []), service().options)
     response.call_on_close(end)
     response.call_on_close(g.stopping.end)
     return response
 
 
-def _request_said(response: Response) -> dict[str, Any]:
-    said: dict[str, Any] = {
+def _count(response: Response) -> None:
+    service().metrics.responses.labels(str(response.status_code)).inc()
+    if "problem" in g:
+        service().metrics.rejected.labels(g.problem.kind).inc()
+
+
+def _describe(response: Response) -> dict[str, Any]:
+    line: dict[str, Any] = {
         "id": g.request_id,
         "method": request.method,
         "path": request.path,
@@ -57,10 +64,8 @@ def _request_said(response: Response) -> dict[str, Any]:
         "from": request.remote_addr,
     }
     if "problem" in g:
-        said["problem"] = g.problem.type
-        service().metrics.rejected.labels(g.problem.type).inc()
-    service().metrics.responses.labels(str(response.status_code)).inc()
-    return said
+        line["problem"] = g.problem.kind
+    return line
 
 
 def _end(begun: float, said: dict[str, Any], runs: list[Run], options: WebOptions) -> None:

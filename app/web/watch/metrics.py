@@ -64,7 +64,7 @@ class _EngineCollector(Collector):
 
     def collect(self) -> Iterator[Metric]:
         try:
-            stats = self._engine.stats()
+            stats, info = self._engine.stats(), self._engine.info()
         except EngineError:
             yield _gauge("ready", "1 when the engine answers.", 0)
             return
@@ -81,7 +81,7 @@ class _EngineCollector(Collector):
         yield _counter("prompt_tokens_cached", "Of these, not computed.", stats.cached_tokens)
         yield _counter("generation_tokens", "Tokens written.", stats.completion_tokens)
         yield _gauge("process_rss_bytes", "Memory of the engine's process.", stats.memory_bytes)
-        cache = sum(model.cache_bytes for model in self._engine.info().models)
+        cache = sum(model.cache_bytes for model in info.models)
         yield _gauge("kv_bytes_limit", "Bytes of cache there are.", cache)
         used = cache * stats.pages_used / max(1, stats.pages)
         yield _gauge("kv_bytes", "Bytes of it in use.", used)

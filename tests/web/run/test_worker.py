@@ -68,6 +68,16 @@ def test_slow_senders_hold_no_thread(server, beginning):
         assert server.post("/generate", json={"prompt": "x"}).status_code == 200
 
 
+def test_a_full_server_says_so_at_once_and_that_it_lives():
+    """Ten threads, and 32 who wait for one."""
+    with serve(fake(0.05), max_running=1, max_queue=1) as server:
+        connections = [server.connect(ENDLESS) for _ in range(42)]
+        read_until(connections[0], b"event: token")
+        refused = server.post("/generate", json={"prompt": "x"})
+        assert refused.status_code == 503 and refused.json()["error"]["type"] == "overloaded"
+        assert server.get("/readyz").status_code == 200
+
+
 def test_a_request_in_pieces_is_a_request(server):
     body = '{"prompt":"…","max_tokens":2}'.encode()
     with socket.create_connection(server.address, timeout=30) as connection:

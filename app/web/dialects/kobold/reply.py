@@ -20,7 +20,7 @@ def render(problem: Problem) -> tuple[int, Any]:
     if problem.status == 422:
         return 422, {"detail": {problem.field or "body": [problem.message]}}
     status = 503 if problem.status == 429 else problem.status
-    kind = "service_unavailable" if status == 503 else problem.type
+    kind = "service_unavailable" if status == 503 else problem.kind
     return status, {"detail": {"msg": problem.message, "type": kind}}
 
 

@@ -45,7 +45,7 @@ def render(problem: Problem) -> tuple[int, Any]:
             "message": problem.message,
             "type": TYPES.get(status, kind),
             "param": problem.field,
-            "code": problem.type,
+            "code": problem.kind,
         }
     }
 

@@ -21,7 +21,7 @@ TYPES = {422: "validation", 424: "generation", 429: "overloaded"}
 
 def render(problem: Problem) -> tuple[int, Any]:
     status = {400: 422, 500: 424}.get(problem.status, problem.status)
-    return status, {"error": problem.message, "error_type": TYPES.get(status, problem.type)}
+    return status, {"error": problem.message, "error_type": TYPES.get(status, problem.kind)}
 
 
 class TgiToken(msgspec.Struct):
