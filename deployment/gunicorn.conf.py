@@ -101,6 +101,7 @@ def post_worker_init(worker):
     worker.shares.count_in(worker.age)
     service = worker.wsgi.extensions["continuo"]
     service.stopping, service.limits.shares = worker.stopping, worker.shares
+    service.faults.share(_counters / "faults.jsonl")
     if worker.age == 1:
         threading.Thread(target=_announce, args=(worker, service), daemon=True).start()
 

@@ -15,6 +15,7 @@ from .options import WebOptions
 from .pages import pages
 from .service import Service
 from .watch import log
+from .watch.status import status
 
 ROOT = Path(__file__).resolve().parent.parent.parent  # templates/ and static/ lie beside app/
 
@@ -30,7 +31,7 @@ def make_app(options: WebOptions, engine: AnyEngine) -> Flask:
     log.register(app)
     guard.register(app)
     errors.register(app)
-    for blueprint in (native, pages, health, docs):
+    for blueprint in (native, pages, health, docs, status):
         app.register_blueprint(blueprint)
     dialects.register(app)
     if options.proxies:

@@ -142,7 +142,9 @@ def answer(problem: Problem) -> Response:
     elif 400 <= problem.status < 500 and problem.status != 429:
         response.headers["x-should-retry"] = "false"
     if problem.status == 401:
-        response.headers["WWW-Authenticate"] = "Bearer"
+        # A person's browser asks for a password, which a program would not have.
+        scheme = "Basic" if request.endpoint == "status.show" else "Bearer"
+        response.headers["WWW-Authenticate"] = scheme
     g.problem = problem
     return response
 

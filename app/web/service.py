@@ -11,6 +11,7 @@ from app.engine import AnyEngine, ModelInfo, UnknownModel
 from .options import WebOptions
 from .run.hangups import Hangups
 from .run.stopping import Stopping
+from .watch.faults import Faults
 from .watch.metrics import Metrics
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ class Service:
         self.options = options
         self.engine = engine
         self.metrics = Metrics(engine)
+        self.faults = Faults()
         self.hangups = Hangups()
         self.stopping = Stopping()  # whoever starts the server may put a shared one here
         self.warned: set[str] = set()  # what was said once is not said again

@@ -27,6 +27,8 @@ def _given_key() -> str | None:
     scheme, _, token = request.headers.get("Authorization", "").partition(" ")
     if scheme.lower() == "bearer" and token.strip():
         return token.strip()
+    if scheme.lower() == "basic" and request.authorization is not None:
+        return request.authorization.password  # a person, whose browser asked for it
     if request.headers.get("X-Api-Key"):
         return request.headers["X-Api-Key"].strip()
     if request.endpoint == "native.generate" and is_form(request):

@@ -12,9 +12,9 @@ import msgspec
 from flask import Flask, Response, g, request
 from flask.logging import has_level_handler
 
-from ..options import WebOptions
 from ..run.run import Run
-from ..service import service
+from ..service import Service, service
+from .faults import Fault
 
 log = logging.getLogger(__name__)
 
@@ -43,7 +43,7 @@ def _begin() -> None:
 def _end_later(response: Response) -> Response:
     response.headers["X-Request-Id"] = g.request_id
     _count(response)
-    end = partial(_end, g.begun, _describe(response), g.get("runs", []), service().options)
+    end = partial(_end, g.begun, _describe(response), g.get("runs", []), service())
     response.call_on_close(end)
     response.call_on_close(g.stopping.end)
     return response
@@ -68,13 +68,22 @@ def _describe(response: Response) -> dict[str, Any]:
     return line
 
 
-def _end(begun: float, said: dict[str, Any], runs: list[Run], options: WebOptions) -> None:
+def _end(begun: float, said: dict[str, Any], runs: list[Run], here: Service) -> None:
     said["ms"] = round((time.monotonic() - begun) * 1000, 1)
-    said["runs"] = [_run_said(run, options.log_prompts) for run in runs]
-    if options.log == "json":
+    said["runs"] = [_run_said(run, here.options.log_prompts) for run in runs]
+    _note_faults(said, runs, here)
+    if here.options.log == "json":
         log.info("%s", msgspec.json.encode(said).decode())
     else:
         log.info("%s", _for_people(said))
+
+
+def _note_faults(line: dict[str, Any], runs: list[Run], here: Service) -> None:
+    kinds = [run.failure.kind for run in runs if run.failure is not None]
+    if line["status"] >= 500:
+        kinds = [line.get("problem", "unexpected")]
+    for kind in kinds:  # in the middle of a stream, after a 200
+        here.faults.note(Fault(time.time(), line["status"], kind, line["method"], line["path"]))
 
 
 def _run_said(run: Run, with_prompt: bool) -> dict[str, Any]:

@@ -4,7 +4,8 @@ Several workers add up when PROMETHEUS_MULTIPROC_DIR names a folder they share, 
 has it; deployment/gunicorn.conf.py makes one.
 """
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Sequence
 
 from prometheus_client import (
     CollectorRegistry,
@@ -44,13 +45,41 @@ class Metrics:
     def _seconds(self, name: str, help: str, buckets: tuple[float, ...]) -> Histogram:
         return Histogram(f"continuo_{name}_seconds", help, buckets=buckets, registry=self._registry)
 
+    def first_token_quantiles(self, shares: Sequence[float]) -> list[float]:
+        """Seconds within which these shares of the readers had their first token; none without."""
+        buckets: list[tuple[float, float]] = []  # upper bound, and how many up to it
+        for metric in self._all_workers().collect():
+            for sample in metric.samples:
+                if sample.name == "continuo_time_to_first_token_seconds_bucket":
+                    buckets.append((float(sample.labels["le"]), sample.value))
+        buckets.sort()
+        if not buckets or not buckets[-1][1]:
+            return []
+        return [_quantile(buckets, share) for share in shares]
+
     def text(self) -> bytes:
-        whole = CollectorRegistry()
-        whole.register(_EngineCollector(self._engine))
-        if getattr(values.ValueClass, "_multiprocess", False):
-            multiprocess.MultiProcessCollector(whole)
-            return generate_latest(whole)
-        return generate_latest(self._registry) + generate_latest(whole)
+        engine = CollectorRegistry()
+        engine.register(_EngineCollector(self._engine))
+        return generate_latest(self._all_workers()) + generate_latest(engine)
+
+    def _all_workers(self) -> CollectorRegistry:
+        if not getattr(values.ValueClass, "_multiprocess", False):
+            return self._registry
+        together = CollectorRegistry()
+        multiprocess.MultiProcessCollector(together)
+        return together
+
+
+def _quantile(buckets: Sequence[tuple[float, float]], share: float) -> float:
+    """As Prometheus has it: evenly spread within a bucket, and the last bound at most."""
+    rank, low, below = share * buckets[-1][1], 0.0, 0.0
+    for bound, count in buckets:
+        if count >= rank:
+            if math.isinf(bound):
+                return low
+            return low + (bound - low) * (rank - below) / (count - below)
+        low, below = bound, count
+    return low
 
 
 class _EngineCollector(Collector):
@@ -85,6 +114,7 @@ class _EngineCollector(Collector):
         yield _gauge("kv_bytes_limit", "Bytes of cache there are.", cache)
         used = cache * stats.pages_used / max(1, stats.pages)
         yield _gauge("kv_bytes", "Bytes of it in use.", used)
+        yield _gauge("kv_usage", "Share of it in use, from 0 to 1.", used / max(1, cache))
         yield _counter("turns", "Turns of the engine.", stats.turns)
         yield _counter("busy_seconds", "Seconds spent in turns.", stats.busy_s)
 

@@ -1,0 +1,76 @@
+"""/status: how the server is, on one page for people, without a script. Where keys are asked for, a
+browser gives one as a password."""
+
+import time
+from typing import Any
+
+from flask import Blueprint, Response, make_response, render_template
+
+from app.engine import EngineError, EngineInfo, EngineStats
+
+from ..docs.openapi import gives
+from ..service import service
+
+MEASURE_S = 0.5  # between the two looks that make tokens a second
+
+status = Blueprint("status", __name__)
+
+
+@status.get("/status")
+@gives("text/html")
+def show() -> Response:
+    """How the server is: readers, speed, cache, failures, models. A page for people."""
+    here = service()
+    facts: dict[str, Any] = {"reason": here.why_not_ready(), "engine": None}
+    try:
+        facts["engine"] = _engine(here.engine.info(), *_look_twice())
+    except EngineError as error:
+        facts["reason"] = facts["reason"] or str(error)
+    faults = here.faults.last_hour()
+    page = render_template(
+        "status.html",
+        **facts,
+        first_token=here.metrics.first_token_quantiles((0.5, 0.95)),
+        faults=faults[:20],
+        n_faults=len(faults),
+        now=time.strftime("%H:%M:%S"),
+        clock=lambda seconds: time.strftime("%H:%M:%S", time.localtime(seconds)),
+    )
+    response = make_response(page)
+    response.headers["Cache-Control"] = "no-store"
+    return response
+
+
+def _look_twice() -> tuple[EngineStats, EngineStats]:
+    first = service().engine.stats()
+    time.sleep(MEASURE_S)
+    return first, service().engine.stats()
+
+
+def _engine(info: EngineInfo, before: EngineStats, now: EngineStats) -> dict[str, Any]:
+    seconds = now.uptime_s - before.uptime_s
+    return {
+        "running": now.running,
+        "waiting": now.waiting,
+        "max_running": info.max_running,
+        "max_queue": info.max_queue,
+        "tokens_per_s": _share(now.completion_tokens - before.completion_tokens, seconds),
+        "busy": _share(now.busy_s - before.busy_s, seconds),
+        "cache": _share(now.pages_used, now.pages),
+        "from_cache": _share(now.cached_tokens, now.prompt_tokens),
+        "outcomes": {name: n for name, n in sorted(now.outcomes.items()) if n},
+        "memory_mb": now.memory_bytes / 2**20,
+        "uptime": _spell(now.uptime_s),
+        "threads": info.threads,
+        "models": info.models,
+    }
+
+
+def _share(part: float, whole: float) -> float:
+    return part / whole if whole > 0 else 0.0
+
+
+def _spell(seconds: float) -> str:
+    days, rest = divmod(int(seconds), 86_400)
+    clock = f"{rest // 3600}:{rest // 60 % 60:02}:{rest % 60:02}"
+    return f"{days} d {clock}" if days else clock
