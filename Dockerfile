@@ -16,17 +16,22 @@ RUN apt-get update && apt-get install -y --no-install-recommends gcc libc6-dev
 ARG TORCH_BUILD=cpu
 ARG TORCH_INDEX=https://download.pytorch.org/whl/${TORCH_BUILD}
 WORKDIR /continuo
-COPY requirements.txt .
+# requirements-cluster.txt, for the nodes of a Ray cluster.
+ARG REQUIREMENTS=requirements.txt
+COPY requirements*.txt ./
 RUN python3 -m venv /venv \
     && torch=$(grep '^torch==' requirements.txt) \
     && /venv/bin/pip install --no-cache-dir --no-deps --index-url "$TORCH_INDEX" "$torch+$TORCH_BUILD" \
-    && /venv/bin/pip install --no-cache-dir -r requirements.txt setuptools==84.2.1 \
+    && /venv/bin/pip install --no-cache-dir -r "$REQUIREMENTS" setuptools==84.2.1 \
     && cd /venv/lib/python3.*/site-packages \
-    && rm -rf torch/test torch/include torch/bin pip* \
+    && rm -rf torch/test torch/include pip* \
+    && find torch/bin -type f ! -name torch_shm_manager -delete \
     && find . -type d \( -name tests -o -name __pycache__ \) -prune -exec rm -rf {} +
 
 COPY pyproject.toml LICENSE NOTICE gunicorn.conf.py ./
 COPY app app
+# The arithmetic, for every processor that the image may meet.
+RUN test ! -e app/gpt2/native/build.py || /venv/bin/python -m app.gpt2.native.build
 RUN python3 -m pip --python /venv/bin/python install --no-cache-dir --no-deps --no-build-isolation -e .
 
 # ---- what runs
