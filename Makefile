@@ -26,10 +26,12 @@ test: $(VENV)/dev $(VENV)/clients browser tools
 	@$(TEST) $(APART)
 	@$(TEST) -n 2 --dist loadfile $(addprefix --ignore=,$(APART))
 
-lint: $(VENV)/dev
+lint: $(VENV)/dev $(VENV)/scripts
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
+	@$(SCRIPTS)/eslint --config tests/static/eslint.config.js static tests/static
+	@$(SCRIPTS)/tsc --project tests/static
 
 format: $(VENV)/dev
 	@$(BIN)/ruff check --fix .
@@ -113,14 +115,25 @@ $(VENV)/dev: requirements-dev.txt $(VENV)/training
 	@$(PIP) -r requirements-dev.txt
 	@touch $@
 
+# eslint and TypeScript's checker for the page's scripts, run by the node of requirements-dev.txt; nothing is built
+SCRIPTS = PATH="$(abspath $(BIN)):$$PATH" tests/static/node_modules/.bin
+$(VENV)/scripts: tests/static/package-lock.json | $(VENV)/dev
+	@PATH="$(abspath $(BIN)):$$PATH" npm ci --prefix tests/static --no-audit --no-fund --silent
+	@touch $@
+
 $(VENV)/clients: requirements-clients.txt | $(VENV)/dev
 	@echo "Installing the clients that the tests drive, in $(VENV)-clients ..."
 	@$(BIN)/python -m venv $(VENV)-clients
 	@$(VENV)-clients/bin/python -m pip install --disable-pip-version-check --quiet $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX)) -r requirements-clients.txt
 	@touch $@
 
-# A browser for the tests: the one that is here, Debian's, or playwright's own.
+# A browser for the tests: the one that is here, Debian's, or playwright's own. Firefox and WebKit
+# can only be Debian's; without them the tests of the core in these two are skipped.
 browser: $(VENV)/dev
+	@command -v firefox-esr >/dev/null && command -v WebKitWebDriver >/dev/null || \
+		{ [ "$$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; } || \
+		{ echo "Installing Firefox and WebKit for the browser tests ..."; apt-get update -qq; \
+		apt-get install -y -qq firefox-esr webkit2gtk-driver xvfb >/dev/null || true; }
 	@command -v chromium >/dev/null || ls $(HOME)/.cache/ms-playwright/chromium* >/dev/null 2>&1 || \
 		{ echo "Installing Chromium for the browser tests ..."; \
 		if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; \

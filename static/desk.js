@@ -1,26 +1,27 @@
 // The desk: the story that is open, with its text, its journal, its other tabs and the machine's pen.
 
 import { recall, remember } from "./frame/storage.js";
-import { Document } from "./story/story.js";
-import { Journal } from "./story/library.js";
+import { Story } from "./story/story.js";
+import { Library } from "./story/library.js";
 import { dismiss, notify } from "./frame/notices.js";
 import { Surface } from "./text/surface.js";
 import { Tabs } from "./story/tabs.js";
 import { say } from "./frame/language.js";
 import { Writing } from "./machine/writing.js";
 
+/** Emits changed(event) of its story, heard(state) of the machine, caret(), and wanted(action) of a notice's button. */
 export class Desk {
-	/** `on`: changed(event) for the story, heard(state) for the machine, caret(), settings(), do(name). */
-	constructor(element, painter, on) {
-		this.on = on;
+	/** `settings()` gives the parameters of a request. */
+	constructor(element, painter, settings) {
+		this.listeners = new Map();
 		this.surface = new Surface(element, painter, {
 			edit: (...edit) => this.story.edit(...edit),
-			undo: () => on.do("undo"),
-			redo: () => on.do("redo"),
-			caret: () => on.caret(),
+			undo: () => this.story.undo(),
+			redo: () => this.story.redo(),
+			caret: () => this.#emit("caret"),
 		});
-		this.writing = new Writing(on.settings, on.heard);
-		this.journal = new Journal({
+		this.writing = new Writing(settings, (state) => this.#emit("heard", state));
+		this.journal = new Library({
 			saved: () => dismiss("unsaved"),
 			late: () => this.#say("late"),
 			failed: (error) => this.#complain(error),
@@ -28,6 +29,14 @@ export class Desk {
 			deleted: (id, isDeleted) => { if (id === this.story.id) tellOfDeletion(isDeleted); },
 		});
 		this.tabs = new Tabs({ asked: () => this.journal.flushed(), others: (count) => tellOfTabs(count) });
+	}
+
+	on(name, listener) {
+		this.listeners.set(name, listener);
+	}
+
+	#emit(name, value) {
+		this.listeners.get(name)?.(value);
 	}
 
 	/** Open the journal and the story last worked on, here or on this device. */
@@ -44,9 +53,9 @@ export class Desk {
 		this.writing.stop();
 		const live = id === null ? new Set() : await this.tabs.join(id);
 		const saved = id === null ? null : await this.journal.load(id, live);
-		this.show(new Document(saved));
+		this.show(new Story(saved));
 		if (saved === null) await this.tabs.join(this.story.id); // new, or another tab deleted it meanwhile
-		if (saved?.interrupted.length > 0) notify("interrupted", say("saved.interrupted"), [[say("do.goOn"), () => this.on.do("continue")]]);
+		if (saved?.interrupted.length > 0) notify("interrupted", say("saved.interrupted"), [[say("do.goOn"), () => this.#emit("wanted", "continue")]]);
 	}
 
 	/** Whether the story on the desk is kept, or its writer lets it go. */
@@ -61,8 +70,8 @@ export class Desk {
 		this.story = story;
 		remember("story", story.id, "sessionStorage");
 		story.watch((event) => {
-			if (event.type === "text") this.surface.follow(event);
-			if (event.type === "node") dismiss("deleted"); // the journal takes it back with every node
+			if (typeof event.at === "number") this.surface.follow(event);
+			if (event.type === "changed") dismiss("deleted"); // the journal takes it back with every node
 			if (event.type === "moved") this.surface.catchUp();
 		});
 		this.writing.follow(story);
@@ -70,8 +79,8 @@ export class Desk {
 		this.tabs.follow(story);
 		this.surface.show(story);
 		this.surface.keepInView(story.text.length);
-		story.watch((event) => { if (story === this.story) this.on.changed(event); });
-		this.on.changed({ type: "opened" });
+		story.watch((event) => { if (story === this.story) this.#emit("changed", event); });
+		this.#emit("changed", { type: "opened" });
 	}
 
 	#complain(error) {
@@ -79,7 +88,7 @@ export class Desk {
 	}
 
 	#say(why) {
-		notify("unsaved", say("saved.not", { reason: say(`saved.${why}`) }), [[say("do.exportNow"), () => this.on.do("exportTree")]]);
+		notify("unsaved", say("saved.not", { reason: say(`saved.${why}`) }), [[say("do.exportNow"), () => this.#emit("wanted", "exportTree")]]);
 	}
 }
 

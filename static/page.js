@@ -11,60 +11,64 @@ import { Heat } from "./tools/heat.js";
 import { Horizon } from "./tools/horizon.js";
 import { invite } from "./frame/invite.js";
 import { nameOf } from "./story/library.js";
-import { actionOf, KEYS, readable } from "./frame/keys.js";
-import { Knobs } from "./tools/controls.js";
+import { actionOf, readable } from "./frame/keys.js";
+import { Controls } from "./tools/controls.js";
 import { findLoop } from "./story/loop.js";
 import { TreeMap } from "./tools/map.js";
 import { drawMenu, drawModels } from "./frame/menu.js";
-import { announce, dismiss, notify, Reader } from "./frame/notices.js";
+import { announce, dismiss, notify, Voice } from "./frame/notices.js";
 import { Painter } from "./text/painter.js";
 import { Pen } from "./text/pen.js";
 import { slice } from "./story/pieces.js";
 import * as server from "./machine/server.js";
-import { Several } from "./tools/candidates.js";
+import { Candidates } from "./tools/candidates.js";
 import { showStories } from "./frame/stories.js";
 import { duration, load as loadWords, number, say } from "./frame/language.js";
-import { Word } from "./tools/alternatives.js";
+import { Alternatives } from "./tools/alternatives.js";
 
 const CANDIDATES = 3;
 const AGAIN_MS = 3000; // until a server that is not ready is asked again
 const TEMPERATURES = [0.4, 0.7, 1.1];
 
 const painter = new Painter();
-const reader = new Reader();
-const knobs = new Knobs();
-const desk = new Desk(find("#text"), painter, { changed, heard, caret, settings: () => ({ ...knobs.settings(), ...chosenModel() }), do: act });
+const voice = new Voice();
+const knobs = new Controls();
+const desk = new Desk(find("#text"), painter, request);
 const { surface, writing, journal } = desk;
 const pen = new Pen(surface, painter);
 const map = new TreeMap((node) => desk.story.go(node.id));
-const several = new Several((node) => { writing.stop(); desk.story.go(node.id); }, () => surface.focus());
+const several = new Candidates((node) => { writing.stop(); desk.story.go(node.id); }, () => surface.focus());
 const heat = new Heat(surface, painter, { model: () => model, failed: (error) => complain(error, () => heat.update()) });
 const horizon = new Horizon(surface, () => model);
-const word = new Word(surface, painter, (offset) => desk.story.tokenAt(offset) ?? heat.tokenAt(offset), branch);
+const word = new Alternatives(surface, painter, (offset) => desk.story.tokenAt(offset) ?? heat.tokenAt(offset), branch);
 let models = null;
 let model = null; // the one in use, as /models describes it
 
 connect(surface, () => desk.story);
+desk.on("changed", changed);
+desk.on("heard", heard);
+desk.on("caret", caret);
+desk.on("wanted", act);
 
 // ---- what happens ----
 
 function changed(event) {
 	const { story } = desk;
+	word.hear(event);
 	if (event.type === "arrived") {
 		several.hear(event);
-		if (event.node === story.head) reader.hear(event.text);
+		if (event.node === story.head) voice.hear(event.text);
 		return;
 	}
-	word.hear(event);
 	bar.refresh(story, writing);
 	invite(story.text === "", (text) => { surface.type(text); surface.focus(); });
 	find("#title").textContent = nameOf(story) || say("story.untitled");
-	if (!(event.type === "text" && event.by === "machine")) lookAgain();
+	if (event.isNew !== false) map.draw(story); // keys of one burst are one dot
+	lookAgain();
 }
 
 /** What hangs on the whole text, when it has come to rest. */
 function lookAgain() {
-	map.draw(desk.story);
 	heat.later();
 	horizon.later();
 	knobs.showSeed(desk.story.continuation()?.seed ?? null);
@@ -84,12 +88,12 @@ function heard(state) {
 	bar.status(bar.progress(state));
 	if (["failed", "stopped", "written"].includes(phase)) ended(phase, run);
 	if (phase === "failed") complain(error, () => repeat(run));
-	bar.refresh(desk.story, writing);
+	if (phase !== "writing") bar.refresh(desk.story, writing);
 }
 
 function ended(phase, run) {
 	pen.rest(run);
-	reader.end();
+	voice.end();
 	if (phase !== "failed") announce(say(phase === "stopped" ? "announce.stopped" : "announce.done", { tokens: number(run.tokens) }));
 	lookAgain();
 }
@@ -131,8 +135,13 @@ function lookForLoop() {
 function breakLoop(start) {
 	const { story } = desk;
 	story.edit(start, story.text.length - start, "");
-	const settings = { ...knobs.settings(), ...chosenModel(), repetition_penalty: 1.3, temperature: Math.max(0.9, knobs.value("temperature")) };
+	const settings = { ...request(), repetition_penalty: 1.3, temperature: Math.max(0.9, knobs.value("temperature")) };
 	writing.proceed(story, story.text.length, settings);
+}
+
+/** The parameters of a request. */
+function request() {
+	return { ...knobs.settings(), ...chosenModel() };
 }
 
 function chosenModel() {
@@ -255,21 +264,23 @@ function exported(format) {
 
 document.addEventListener("keydown", (event) => {
 	if (event.isComposing || event.defaultPrevented || find("#dialog[open], :popover-open") !== null) return;
-	const name = actionOf(event, event.target.matches("input, textarea, select, [contenteditable]"));
-	const isFields = event.target.matches("input, textarea") && ["undo", "redo"].includes(name);
+	const target = /** @type {Element} */ (event.target);
+	const name = actionOf(event, target.matches("input, textarea, select, [contenteditable]"));
+	const isFields = target.matches("input, textarea") && ["undo", "redo"].includes(name);
 	if (name === null || isFields) return;
 	event.preventDefault();
 	act(name);
 });
 document.addEventListener("click", (event) => {
-	const button = event.target.closest("[data-do]");
+	const target = /** @type {Element} */ (event.target);
+	const button = /** @type {HTMLElement} */ (target.closest("[data-do]"));
 	if (button !== null) act(button.dataset.do);
 });
 addEventListener("beforeunload", (event) => {
 	if (journal.unsaved) event.preventDefault();
 });
 const setLength = (name, pixels) => document.documentElement.style.setProperty(name, `${pixels}px`);
-new ResizeObserver(([{ target }]) => setLength("--bar", target.offsetHeight)).observe(find("#bar"));
+new ResizeObserver(() => setLength("--bar", find("#bar").offsetHeight)).observe(find("#bar"));
 visualViewport.addEventListener("resize", () => { // where a keyboard covers the page instead of resizing it
 	setLength("--keyboard", Math.max(0, innerHeight - visualViewport.height * visualViewport.scale));
 });

@@ -16,8 +16,6 @@ from .body.read import read_form_again
 from .docs.openapi import gives
 from .service import service
 
-LANGUAGES = ("en", "zh")
-
 pages = Blueprint("pages", __name__)
 
 
@@ -25,7 +23,7 @@ pages = Blueprint("pages", __name__)
 @gives("text/html")
 def index() -> Response:
     """The page to write on."""
-    response = make_response(render_template("index.html"))
+    response = make_response(render_template("index.html", modules=_modules(_static())))
     response.headers["Cache-Control"] = "no-cache"
     response.vary.add("Accept-Language")
     return response
@@ -33,12 +31,13 @@ def index() -> Response:
 
 @pages.app_context_processor
 def _for_templates() -> dict[str, Any]:
-    language = request.accept_languages.best_match(LANGUAGES, default="en")
-    rows = {row.name: row for row in PARAMETERS}
+    words = _words(_static())
+    language = request.accept_languages.best_match(words, default="en")
     return {
         "language": language,
-        "t": _words(_static(), language),
-        "parameters": rows,
+        "languages": {code: table["language.name"] for code, table in words.items()},
+        "t": words[language],
+        "parameters": {row.name: row for row in PARAMETERS},
         "form_values": _form_values,
     }
 
@@ -58,5 +57,13 @@ def _static() -> Path:
 
 
 @functools.cache
-def _words(static: Path, language: str) -> dict[str, str]:
-    return json.loads((static / "words" / f"{language}.json").read_text(encoding="utf-8"))
+def _words(static: Path) -> dict[str, dict[str, str]]:
+    """Every language the page speaks, by its code: one file each."""
+    files = sorted((static / "words").glob("*.json"))
+    return {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in files}
+
+
+@functools.cache
+def _modules(static: Path) -> list[str]:
+    """The page's modules, so that a browser asks for all of them at once."""
+    return sorted(str(path.relative_to(static)) for path in static.glob("*/*.js"))

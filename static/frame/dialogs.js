@@ -8,7 +8,7 @@ import { say } from "./language.js";
 /** Show a dialog; `fill(close)` gives its contents. Resolves when it closes, with what close was given. */
 export function show(title, fill) {
 	const dialog = find("#dialog");
-	const before = document.activeElement;
+	const before = /** @type {HTMLElement} */ (document.activeElement);
 	if (dialog.open) dialog.close();
 	return new Promise((resolve) => {
 		let answer = null;

@@ -49,10 +49,10 @@ function keyName(event) {
 	return [side && "side", mod && "mod", shift && "shift", key].filter(Boolean).join(" ");
 }
 
-const SIGNS = { Enter: "↵", Escape: "Esc", ArrowLeft: "←", ArrowRight: "→", ArrowUp: "↑", ArrowDown: "↓" };
+const SYMBOLS = { Enter: "↵", Escape: "Esc", ArrowLeft: "←", ArrowRight: "→", ArrowUp: "↑", ArrowDown: "↓" };
 
 /** A combination as people read it: Ctrl ↵, ⌘ ↵. */
 export function readable(combination) {
 	const names = IS_MAC ? { mod: "⌘", side: "⌃⌘", shift: "⇧" } : { mod: "Ctrl", side: "Alt", shift: "Shift" };
-	return combination.split(" ").map((key) => names[key] ?? SIGNS[key] ?? key.toUpperCase()).join(" ");
+	return combination.split(" ").map((key) => names[key] ?? SYMBOLS[key] ?? key.toUpperCase()).join(" ");
 }

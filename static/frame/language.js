@@ -3,7 +3,8 @@
 import { recall, remember } from "./storage.js";
 import { words } from "../machine/server.js";
 
-export const LANGUAGES = { en: "English", zh: "中文" };
+/** The languages there are, by code, as each calls itself. The server knows them from words/. */
+export const LANGUAGES = JSON.parse(document.documentElement.dataset.languages ?? "{}");
 let table = {};
 
 /** Load the language chosen here, else the one the page came in; then say every fixed string in it. */
@@ -38,8 +39,13 @@ export function duration(seconds) {
 }
 
 function translate() {
-	for (const element of document.querySelectorAll("[data-t]")) element.textContent = say(element.dataset.t);
-	for (const element of document.querySelectorAll("[data-name]")) element.ariaLabel = say(element.dataset.name);
-	for (const element of document.querySelectorAll("[data-hint]")) element.dataset.placeholder = say(element.dataset.hint);
-	for (const element of document.querySelectorAll("[data-label]")) element.title = say(element.dataset.label);
+	for (const element of all("[data-t]")) element.textContent = say(element.dataset.t);
+	for (const element of all("[data-name]")) element.ariaLabel = say(element.dataset.name);
+	for (const element of all("[data-hint]")) element.dataset.placeholder = say(element.dataset.hint);
+	for (const element of all("[data-label]")) element.title = say(element.dataset.label);
+}
+
+/** @returns {NodeListOf<HTMLElement>} */
+function all(selector) {
+	return document.querySelectorAll(selector);
 }

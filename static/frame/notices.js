@@ -31,7 +31,7 @@ export function announce(text) {
 }
 
 /** Announces what arrives sentence by sentence: a voice reading single tokens is no use. */
-export class Reader {
+export class Voice {
 	#rest = "";
 
 	hear(text) {

@@ -1,7 +1,7 @@
 // The stories on this device: listed, searched, opened, renamed, deleted (and brought back).
 
 import { show } from "./dialogs.js";
-import { Document } from "../story/story.js";
+import { Story } from "../story/story.js";
 import { button, cross, make } from "./element.js";
 import { nameOf } from "../story/library.js";
 import { number, say } from "./language.js";
@@ -31,7 +31,7 @@ export function showStories(journal, on) {
 /** Whether a story's name or text has the words that are looked for. */
 async function holds(journal, story, wanted) {
 	if (`${story.title} ${story.opening}`.toLocaleLowerCase().includes(wanted)) return true;
-	const { text } = new Document(await journal.load(story.id));
+	const { text } = new Story(await journal.load(story.id));
 	return text.toLocaleLowerCase().includes(wanted);
 }
 

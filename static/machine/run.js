@@ -9,14 +9,17 @@ const ALTERNATIVES = 6;
 export class Run {
 	/** `nodes` are the story's open continuations, one per choice; aside, or one that is the head. */
 	constructor(story, nodes, settings, { aside = false } = {}) {
-		Object.assign(this, { story, nodes, settings, aside });
+		this.story = story;
+		this.nodes = nodes;
+		this.settings = settings;
+		this.aside = aside;
 		this.abort = new AbortController();
 		this.firsts = [...nodes];
 		this.tokens = 0;
 		this.begun = null; // when the first token came
 		this.place = nodes[0].at + nodes[0].given;
 		this.prompt = story.text.slice(Math.max(0, this.place - SENT), this.place).toWellFormed();
-		this.admitted = new Promise((resolve) => { this.admit = resolve; });
+		this.admitted = new Promise((resolve) => { this.admit = () => resolve(null); });
 	}
 
 	/** Tokens per second since the first one. */
@@ -84,7 +87,7 @@ export class Run {
 	/** The story changed: the pen moves along with the text, or is put down where the writer takes over. */
 	moved({ type, at, removed, put, by }) {
 		if (type === "moved" && (!this.aside || this.nodes.includes(this.story.head))) this.stop();
-		if (this.aside || type !== "text" || by !== "writer") return;
+		if (this.aside || type !== "changed" || by !== "writer") return;
 		if (at <= this.place && this.place <= at + removed) this.stop();
 		else if (at < this.place) this.place += put.length - removed;
 	}

@@ -13,7 +13,8 @@ export const KINDS = ["offline", "broken", "key", "wrongKey", "busy", "limit", "
 export class ServerError extends Error {
 	constructor(kind, message, retryAfter = null) {
 		super(message);
-		Object.assign(this, { kind, retryAfter });
+		this.kind = kind;
+		this.retryAfter = retryAfter;
 	}
 }
 
@@ -71,6 +72,7 @@ export async function words(language) {
 	return (await ask(`static/words/${language}.json`)).json();
 }
 
+/** @param {string} path  @param {{body?: object, accept?: string, signal?: AbortSignal}} options */
 async function ask(path, { body, accept = "application/json", signal } = {}) {
 	const headers = { Accept: accept };
 	if (key !== null) headers.Authorization = `Bearer ${key}`;

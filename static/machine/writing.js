@@ -11,7 +11,9 @@ const MOST_WAITED = 120; // seconds
 export class Writing {
 	/** `settings()` gives the request's parameters; `report(state)` hears how it goes, {phase, run, …}. */
 	constructor(settings, report) {
-		Object.assign(this, { settings, report, runs: new Set() });
+		this.settings = settings;
+		this.report = report;
+		this.runs = new Set();
 	}
 
 	get busy() {

@@ -1,7 +1,7 @@
 // Stories as files: plain text, Markdown, HTML with colours, JSON with the whole tree; and back.
 // Knows no page.
 
-import { Document } from "./story.js";
+import { Story } from "./story.js";
 import { nameOf } from "./library.js";
 import { arePieces, generated, join, written } from "./pieces.js";
 
@@ -24,7 +24,7 @@ export function readFile(name, text) {
 	const plainName = name.replace(/\.\w+$/, "");
 	if (/\.json$/i.test(name)) return readTree(text);
 	const clean = text.replace(/^\ufeff/, "").replace(/\r\n?/g, "\n");
-	const story = new Document();
+	const story = new Story();
 	const body = /\.html?$/i.test(name) ? articleOf(clean) : clean;
 	story.edit(0, 0, /\.(html?|md)$/i.test(name) ? unmark(body) : written(body));
 	story.title = plainName;
@@ -68,14 +68,14 @@ function isCount(value) {
 
 /** An imported story stands beside the one it was exported from: every node gets a new name. */
 function renamed(saved) {
-	const { makeId } = new Document();
+	const { makeId } = new Story();
 	const names = new Map(saved.nodes.map((node) => [node.id, makeId()]));
 	const pieces = (list) => list.map((piece) => ({ ...piece, by: piece.by === null ? null : (names.get(piece.by) ?? piece.by) }));
 	const nodes = saved.nodes.map((node) => ({
 		...node, id: names.get(node.id), parent: names.get(node.parent) ?? null, run: names.get(node.run),
 		cut: pieces(node.cut), put: pieces(node.put), open: false, typing: false,
 	}));
-	return new Document({ id: makeId(), title: String(saved.title ?? ""), head: names.get(saved.head), nodes });
+	return new Story({ id: makeId(), title: String(saved.title ?? ""), head: names.get(saved.head), nodes });
 }
 
 // ---- text with its authors ----

@@ -22,7 +22,7 @@ export function layOut(story) {
 		const column = placeIn(used, row, parent?.column ?? 0, isMain);
 		const dot = { node: nodes.at(-1), nodes, row, column, parent, isMain };
 		dots.push(dot);
-		const children = [...story.childrenOf(dot.node)].sort((a, b) => ways.has(b) - ways.has(a));
+		const children = [...story.childrenOf(dot.node)].sort((a, b) => Number(ways.has(b)) - Number(ways.has(a)));
 		queue.push(...children.map((child) => ({ node: child, parent: dot })));
 	}
 	return { dots, rows: used.length, columns: Math.max(...dots.map((dot) => dot.column)) + 1 };

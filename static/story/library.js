@@ -1,17 +1,23 @@
 // Stories on this device, in IndexedDB, as they happen: every change and every word that arrives.
 // Knows no page and no server.
 
-import { generated, join, lengthOf, textOf } from "./pieces.js";
+import { generated, join, lengthOf } from "./pieces.js";
 
 const DAY = 86_400_000;
 const KEPT_AFTER_DELETION = 30 * DAY;
 const AGAIN_MS = [1000, 2000, 4000, 8000, 15_000, 30_000]; // until what failed is tried again
 const LATE_MS = 4000; // no storage in order takes as long
 
-export class Journal {
+export class Library {
 	/** `on`: saved(), late(), failed(error), and what another tab did: renamed(id, title), deleted(id, isDeleted). */
 	constructor(on) {
-		Object.assign(this, { on, database: null, hasOpened: false, waiting: [], writing: null, failures: 0, late: null });
+		this.on = on;
+		this.database = null;
+		this.hasOpened = false;
+		this.waiting = [];
+		this.writing = null;
+		this.failures = 0;
+		this.late = null;
 		this.channel = new BroadcastChannel("continuo.stories");
 		this.channel.onmessage = ({ data: { name, values } }) => this.on[name]?.(...values);
 	}
@@ -63,7 +69,7 @@ export class Journal {
 		return all.filter((story) => deleted || !story.deleted).sort((a, b) => b.updated - a.updated);
 	}
 
-	/** What `Document` is made from. `live` are open nodes that another tab is still writing. */
+	/** What `Story` is made from. `live` are open nodes that another tab is still writing. */
 	async load(id, live = new Set()) {
 		const [story, all, arrived] = await this.#transact("readonly", ({ stories, nodes, arrivals }) => Promise.all([
 			answer(stories.get(id)), answer(nodes.index("story").getAll(id)), answer(arrivals.getAll()),
@@ -84,14 +90,14 @@ export class Journal {
 	/** Write down everything that happens to a story from now on. */
 	follow(story) {
 		story.watch((event) => {
-			if (event.type === "node") this.#note(story, this.#withRoot(story, event.node));
-			else if (event.type === "arrived") this.#note(null, [adding(event)]);
+			if (event.type === "arrived") this.#note(null, [adding(event)]);
+			else if (event.node !== undefined) this.#note(story, this.#withRoot(story, event.node));
 			else if (event.type === "moved") this.#note(story, []);
 			else if (event.type === "title") {
 				this.#note(story, this.#withRoot(story, story.root), { title: story.title });
 				this.#tell("renamed", story.id, story.title);
 			}
-			if (event.node?.open === false) this.#persist();
+			if (event.type === "finished") this.#persist();
 		});
 	}
 
@@ -255,7 +261,7 @@ function change(store, id, fields, first = {}) {
 }
 
 /** The name of a story nobody named: its first words. */
-export function nameOf({ title, opening, text, pieces }) {
-	const start = title || (opening ?? text ?? textOf(pieces)).trim().split("\n")[0];
+export function nameOf({ title, opening = "", text = opening }) {
+	const start = title || (/\S.{0,60}/.exec(text)?.[0].trimEnd() ?? "");
 	return start.length > 48 ? `${start.slice(0, 47).trimEnd()}…` : start;
 }

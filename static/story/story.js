@@ -1,5 +1,10 @@
 // A story: a tree of changes, and the text at one of its nodes, each character with its author.
-// Knows no page, no server, no storage; whoever wants to hear of changes asks `watch`.
+// Knows no page, no server, no storage; whoever wants to hear of changes asks `watch`:
+//
+//   changed   {node, isNew, at, removed, put, by}: the writer edited, or a continuation began in the text
+//   begun     {node}: a continuation began aside
+//   arrived   {node, from, text, tokens, at, removed, put, by}: words of one came; `at` is null where it is aside
+//   finished  {node}   moved {}: the text is another node's   title {}   tree {}: another tab's doing
 //
 // A node changes its parent's text: at `at`, `cut` went out and `put` came in (lists of pieces).
 // Nodes are only ever added, so going back, forth and sideways forgets nothing.
@@ -10,7 +15,7 @@ import { find, generated, join, lengthOf, replace, slice, textOf, written } from
 const BURST_MS = 1500; // a pause this long between two keys begins a new node
 const BURST_LENGTH = 300;
 
-export class Document {
+export class Story {
 	/** `saved` is what `toJSON` gave; without it the story is new and empty. */
 	constructor(saved = null, { makeId = randomId, now = Date.now } = {}) {
 		this.makeId = makeId;
@@ -89,8 +94,7 @@ export class Document {
 		const growing = typing && this.#growsWith(change);
 		const node = growing ? this.#grow(change, cut) : this.#add({ kind: "edit", at, cut, put: pieces, typing });
 		this.#arrive(node);
-		this.#tell({ type: "text", at, removed: length, put: textOf(pieces), by: "writer" });
-		this.#tell({ type: "node", node });
+		this.#tell({ type: "changed", node, isNew: !growing, at, removed: length, put: textOf(pieces), by: "writer" });
 	}
 
 	#growsWith({ at, length }) {
@@ -123,12 +127,13 @@ export class Document {
 		const node = this.#add({ kind: "continuation", at, open: true, given: given.length, tokens: [...tokens], ...about });
 		node.put = generated(given, node.id);
 		node.cut = slice(this.pieces, at, at + length);
-		if (!aside) {
+		if (aside) {
+			this.#tell({ type: "begun", node });
+		} else {
 			this.#change(at, length, node.put);
 			this.#arrive(node);
-			this.#tell({ type: "text", at, removed: length, put: given, by: "machine" });
+			this.#tell({ type: "changed", node, isNew: true, at, removed: length, put: given, by: "machine" });
 		}
-		this.#tell({ type: "node", node });
 		return node;
 	}
 
@@ -138,16 +143,14 @@ export class Document {
 		const put = generated(text, node.id, from);
 		node.put = join(node.put, put);
 		node.tokens.push(...tokens);
-		if (node === this.head && text !== "") {
-			this.#change(node.at + from, 0, put);
-			this.#tell({ type: "text", at: node.at + from, removed: 0, put: text, by: "machine" });
-		}
-		this.#tell({ type: "arrived", node, from, text, tokens });
+		const at = node === this.head ? node.at + from : null;
+		if (at !== null) this.#change(at, 0, put);
+		this.#tell({ type: "arrived", node, from, text, tokens, at, removed: 0, put: text, by: "machine" });
 	}
 
 	finish(node, about = {}) {
 		Object.assign(node, about, { open: false });
-		this.#tell({ type: "node", node });
+		this.#tell({ type: "finished", node });
 	}
 
 	/** A word the model offered stands in the place of another. */

@@ -8,7 +8,12 @@ const PATIENCE_MS = 120; // another tab of this browser answers well within it
 export class Tabs {
 	/** `on`: asked() resolves when all is written down; others(count). */
 	constructor(on) {
-		Object.assign(this, { on, me: makeId(), others: new Set(), channel: null, story: null, growing: null });
+		this.on = on;
+		this.me = makeId();
+		this.others = new Set();
+		this.channel = null;
+		this.story = null;
+		this.growing = null;
 	}
 
 	/** Enter a story's room; gives the open nodes that others are still writing. */
@@ -35,7 +40,7 @@ export class Tabs {
 	follow(story) {
 		this.story = story;
 		story.watch(({ type, node }) => {
-			if (type !== "node" || story !== this.story) return;
+			if (node === undefined || type === "arrived" || story !== this.story) return;
 			if (this.growing !== null && this.growing !== node) this.#send(this.growing);
 			this.growing = node.typing ? node : null;
 			if (!node.typing && !node.open) this.#send(node);

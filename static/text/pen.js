@@ -7,7 +7,10 @@ const FRESH = 60; // characters
 
 export class Pen {
 	constructor(surface, painter) {
-		Object.assign(this, { surface, painter, mark: find("#pen"), following: false });
+		this.surface = surface;
+		this.painter = painter;
+		this.mark = find("#pen");
+		this.following = false;
 		for (const gesture of ["wheel", "touchmove", "pointerdown"]) {
 			addEventListener(gesture, () => { this.following = false; }, { passive: true });
 		}

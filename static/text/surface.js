@@ -7,7 +7,9 @@ import { difference } from "../story/pieces.js";
 export class Surface {
 	/** `on`: edit(at, length, text, options), undo(), redo(), caret(). */
 	constructor(element, painter, on) {
-		Object.assign(this, { element, painter, on });
+		this.element = element;
+		this.painter = painter;
+		this.on = on;
 		this.lines = []; // {element, text}
 		this.remembered = { start: 0, end: 0 }; // the selection, for when the focus is elsewhere
 		this.composing = false;
@@ -69,6 +71,7 @@ export class Surface {
 		}
 	}
 
+	/** @returns {[Node, number]} */
 	place(offset) {
 		const { index, start } = this.lineAt(offset);
 		const { element, text } = this.lines[index];
@@ -118,11 +121,11 @@ export class Surface {
 	/** Where the text ends on the screen at an offset: a rectangle as high as a line. */
 	rectAt(offset) {
 		const [node, at] = this.place(offset);
-		if (node.nodeType !== Node.TEXT_NODE) return node.getBoundingClientRect();
+		if (node instanceof Element) return node.getBoundingClientRect(); // an empty line
 		const range = document.createRange();
 		range.setStart(node, Math.max(0, at - 1));
 		range.setEnd(node, at);
-		const rect = [...range.getClientRects()].at(-1) ?? node.parentNode.getBoundingClientRect();
+		const rect = [...range.getClientRects()].at(-1) ?? node.parentElement.getBoundingClientRect();
 		return new DOMRect(at === 0 ? rect.left : rect.right, rect.top, 0, rect.height);
 	}
 
@@ -332,7 +335,8 @@ function tidy({ element, text }) {
 	if (!isTidy) fill(element, text);
 }
 
-/** The place in the page under a point: [node, offset], or null. */
+/** The place in the page under a point, or null.
+ * @returns {[Node, number] | null} */
 function caretAt(x, y) {
 	if (document.caretPositionFromPoint) {
 		const place = document.caretPositionFromPoint(x, y);

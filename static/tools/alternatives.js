@@ -5,10 +5,15 @@ import { number, say } from "../frame/language.js";
 
 const REST_MS = 300; // the pointer rests on a word this long before the list comes
 
-export class Word {
+export class Alternatives {
 	/** `lookUp(offset)` gives {token, start, end, …} or null; `choose(found, choice)` is told. */
 	constructor(surface, painter, lookUp, choose) {
-		Object.assign(this, { surface, painter, lookUp, choose, panel: find("#word"), found: null });
+		this.surface = surface;
+		this.painter = painter;
+		this.lookUp = lookUp;
+		this.choose = choose;
+		this.panel = find("#word");
+		this.found = null;
 		surface.element.addEventListener("pointermove", (event) => this.#hover(event));
 		surface.element.addEventListener("pointerup", ({ pointerType, clientX, clientY }) => {
 			if (pointerType !== "mouse") this.#lookAt(this.surface.offsetAt(clientX, clientY));
@@ -25,10 +30,9 @@ export class Word {
 	}
 
 	/** The text changed: the list stays while the word does, as where the machine writes behind it. */
-	hear({ type, at, by }) {
-		if (!this.isOpen || type === "node" || type === "tree" || type === "title") return;
-		if (type === "text" && by === "machine" && at >= this.found.end) return;
-		this.hide();
+	hear({ type, at = null, by }) {
+		if (!this.isOpen || (at === null && !["moved", "opened"].includes(type))) return;
+		if (by !== "machine" || at < this.found.end) this.hide();
 	}
 
 	#scrolled() {

@@ -4,10 +4,13 @@ import { button, cross, find, make } from "../frame/element.js";
 import { textOf } from "../story/pieces.js";
 import { number, say } from "../frame/language.js";
 
-export class Several {
+export class Candidates {
 	/** `take(node)` is told; `closed()` when the panel goes. */
 	constructor(take, closed) {
-		Object.assign(this, { take, closed, panel: find("#several"), nodes: [] });
+		this.take = take;
+		this.closed = closed;
+		this.panel = find("#several");
+		this.nodes = [];
 		this.panel.addEventListener("keydown", (event) => this.#key(event));
 	}
 

@@ -15,7 +15,7 @@ const PRESETS = {
 	classic: { temperature: 0.7, top_k: 40, top_p: 1, repetition_penalty: 1 },
 };
 
-export class Knobs {
+export class Controls {
 	constructor() {
 		this.chosen = JSON.parse(recall("settings") ?? "{}");
 		this.table = [];

@@ -15,7 +15,13 @@ const PAUSE_MS = 400;
 export class Heat {
 	/** `model()` gives {name, window}; `failed(error)` is told what went wrong. */
 	constructor(surface, painter, { model, failed }) {
-		Object.assign(this, { surface, painter, model, failed, isOn: false, scored: new Map(), stretches: [] });
+		this.surface = surface;
+		this.painter = painter;
+		this.model = model;
+		this.failed = failed;
+		this.isOn = false;
+		this.scored = new Map();
+		this.stretches = [];
 		addEventListener("scroll", () => this.later(), { passive: true });
 	}
 

@@ -10,7 +10,10 @@ const LOOKED_AT = 12_000; // characters before the cursor: a window's worth of a
 export class Horizon {
 	/** `model()` gives {name, window}. */
 	constructor(surface, model) {
-		Object.assign(this, { surface, model, line: find("#horizon-line"), offset: 0 });
+		this.surface = surface;
+		this.model = model;
+		this.line = find("#horizon-line");
+		this.offset = 0;
 		addEventListener("resize", () => this.#place());
 	}
 

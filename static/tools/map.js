@@ -12,7 +12,8 @@ const SVG = "http://www.w3.org/2000/svg";
 
 export class TreeMap {
 	constructor(go) {
-		Object.assign(this, { go, panel: find("#map") });
+		this.go = go;
+		this.panel = find("#map");
 		this.panel.addEventListener("keydown", (event) => this.#key(event));
 	}
 
@@ -70,8 +71,8 @@ export class TreeMap {
 
 function lines(dots, rows, columns) {
 	const svg = document.createElementNS(SVG, "svg");
-	svg.setAttribute("width", columns * SIDE + EDGE);
-	svg.setAttribute("height", rows * STEP + EDGE);
+	svg.setAttribute("width", String(columns * SIDE + EDGE));
+	svg.setAttribute("height", String(rows * STEP + EDGE));
 	svg.setAttribute("aria-hidden", "true");
 	for (const { row, column, parent, isMain } of dots) {
 		if (parent === null) continue;

@@ -3,7 +3,7 @@
 import threading
 
 import pytest
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser, expect, sync_playwright
 from werkzeug.serving import make_server
 
 from app import create_app
@@ -12,6 +12,9 @@ from app.settings import Settings
 from .browsers import launch
 from .desk import Desk
 from .storyteller import Storyteller
+
+PATIENCE_MS = 30_000  # a machine with much else to do is slow, not wrong
+expect.set_options(timeout=PATIENCE_MS)
 
 
 @pytest.fixture(scope="session")
@@ -55,7 +58,7 @@ def url(serve) -> str:
 @pytest.fixture
 def context(browser):
     context = browser.new_context(viewport={"width": 1280, "height": 800}, accept_downloads=True)
-    context.set_default_timeout(10_000)
+    context.set_default_timeout(PATIENCE_MS)
     yield context
     context.close()
 

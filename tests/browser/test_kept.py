@@ -12,10 +12,10 @@ NO_STORAGE = """indexedDB.open = () => {
   return request;
 }"""
 LATE_NOTE = """async (moments) => {
-  const { Journal } = await import('/static/story/library.js');
+  const { Library } = await import('/static/story/library.js');
   let isSaved;
   const saved = new Promise((resolve) => { isSaved = resolve; });
-  const journal = new Journal({saved: isSaved, failed: (error) => { throw error; }});
+  const journal = new Library({saved: isSaved, failed: (error) => { throw error; }});
   await journal.open();
   journal.rename('a', 'first');
   await saved;
@@ -356,8 +356,8 @@ def test_a_reload_before_the_first_word_is_no_interruption(desk, engine):
 def test_a_story_that_another_tab_deleted_opens_as_a_new_one_in_its_own_room(desk, open_desk):
     desk.type("Once").saved().press("Alt+n").type("Other").saved().press("Alt+s")
     desk.page.evaluate("""async () => {
-      const { Journal } = await import('/static/story/library.js');
-      const journal = new Journal({saved() {}, failed(error) { throw error; }});
+      const { Library } = await import('/static/story/library.js');
+      const journal = new Library({saved() {}, failed(error) { throw error; }});
       await journal.open();
       const [once] = (await journal.list()).filter((story) => story.opening === 'Once');
       const { stories, transaction } = await new Promise((resolve) => {

@@ -1,11 +1,11 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { Document } from "../../static/story/story.js";
+import { Story } from "../../static/story/story.js";
 import { FORMATS, readFile, writeFile } from "../../static/story/files.js";
 
 function story() {
-	const document = new Document();
+	const document = new Story();
 	document.edit(0, 0, "1 < 2 & <script>alert(1)</script>\n\n");
 	const node = document.begin(document.text.length);
 	document.append(node, "said <b>Anna</b> 灯\n");

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import { layOut } from "../../static/story/layout.js";
-import { Document } from "../../static/story/story.js";
+import { Story } from "../../static/story/story.js";
 
 function continued(story, text) {
 	const node = story.begin(story.text.length);
@@ -12,7 +12,7 @@ function continued(story, text) {
 }
 
 test("the way through the head runs straight down, and no two dots share a place", () => {
-	const story = new Document();
+	const story = new Story();
 	story.edit(0, 0, "Once");
 	const first = continued(story, " upon");
 	for (const word of [" more", " again", " only"]) {
@@ -26,7 +26,7 @@ test("the way through the head runs straight down, and no two dots share a place
 });
 
 test("edits in a row are one dot, but the head keeps its own", () => {
-	const story = new Document();
+	const story = new Story();
 	for (let count = 0; count < 5; count += 1) story.edit(story.text.length, 0, "word ");
 	assert.equal(layOut(story).dots.length, 2);
 	story.undo();
@@ -34,7 +34,7 @@ test("edits in a row are one dot, but the head keeps its own", () => {
 });
 
 test("of a story as long as a month it is the part around the head", () => {
-	const story = new Document();
+	const story = new Story();
 	for (let count = 0; count < 1000; count += 1) continued(story, " word");
 	for (let count = 0; count < 500; count += 1) story.undo();
 	const { dots } = layOut(story);

@@ -1,12 +1,12 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { Document } from "../../static/story/story.js";
+import { Story } from "../../static/story/story.js";
 import { generated } from "../../static/story/pieces.js";
 
 function story({ clock = { time: 0 } } = {}) {
 	let count = 0;
-	return new Document(null, { makeId: () => `n${count++}`, now: () => clock.time });
+	return new Story(null, { makeId: () => `n${count++}`, now: () => clock.time });
 }
 
 function machine(document, text, at = document.text.length) {
@@ -94,7 +94,7 @@ test("a saved story comes back with text, authors and tree, at the same place", 
 	document.edit(0, 0, "Once ");
 	const node = machine(document, "upon a time");
 	document.edit(4, 0, ",");
-	const again = new Document(JSON.parse(JSON.stringify(document)));
+	const again = new Story(JSON.parse(JSON.stringify(document)));
 	assert.deepEqual(authors(again), authors(document));
 	again.go(node.id);
 	assert.equal(again.text, "Once upon a time");
@@ -145,7 +145,7 @@ test("300,000 characters with 20,000 changes open and change quickly enough to t
 	const document = story();
 	document.edit(0, 0, "The lamp went out. ".repeat(15_800));
 	for (let count = 0; count < 20_000; count += 1) document.edit((count * 7919) % 300_000, 1, "x");
-	const again = new Document(JSON.parse(JSON.stringify(document)));
+	const again = new Story(JSON.parse(JSON.stringify(document)));
 	assert.equal(again.text, document.text);
 	assert.equal(again.text.length, 300_200);
 });
