@@ -208,7 +208,6 @@ async function sameAgain(node) {
 
 function showMap(isShown) {
 	find("#map").hidden = !isShown;
-	find("#bar [data-do=map]").ariaPressed = String(isShown);
 	remember("map", isShown ? "shown" : "hidden");
 	map.draw(desk.story);
 	if (isShown) map.focus();
@@ -321,7 +320,6 @@ async function learn() {
 await loadWords();
 drawMenu({ act, exported, translated });
 find("#map").hidden = recall("map") === "hidden" || innerWidth < 1100;
-find("#bar [data-do=map]").ariaPressed = String(!find("#map").hidden);
 await desk.start();
 if (!painter.supported) notify("old", say("page.oldBrowser"));
 surface.focus();

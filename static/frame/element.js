@@ -21,3 +21,6 @@ export function cross(label, close) {
 }
 
 export const find = (selector) => document.querySelector(selector);
+
+/** Whether keys can be spoken of: a phone has none to press until one types. */
+export const hasKeyboard = !matchMedia("(hover: none) and (pointer: coarse)").matches;

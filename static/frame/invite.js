@@ -1,6 +1,6 @@
 // What an empty page says: begin, and a few sentences to begin with.
 
-import { button, find, make } from "./element.js";
+import { button, find, hasKeyboard, make } from "./element.js";
 import { KEYS, readable } from "./keys.js";
 import { say } from "./language.js";
 
@@ -18,5 +18,5 @@ export function invite(isEmpty, take) {
 	place.hidden = !isEmpty;
 	place.dataset.language = document.documentElement.lang;
 	const starters = STARTERS.map((text) => button(text, () => take(text), { lang: "en" }));
-	place.replaceChildren(make("p", {}, say("page.invite", { key: readable(KEYS.continue[0]) })), ...starters);
+	place.replaceChildren(make("p", {}, say("page.invite", { key: hasKeyboard ? readable(KEYS.continue[0]) : say("do.continue") })), ...starters);
 }

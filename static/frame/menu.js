@@ -6,7 +6,12 @@ import { FORMATS } from "../story/files.js";
 import { KEYS, readable } from "./keys.js";
 import { choose, LANGUAGES, number, say } from "./language.js";
 
-const LISTED = ["stories", "new", "rename", "redo", "again", "several", "temperatures", "heat", "heatTable", "map", "copyColour", "copyPlain", "import", "key", "help"];
+const GROUPS = {
+	story: ["stories", "new", "rename", "import"],
+	machine: ["several", "temperatures", "again", "redo", "key"],
+	view: ["heat", "heatTable", "map", "help"],
+	copy: ["copyColour", "copyPlain"],
+};
 const THEMES = ["auto", "light", "dark"];
 const SIGNS = ["underline", "weight", "none"];
 
@@ -14,17 +19,18 @@ const SIGNS = ["underline", "weight", "none"];
 export function drawMenu(on) {
 	const panel = find("#menu-list");
 	const close = () => panel.hidePopover();
-	const items = LISTED.map((name) => button(make("span", {}, say(`do.${name}`)), () => { close(); on.act(name); }, {},
-		make("kbd", {}, KEYS[name] ? readable(KEYS[name][0]) : "")));
+	const item = (name) => button(make("span", {}, say(`do.${name}`)), () => { close(); on.act(name); }, {},
+		make("kbd", {}, KEYS[name] ? readable(KEYS[name][0]) : ""));
+	const groups = Object.entries(GROUPS).map(([name, actions]) => make("section", { class: name }, make("h2", {}, say(`menu.${name}`)), ...actions.map(item)));
 	const formats = Object.keys(FORMATS).map((format) => button(`.${format}`, () => { close(); on.exported(format); }));
-	panel.replaceChildren(...items,
-		make("div", { class: "formats", role: "group", "aria-label": say("do.export") }, make("span", {}, say("do.export")), ...formats),
+	groups.at(-1).append(make("div", { class: "formats", role: "group", "aria-label": say("do.export") }, make("span", {}, say("do.export")), ...formats));
+	panel.replaceChildren(...groups, make("section", { class: "page" }, make("h2", {}, say("menu.page")),
 		choice("do.theme", THEMES, recall("theme") ?? "auto", (name) => say(`theme.${name}`), (name) => setOnPage("theme", name)),
 		choice("do.sign", SIGNS, recall("sign") ?? "underline", (name) => say(`sign.${name}`), (name) => setOnPage("sign", name)),
 		choice("do.language", Object.keys(LANGUAGES), document.documentElement.lang, (name) => LANGUAGES[name], async (name) => {
 			await choose(name);
 			on.translated();
-		}));
+		})));
 }
 
 function setOnPage(name, value) {
@@ -42,7 +48,7 @@ function choice(key, values, chosen, label, pick) {
 export function drawModels({ models, default: first }, chosen, pick) {
 	const inUse = models.find((model) => model.name === chosen) ?? models.find((model) => model.name === first);
 	const chip = find("#model");
-	chip.textContent = `${inUse.name} · ${size(inUse)} · ${inUse.precision}`;
+	chip.replaceChildren(make("span", {}, inUse.name), make("span", { class: "about" }, ` · ${size(inUse)} · ${inUse.precision}`));
 	chip.ariaLabel = `${say("model.title")}: ${chip.textContent}`;
 	const rows = models.map((model) => make("label", { class: "model" },
 		make("input", { type: "radio", name: "model", value: model.name, checked: model === inUse, on: { change: () => pick(model.name) } }),

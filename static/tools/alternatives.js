@@ -88,8 +88,11 @@ export class Alternatives {
 	#show(found) {
 		this.found = found;
 		this.painter.set("word", [this.surface.range(found.start, found.end)]);
-		this.panel.replaceChildren(...choicesOf(found, this.surface.story.text).map((choice) => this.#row(choice)));
-		this.panel.ariaLabel = say("word.title");
+		const { text } = this.surface.story;
+		this.choices = choicesOf(found, text);
+		const title = say("word.title", { text: visible(text.slice(found.start, found.end)) });
+		this.panel.replaceChildren(make("p", {}, title), ...this.choices.map((choice, index) => this.#row(choice, index)));
+		this.panel.ariaLabel = title;
 		this.panel.hidden = false;
 		this.#place(this.#rect());
 	}
@@ -103,7 +106,7 @@ export class Alternatives {
 		style.top = `${below + height < bar ? below : Math.max(8, rect.top - height - 6)}px`;
 	}
 
-	#row(choice) {
+	#row(choice, index) {
 		const { text, logprob, isDrawn } = choice;
 		const percent = logprob === null ? null : Math.exp(logprob) * 100;
 		const shown = percent === null ? "" : percent < 1 ? "< 1" : number(percent);
@@ -111,7 +114,7 @@ export class Alternatives {
 			class: isDrawn ? "drawn" : null, "aria-current": isDrawn ? "true" : null,
 			"aria-label": say("word.choose", { text: visible(text), percent: shown }),
 			on: { click: () => this.#take(choice) },
-		}, make("span", { dir: "auto" }, visible(text)), make("small", {}, shown === "" ? "" : `${shown} %`));
+		}, make("kbd", {}, index < 9 ? String(index + 1) : ""), make("span", { dir: "auto" }, visible(text)), make("small", {}, shown === "" ? "" : `${shown} %`));
 		button.style.setProperty("--share", `${percent ?? 0}%`);
 		return button;
 	}
@@ -124,6 +127,11 @@ export class Alternatives {
 	}
 
 	#key(event) {
+		const choice = this.choices[Number(event.key) - 1];
+		if (choice !== undefined && !event.ctrlKey && !event.altKey && !event.metaKey) {
+			event.preventDefault();
+			return this.#take(choice);
+		}
 		const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
 		if (step === undefined) return;
 		event.preventDefault();

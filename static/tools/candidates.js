@@ -1,6 +1,6 @@
 // Candidates side by side, as they are written: take one with its number, or leave them in the tree.
 
-import { button, cross, find, make } from "../frame/element.js";
+import { button, cross, find, hasKeyboard, make } from "../frame/element.js";
 import { textOf } from "../story/pieces.js";
 import { number, say } from "../frame/language.js";
 
@@ -24,7 +24,7 @@ export class Candidates {
 		const cards = nodes.map((node, index) => this.#card(node, index));
 		this.panel.ariaLabel = say("several.title", { count: nodes.length });
 		this.panel.replaceChildren(
-			make("header", {}, make("h2", {}, this.panel.ariaLabel), make("p", {}, say("several.hint")), cross(say("do.close"), () => this.close())),
+			make("header", {}, make("h2", {}, this.panel.ariaLabel), make("p", {}, say(hasKeyboard ? "several.hint" : "several.hintTouch")), cross(say("do.close"), () => this.close())),
 			make("div", { class: "cards" }, ...cards));
 		this.panel.hidden = false;
 		cards[0].querySelector("button").focus();
@@ -38,10 +38,11 @@ export class Candidates {
 	#card(node, index) {
 		const text = make("p", { dir: "auto", tabindex: 0 }, textOf(node.put));
 		this.texts.set(node.id, text);
+		const click = () => { if (String(getSelection()) === "") this.#choose(index); };
 		const { temperature } = node.settings;
 		const label = temperature === undefined ? "" : say("several.temperature", { value: number(temperature, 2) });
-		const taking = button(`${say("do.take")} `, () => this.#choose(index), {}, make("kbd", {}, String(index + 1)));
-		return make("article", {}, text, make("footer", {}, make("small", {}, label), taking));
+		const taking = button(`${say("do.take")} `, (event) => { event.stopPropagation(); this.#choose(index); }, {}, make("kbd", {}, String(index + 1)));
+		return make("article", { on: { click } }, text, make("footer", {}, make("small", {}, label), taking));
 	}
 
 	#key(event) {

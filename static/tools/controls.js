@@ -6,6 +6,7 @@ import { fromLines, toLines } from "./lists.js";
 import { has, say } from "../frame/language.js";
 
 const NEAR = ["max_tokens", "temperature", "top_k", "top_p", "seed"];
+const OFTEN = ["min_p", "repetition_penalty", "presence_penalty", "frequency_penalty", "stop", "banned_phrases", "finish_sentence", "dry_multiplier", "xtc_probability"];
 const HIDDEN = ["n", "logprobs", "prompt_logprobs"]; // the page's own affair
 const SLIDERS = { max_tokens: [0, 512, 8], temperature: [0, 2, 0.05] };
 const PRESETS = {
@@ -20,6 +21,7 @@ export class Controls {
 		this.chosen = JSON.parse(recall("settings") ?? "{}");
 		this.table = [];
 		this.open = false;
+		this.expert = false;
 	}
 
 	/** What differs from the server's own defaults: the request says no more. */
@@ -47,7 +49,11 @@ export class Controls {
 			class: "more", "aria-expanded": String(this.open), "aria-controls": "far",
 		});
 		find("#knobs").replaceChildren(...near.map((row) => this.#control(row, true)), more);
-		find("#far").replaceChildren(this.#presets(), ...far.map((row) => this.#control(row)));
+		const often = OFTEN.map((name) => far.find((row) => row.name === name)).filter(Boolean);
+		const rest = far.filter((row) => !OFTEN.includes(row.name));
+		const experts = make("details", { class: "experts", open: this.expert }, make("summary", {}, say("knob.experts")), make("div", { class: "grid" }, ...rest.map((row) => this.#control(row))));
+		experts.addEventListener("toggle", () => { this.expert = experts.open; });
+		find("#far").replaceChildren(this.#presets(), make("div", { class: "grid" }, ...often.map((row) => this.#control(row))), experts);
 		find("#far").hidden = !this.open;
 	}
 

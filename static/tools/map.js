@@ -19,6 +19,7 @@ export class TreeMap {
 
 	draw(story) {
 		this.story = story;
+		find("#bar [data-do=map]").ariaPressed = String(!this.panel.hidden && story.nodes.size > 1);
 		if (story.nodes.size === 1) this.panel.replaceChildren();
 		if (this.panel.hidden || story.nodes.size === 1) return;
 		const hadFocus = this.panel.contains(document.activeElement);

@@ -39,7 +39,8 @@ def keys_of(name: str) -> list[str]:
 # What is put together where it is said: the beginning, and all that may follow.
 COMPOSED = {
     "why.": listed("KINDS"),
-    "do.": [*keys_of("KEYS"), *listed("LISTED"), "continue", "stop"],
+    "do.": [*keys_of("KEYS"), *listed("GROUPS"), "continue", "stop"],
+    "menu.": [*keys_of("GROUPS"), "page"],
     "theme.": listed("THEMES"),
     "sign.": listed("SIGNS"),
     "preset.": keys_of("PRESETS"),
