@@ -33,13 +33,13 @@ const TEMPERATURES = [0.4, 0.7, 1.1];
 const painter = new Painter();
 const voice = new Voice();
 const knobs = new Controls();
-const desk = new Desk(find("#text"), painter, request);
+const desk = new Desk(find("#text"), painter, request, roomFor);
 const { surface, writing, journal } = desk;
 const pen = new Pen(surface, painter);
 const map = new TreeMap((node) => desk.story.go(node.id));
 const several = new Candidates((node) => { writing.stop(); desk.story.go(node.id); }, () => surface.focus());
 const heat = new Heat(surface, painter, { model: () => model, failed: (error) => complain(error, () => heat.update()) });
-const horizon = new Horizon(surface, () => model);
+const horizon = new Horizon(surface, () => model, roomFor);
 const word = new Alternatives(surface, painter, (offset) => desk.story.tokenAt(offset) ?? heat.tokenAt(offset), branch);
 let models = null;
 let model = null; // the one in use, as /models describes it
@@ -144,6 +144,11 @@ function request() {
 	return { ...knobs.settings(), ...chosenModel() };
 }
 
+/** How many tokens a prompt may have, so that what is written with these settings still fits beside it. */
+function roomFor({ max_tokens = knobs.value("max_tokens") } = {}) {
+	return model === null ? null : Math.max(model.window >> 1, model.window - (max_tokens ?? 0));
+}
+
 function chosenModel() {
 	return model === null || model.name === models.default ? {} : { model: model.name };
 }
@@ -168,6 +173,7 @@ const actions = {
 	stories: () => showStories(journal, { open: (id) => desk.open(id), begin: () => act("new"), rename, delete: remove }),
 	new: () => desk.open(null).then(() => surface.focus()),
 	rename: () => rename(desk.story),
+	memory: async () => { const about = await dialogs.askForMemory(desk.story); if (about !== null) desk.story.instruct(about); },
 	settings: () => knobs.toggle(),
 	copyColour: () => copyText(true),
 	copyPlain: () => copyText(false),

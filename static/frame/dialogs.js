@@ -53,6 +53,17 @@ export function askForName(name) {
 	return ask(say("do.rename"), () => input.value.trim(), make("label", { for: "name" }, say("story.name")), input);
 }
 
+/** What the model is told besides the text: {memory, note, noteDepth}. */
+export function askForMemory({ memory, note, noteDepth }) {
+	const field = (id, value, rows) => make("textarea", { id, rows, "aria-describedby": `${id}-why` }, value);
+	const [first, aside] = [field("memory", memory, 5), field("note", note, 3)];
+	const depth = make("input", { id: "note-depth", type: "number", min: 1, max: 50, value: noteDepth, required: true });
+	const about = (id) => [make("label", { for: id }, say(`${id}.label`)), make("p", { id: `${id}-why` }, say(`${id}.why`))];
+	return ask(say("do.memory"), () => ({ memory: first.value, note: aside.value, noteDepth: depth.valueAsNumber }),
+		...about("memory"), first, ...about("note"), aside,
+		make("label", { class: "depth" }, `${say("note.depth")} `, depth));
+}
+
 /** What there is to read in a dialog; the keyboard scrolls it. */
 export function reading(...children) {
 	return make("div", { class: "body", tabindex: 0, autofocus: true, role: "region", "aria-labelledby": "dialog-title" }, ...children);

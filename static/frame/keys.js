@@ -22,6 +22,7 @@ export const KEYS = {
 	stories: ["side s"],
 	new: ["side n"],
 	rename: ["F2"],
+	memory: ["side p"],
 	settings: ["side m"],
 	copyColour: ["side c"],
 	write: ["side w"],

@@ -7,7 +7,7 @@ import { KEYS, readable } from "./keys.js";
 import { choose, LANGUAGES, number, say } from "./language.js";
 
 const GROUPS = {
-	story: ["stories", "new", "rename", "import"],
+	story: ["stories", "new", "rename", "memory", "import"],
 	machine: ["several", "temperatures", "again", "redo", "key"],
 	view: ["heat", "heatTable", "map", "help"],
 	copy: ["copyColour", "copyPlain"],

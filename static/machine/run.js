@@ -1,14 +1,15 @@
 // One request for text: its events become words at the end of its continuations in the story.
 // Keeps its place while the writer edits elsewhere. Knows no page.
 
+import { promptAt } from "./prompt.js";
 import { generate } from "./server.js";
 
-const SENT = 24_000; // characters before the pen that go along: 1,024 tokens are fewer
 const ALTERNATIVES = 6;
 
 export class Run {
-	/** `nodes` are the story's open continuations, one per choice; aside, or one that is the head. */
-	constructor(story, nodes, settings, { aside = false } = {}) {
+	/** `nodes` are the story's open continuations, one per choice; aside, or one that is the head. `room` is how
+	 * many tokens the prompt may have, where that is known. */
+	constructor(story, nodes, settings, { aside = false, room = null } = {}) {
 		this.story = story;
 		this.nodes = nodes;
 		this.settings = settings;
@@ -18,7 +19,9 @@ export class Run {
 		this.tokens = 0;
 		this.begun = null; // when the first token came
 		this.place = nodes[0].at + nodes[0].given;
-		this.prompt = story.text.slice(Math.max(0, this.place - SENT), this.place).toWellFormed();
+		this.room = room;
+		const { text, memory, note, noteDepth } = story;
+		this.before = { text: text.slice(0, this.place), memory, note, noteDepth }; // as it is now
 		this.admitted = new Promise((resolve) => { this.admit = () => resolve(null); });
 	}
 
@@ -34,9 +37,11 @@ export class Run {
 
 	/** Ask the server and write down what comes, telling `report` of each event. */
 	async read(report) {
-		const body = { prompt: this.prompt, logprobs: ALTERNATIVES, ...this.settings };
-		for await (const { event, data } of generate(body, this.abort.signal)) {
-			this.abort.signal.throwIfAborted(); // one network read may hold more words after the stop
+		const { signal } = this.abort;
+		const { prompt } = await promptAt(this.before, this.before.text.length, { room: this.room, model: this.settings.model, signal });
+		const body = { prompt, logprobs: ALTERNATIVES, ...this.settings };
+		for await (const { event, data } of generate(body, signal)) {
+			signal.throwIfAborted(); // one network read may hold more words after the stop
 			if (event === "queue") report({ phase: "queue", ahead: data.ahead, seconds: Math.ceil(data.wait_ms / 1000), run: this });
 			if (event === "start") this.#started(data, report);
 			if (event === "token") this.#token(data, report);

@@ -62,6 +62,10 @@ function hasTokens({ tokens, given = 0 }) {
 	return isCount(given) && Array.isArray(tokens) && tokens.every(isToken);
 }
 
+function textOr(value) {
+	return typeof value === "string" ? value : "";
+}
+
 function isCount(value) {
 	return Number.isInteger(value) && value >= 0;
 }
@@ -75,7 +79,9 @@ function renamed(saved) {
 		...node, id: names.get(node.id), parent: names.get(node.parent) ?? null, run: names.get(node.run),
 		cut: pieces(node.cut), put: pieces(node.put), open: false, typing: false,
 	}));
-	return new Story({ id: makeId(), title: String(saved.title ?? ""), head: names.get(saved.head), nodes });
+	const { memory, note, noteDepth } = saved;
+	const about = { memory: textOr(memory), note: textOr(note), noteDepth: isCount(noteDepth) ? noteDepth : undefined };
+	return new Story({ id: makeId(), title: String(saved.title ?? ""), ...about, head: names.get(saved.head), nodes });
 }
 
 // ---- text with its authors ----

@@ -82,7 +82,8 @@ export class Library {
 		const interrupted = open.filter((node) => node.put.length > 0); // else nothing had begun
 		const sorted = [...known.values()].sort((a, b) => a.time - b.time);
 		const head = live.has(story.head) ? all.find((node) => node.id === story.head).parent : story.head;
-		return { id, title: story.title, head, nodes: sorted, interrupted };
+		const { title, memory, note, noteDepth } = story;
+		return { id, title, memory, note, noteDepth, head, nodes: sorted, interrupted };
 	}
 
 	// ---- writing ----
@@ -94,7 +95,7 @@ export class Library {
 			else if (event.node !== undefined) this.#note(story, this.#withRoot(story, event.node));
 			else if (event.type === "moved") this.#note(story, []);
 			else if (event.type === "title") {
-				this.#note(story, this.#withRoot(story, story.root), { title: story.title });
+				this.#note(story, this.#withRoot(story, story.root), { title: story.title, memory: story.memory, note: story.note, noteDepth: story.noteDepth });
 				this.#tell("renamed", story.id, story.title);
 			}
 			if (event.type === "finished") this.#persist();
@@ -140,9 +141,9 @@ export class Library {
 
 	#note(story, tasks, news = {}) {
 		if (story !== null) {
-			const { id, title, head, text } = story;
+			const { id, title, memory, note, noteDepth, head, text } = story;
 			const about = { head: head.id, updated: Date.now(), length: text.length, opening: text.slice(0, 120), deleted: false, ...news };
-			tasks.push(({ stories }) => change(stories, id, about, { title })); // another tab may have renamed it since
+			tasks.push(({ stories }) => change(stories, id, about, { title, memory, note, noteDepth })); // another tab may have renamed it since
 		}
 		this.#later(tasks);
 	}

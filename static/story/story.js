@@ -4,7 +4,7 @@
 //   changed   {node, isNew, at, removed, put, by}: the writer edited, or a continuation began in the text
 //   begun     {node}: a continuation began aside
 //   arrived   {node, from, text, tokens, at, removed, put, by}: words of one came; `at` is null where it is aside
-//   finished  {node}   moved {}: the text is another node's   title {}   tree {}: another tab's doing
+//   finished  {node}   moved {}: the text is another node's   title {}: or memory, or note   tree {}: another tab's doing
 //
 // A node changes its parent's text: at `at`, `cut` went out and `put` came in (lists of pieces).
 // Nodes are only ever added, so going back, forth and sideways forgets nothing.
@@ -25,6 +25,9 @@ export class Story {
 		this.mine = new Set(); // nodes made here: another tab's are never written to
 		this.id = saved?.id ?? makeId();
 		this.title = saved?.title ?? "";
+		this.memory = saved?.memory ?? ""; // what the model is always given first
+		this.note = saved?.note ?? ""; // and what it is given `noteDepth` lines above the pen
+		this.noteDepth = saved?.noteDepth ?? 3;
 		this.nodes = new Map();
 		this.children = new Map();
 		const nodes = saved?.nodes ?? [{ id: makeId(), parent: null, kind: "start", time: now(), at: 0, cut: [], put: [] }];
@@ -253,6 +256,12 @@ export class Story {
 		this.#tell({ type: "title" });
 	}
 
+	/** {memory, note, noteDepth}: what the model is told besides the text. */
+	instruct(about) {
+		Object.assign(this, about);
+		this.#tell({ type: "title" });
+	}
+
 	/** Another tab gave the story a name; that tab writes it down. */
 	hearTitle(title) {
 		this.title = title;
@@ -272,7 +281,8 @@ export class Story {
 	}
 
 	toJSON() {
-		return { id: this.id, title: this.title, head: this.head.id, nodes: [...this.nodes.values()] };
+		const { memory, note, noteDepth } = this;
+		return { id: this.id, title: this.title, memory, note, noteDepth, head: this.head.id, nodes: [...this.nodes.values()] };
 	}
 }
 

@@ -1,6 +1,7 @@
 // How far back the model can see: a count as the writer types, and a thin line in the text.
 
 import { find } from "../frame/element.js";
+import { promptAt } from "../machine/prompt.js";
 import { ServerError, tokenize } from "../machine/server.js";
 import { number, say } from "../frame/language.js";
 
@@ -8,8 +9,9 @@ const PAUSE_MS = 300;
 const LOOKED_AT = 12_000; // characters before the cursor: a window's worth of any prose
 
 export class Horizon {
-	/** `model()` gives {name, window}. */
-	constructor(surface, model) {
+	/** `model()` gives {name, window}; `room()` the tokens a prompt may have. */
+	constructor(surface, model, room) {
+		this.room = room;
 		this.surface = surface;
 		this.model = model;
 		this.line = find("#horizon-line");
@@ -29,9 +31,14 @@ export class Horizon {
 		this.asking = new AbortController();
 		const { signal } = this.asking;
 		const { end } = this.surface.selected;
+		const { story } = this.surface;
 		const from = Math.max(0, end - LOOKED_AT);
 		const text = this.surface.story.text.slice(from, end).toWellFormed();
 		try {
+			if (story.memory !== "" || story.note !== "") {
+				const seen = await promptAt(story, end, { room: this.room(), model: name, signal });
+				return this.#show(seen.count, window, seen.from);
+			}
 			const { count, offsets } = await tokenize(text, name, signal);
 			this.#show(count, window, from > 0 || count > window ? from + offsets[Math.max(0, count - window)][0] : 0);
 		} catch (error) {

@@ -13,6 +13,7 @@ import shutil
 import socket
 import subprocess
 import tempfile
+import threading
 import time
 import urllib.error
 import urllib.request
@@ -139,6 +140,7 @@ class Firefox(Person):
         assert self.process.stderr is not None
         for line in self.process.stderr:
             if found := re.search(r"listening on (ws://\S+)", line):
+                threading.Thread(target=self.process.stderr.read, daemon=True).start()
                 return found[1]
         raise AssertionError("Firefox ended.")
 
@@ -261,5 +263,5 @@ class _Display:
         }  # fmt: skip
 
     def close(self) -> None:
-        self.process.terminate()
-        self.process.wait()
+        with self.process:  # closes its pipe and waits
+            self.process.terminate()

@@ -284,3 +284,41 @@ def test_words_open_by_pointer_where_the_browser_knows_only_the_older_way(
     desk = open_desk().length(1).type("The").continue_()
     desk.page.mouse.move(*desk.page.evaluate(POINT_IN_WORD))
     expect(desk.page.locator("#word")).to_be_visible()
+
+
+def test_memory_and_note_go_before_what_the_model_reads(desk, engine):
+    desk.type("One.").press("Enter").type("Two.").press("Enter").type("Three").press("Alt+p")
+    desk.page.get_by_label("Memory", exact=True).fill("Anna is a lamplighter.")
+    desk.page.get_by_label("Note", exact=True).fill("[It rains.]")
+    desk.page.get_by_label("Lines above the cursor").fill("2")
+    desk.page.get_by_role("button", name="OK", exact=True).click()
+    desk.continue_()
+    expected = "Anna is a lamplighter.\nOne.\n[It rains.]\nTwo.\nThree"
+    assert engine.requests[-1][0] == expected
+    assert desk.text.startswith("One.\nTwo.\nThree")
+    expect(desk.page.locator("#horizon")).to_have_text(re.compile(r"\d+ / 1,024"))
+    desk.saved().page.reload()
+    desk.ready().continue_()
+    assert engine.requests[-1][0].startswith("Anna is a lamplighter.\n")
+
+
+def test_the_memory_is_read_however_long_the_story_grows(desk, engine):
+    desk.paste("and so it went on\n" * 400).press("Alt+p")
+    desk.page.get_by_label("Memory", exact=True).fill("Anna is a lamplighter.")
+    desk.page.get_by_role("button", name="OK", exact=True).click()
+    desk.continue_()
+    prompt = engine.requests[-1][0]
+    assert prompt.startswith("Anna is a lamplighter.\n")
+    assert len(engine.tokenize(prompt).ids) <= 1024 - 128
+
+
+def test_an_alternative_is_taken_by_its_number(desk, engine):
+    engine.story = [" upon"]
+    desk.length(1).type("Once").continue_().press("Control+.")
+    second = desk.page.locator("#word button").nth(1)
+    chosen = second.locator("span").inner_text()
+    is_written = "drawn" in (second.get_attribute("class") or "")
+    desk.press("2")
+    expect(desk.page.locator("#word")).to_be_hidden()
+    desk.idle()
+    assert is_written or chosen.strip() in desk.text

@@ -45,6 +45,8 @@ COMPOSED = {
     "sign.": listed("SIGNS"),
     "preset.": keys_of("PRESETS"),
     "saved.": ["full", "failed", "none", "late"],
+    "memory.": ["label", "why"],
+    "note.": ["label", "why"],
     "map.": ["edit", "continuation"],
     "heat.": ["word", "surprise", "odds", "author", "you", "machine"],
     "status.": ["waiting", "queue", "next", "full", "limited", "writing", "written", "stopped"],
