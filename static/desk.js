@@ -64,21 +64,39 @@ export class Desk {
 		return !this.journal.unsaved || confirm(say("saved.leave"));
 	}
 
+	/** Show somebody else's story, to be read: nothing of it is kept on this device. */
+	read(story) {
+		this.tabs.leave();
+		this.show(story, { isOurs: false });
+	}
+
+	/** Make the story that is being read one of the writer's own. */
+	async keep() {
+		await this.tabs.join(this.story.id);
+		this.show(this.story);
+		this.journal.keep(this.story);
+	}
+
 	/** Put a story on the desk, and follow it. */
-	show(story) {
+	show(story, { isOurs = true } = {}) {
 		this.writing.stop();
 		this.story = story;
-		remember("story", story.id, "sessionStorage");
+		this.isReading = !isOurs;
+		this.surface.lock(!isOurs);
+		if (isOurs) remember("story", story.id, "sessionStorage");
+		story.watchers = []; // it may have been read before
 		story.watch((event) => {
 			if (typeof event.at === "number") this.surface.follow(event);
 			if (event.type === "changed") dismiss("deleted"); // the journal takes it back with every node
 			if (event.type === "moved") this.surface.catchUp();
 		});
-		this.writing.follow(story);
-		this.journal.follow(story);
-		this.tabs.follow(story);
+		if (isOurs) {
+			this.writing.follow(story);
+			this.journal.follow(story);
+			this.tabs.follow(story);
+		}
 		this.surface.show(story);
-		this.surface.keepInView(story.text.length);
+		if (isOurs) this.surface.keepInView(story.text.length);
 		story.watch((event) => { if (story === this.story) this.#emit("changed", event); });
 		this.#emit("changed", { type: "opened" });
 	}

@@ -19,7 +19,9 @@ import { drawMenu, drawModels } from "./frame/menu.js";
 import { announce, dismiss, notify, Voice } from "./frame/notices.js";
 import { Painter } from "./text/painter.js";
 import { Pen } from "./text/pen.js";
-import { slice } from "./story/pieces.js";
+import { slice, written } from "./story/pieces.js";
+import { fromFragment, MARK, toFragment } from "./story/share.js";
+import { Story } from "./story/story.js";
 import * as server from "./machine/server.js";
 import { Candidates } from "./tools/candidates.js";
 import { showStories } from "./frame/stories.js";
@@ -41,6 +43,7 @@ const several = new Candidates((node) => { writing.stop(); desk.story.go(node.id
 const heat = new Heat(surface, painter, { model: () => model, failed: (error) => complain(error, () => heat.update()) });
 const horizon = new Horizon(surface, () => model, roomFor);
 const word = new Alternatives(surface, painter, (offset) => desk.story.tokenAt(offset) ?? heat.tokenAt(offset), branch);
+const wantedModel = new URLSearchParams(location.search).get("model");
 let models = null;
 let model = null; // the one in use, as /models describes it
 
@@ -177,6 +180,7 @@ const actions = {
 	settings: () => knobs.toggle(),
 	copyColour: () => copyText(true),
 	copyPlain: () => copyText(false),
+	share: () => share(),
 	exportTree: () => exported("json"),
 	import: () => imports.click(),
 	key: async () => { if (await dialogs.askForKey()) await learn(); },
@@ -184,7 +188,10 @@ const actions = {
 	write: () => surface.focus(),
 };
 
-function act(name) {
+const WRITES = ["continue", "retry", "again", "several", "temperatures", "undo", "redo", "previous", "next", "rename", "memory"];
+
+async function act(name) {
+	if (desk.isReading && WRITES.includes(name)) await writeOn();
 	return actions[name]();
 }
 
@@ -236,6 +243,47 @@ async function remove(id, isDeleted) {
 	if (isDeleted && id === desk.story.id) await desk.open(null); // what is still being written would bring it back
 	journal.delete(id, isDeleted);
 	await journal.flushed();
+}
+
+// ---- links ----
+
+/** A link that holds the story; or, where that would be too long, the story as a file. */
+async function share() {
+	const fragment = await toFragment(desk.story);
+	if (fragment === null) return notify("share", say("share.tooLong"), [[say("share.file"), () => exported("json")]]);
+	const link = `${location.origin}${location.pathname}${fragment}`;
+	const isWanted = await dialogs.offerLink(link);
+	if (isWanted) bar.status(copy(written(link), false) ? say("story.copied") : say("story.copyFailed", { key: readable("mod c") }));
+}
+
+/** Show the story that this page's address holds, if it does. */
+async function openShared() {
+	if (!location.hash.startsWith(MARK)) return;
+	const shared = await fromFragment(location.hash);
+	if (shared === null) return notify("shared", say("share.damaged"));
+	if (!await desk.mayLeave()) return;
+	const story = new Story();
+	story.edit(0, 0, shared.pieces);
+	story.title = shared.title;
+	desk.read(story);
+	notify("shared", say("share.reading"), [[say("share.writeOn"), async () => { await writeOn(); surface.focus(); }]]);
+}
+
+async function writeOn() {
+	dismiss("shared");
+	history.replaceState(null, "", location.pathname);
+	await desk.keep();
+}
+
+/** /?prompt=… begins a story; /?model=… chooses its model. */
+async function openAsked() {
+	const asked = new URLSearchParams(location.search);
+	const prompt = asked.get("prompt") ?? "";
+	if (prompt === "") return;
+	history.replaceState(null, "", location.pathname);
+	await desk.open(null);
+	desk.story.edit(0, 0, prompt.replace(/\r\n?/g, "\n"));
+	surface.select(prompt.length);
 }
 
 // ---- files ----
@@ -299,7 +347,7 @@ function translated() {
 }
 
 function showModels() {
-	model = drawModels(models, model?.name ?? recall("model"), (name) => {
+	model = drawModels(models, model?.name ?? wantedModel ?? recall("model"), (name) => {
 		remember("model", name);
 		model = models.models.find((other) => other.name === name);
 		showModels();
@@ -327,6 +375,9 @@ await loadWords();
 drawMenu({ act, exported, translated });
 find("#map").hidden = recall("map") === "hidden" || innerWidth < 1100;
 await desk.start();
+await openAsked();
+await openShared();
+addEventListener("hashchange", openShared);
 if (!painter.supported) notify("old", say("page.oldBrowser"));
 surface.focus();
 await learn();

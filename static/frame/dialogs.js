@@ -64,6 +64,15 @@ export function askForMemory({ memory, note, noteDepth }) {
 		make("label", { class: "depth" }, `${say("note.depth")} `, depth));
 }
 
+/** A link to copy; gives whether it is to be copied. */
+export function offerLink(link) {
+	return show(say("do.share"), (close) => {
+		const field = make("input", { id: "link", readonly: true, value: link, "aria-label": say("do.share"), on: { focus: () => field.select() } });
+		const copy = make("button", { class: "go", autofocus: true, on: { click: () => close(true) } }, say("share.copy"));
+		return [make("div", { class: "body" }, make("p", {}, say("share.why")), field, make("p", {}), copy)];
+	});
+}
+
 /** What there is to read in a dialog; the keyboard scrolls it. */
 export function reading(...children) {
 	return make("div", { class: "body", tabindex: 0, autofocus: true, role: "region", "aria-labelledby": "dialog-title" }, ...children);

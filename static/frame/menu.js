@@ -10,7 +10,7 @@ const GROUPS = {
 	story: ["stories", "new", "rename", "memory", "import"],
 	machine: ["several", "temperatures", "again", "redo", "key"],
 	view: ["heat", "heatTable", "map", "help"],
-	copy: ["copyColour", "copyPlain"],
+	copy: ["share", "copyColour", "copyPlain"],
 };
 const THEMES = ["auto", "light", "dark"];
 const SIGNS = ["underline", "weight", "none"];

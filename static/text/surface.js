@@ -15,7 +15,8 @@ export class Surface {
 		this.composing = false;
 		this.expected = null; // the input event that must not come, because its beforeinput was prevented
 		// Firefox before 136 does not know "plaintext-only"; what could bring markup in is prevented anyway.
-		if (element.contentEditable !== "plaintext-only") element.contentEditable = "true";
+		this.editable = element.contentEditable === "plaintext-only" ? "plaintext-only" : "true";
+		element.contentEditable = this.editable;
 		element.addEventListener("beforeinput", (event) => this.#beforeInput(event));
 		element.addEventListener("input", (event) => this.#input(event));
 		element.addEventListener("compositionstart", () => { this.composing = true; });
@@ -23,6 +24,12 @@ export class Surface {
 		element.addEventListener("compositionend", () => this.#composed());
 		document.addEventListener("selectionchange", () => this.#noteSelection());
 		for (const change of ["scroll", "resize"]) addEventListener(change, () => this.#paint(), { passive: true });
+	}
+
+	/** Whether the text is only to be read. */
+	lock(isLocked) {
+		this.element.contentEditable = isLocked ? "false" : this.editable;
+		this.element.ariaReadOnly = String(isLocked);
 	}
 
 	/** Show a story from its text's end, and follow its changes. */

@@ -228,6 +228,7 @@ def test_a_phone_has_every_control_one_fold_away(desk):
     desk.page.set_viewport_size({"width": 320, "height": 640})
     expect(desk.page.locator("#knob-seed")).to_be_hidden()
     desk.page.click("#knobs .more")
+    desk.page.get_by_text("For experts").click()
     for name in ("max_tokens", "top_k", "seed", "min_p", "healing"):
         desk.page.locator(f"#knob-{name}").scroll_into_view_if_needed()
         expect(desk.page.locator(f"#knob-{name}")).to_be_in_viewport()
