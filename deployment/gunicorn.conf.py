@@ -46,19 +46,21 @@ loglevel = "warning"
 control_socket_disable = True
 
 # Where the workers' counters meet, so that /metrics and limits are right whichever answers. What
-# killed servers left behind goes; a SIGHUP reads this file again, and keeps what is ours.
-_counters = Path(tempfile.gettempdir()) / f"continuo-counters-{os.getpid()}"
-_is_reload = os.environ.get("PROMETHEUS_MULTIPROC_DIR") == str(_counters)
+# killed servers left behind goes; a SIGHUP reads this file again, and finds the folder by its name.
+_started = Path("/proc/self/stat").read_text(encoding="utf-8").rsplit(")", 1)[1].split()[19]
+_counters = Path(tempfile.gettempdir()) / f"continuo-counters-{os.getpid()}-{_started}"
 for _old in _counters.parent.glob("continuo-counters-*"):
-    _is_gone = not Path("/proc", _old.name.rpartition("-")[2]).exists()
-    if _is_gone or (_old == _counters and not _is_reload):
+    if not Path("/proc", _old.name.split("-")[2]).exists():
         shutil.rmtree(_old, ignore_errors=True)  # another user's stays
 try:
-    _counters.mkdir(mode=0o700, exist_ok=_is_reload)
+    _counters.mkdir(mode=0o700, exist_ok=True)
+    _is_ours = _counters.lstat().st_uid == os.getuid() and not _counters.is_symlink()
 except OSError as error:
     sys.exit(
         f"Continuo: {_counters} cannot be made ({error.strerror}); set TMPDIR to a free folder."
     )
+if not _is_ours:
+    sys.exit(f"Continuo: {_counters} is somebody else's; set TMPDIR to a folder of your own.")
 raw_env = [f"PROMETHEUS_MULTIPROC_DIR={_counters}"]
 if settings.limit_storage == "memory://":
     raw_env.append(f"CONTINUO_LIMIT_STORAGE=sqlite://{_counters}/limits")
