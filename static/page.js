@@ -371,6 +371,7 @@ async function learn() {
 	}
 }
 
+navigator.serviceWorker?.register("worker.js"); // missing on plain HTTP: then the page needs its server
 await loadWords();
 drawMenu({ act, exported, translated });
 find("#map").hidden = recall("map") === "hidden" || innerWidth < 1100;

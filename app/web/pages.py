@@ -4,6 +4,7 @@ Addresses in the templates are relative: the page works under any path a proxy m
 """
 
 import functools
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,18 @@ def index() -> Response:
     response = make_response(render_template("index.html", modules=_modules(_static())))
     response.headers["Cache-Control"] = "no-cache"
     response.vary.add("Accept-Language")
+    return response
+
+
+@pages.get("/worker.js")
+@gives("text/javascript")
+def worker() -> Response:
+    """The script that keeps the page at hand for when the server is away."""
+    files = sorted(f"static/{name}" for name in _contents(_static()))
+    version = hashlib.sha256(json.dumps(_contents(_static())).encode()).hexdigest()[:16]
+    response = make_response(render_template("worker.js", files=files, version=version))
+    response.mimetype = "text/javascript"
+    response.headers["Cache-Control"] = "no-cache"
     return response
 
 
@@ -61,6 +74,16 @@ def _words(static: Path) -> dict[str, dict[str, str]]:
     """Every language the page speaks, by its code: one file each."""
     files = sorted((static / "words").glob("*.json"))
     return {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in files}
+
+
+@functools.cache
+def _contents(static: Path) -> dict[str, str]:
+    """What the page is made of: each file's name and a sum of what is in it."""
+    files = [path for path in sorted(static.rglob("*")) if path.is_file()]
+    return {
+        path.relative_to(static).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in files
+    }
 
 
 @functools.cache

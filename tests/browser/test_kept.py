@@ -373,3 +373,24 @@ def test_a_story_that_another_tab_deleted_opens_as_a_new_one_in_its_own_room(des
     other = open_desk()
     assert other.text == "New here"
     expect(desk.notice("tabs")).to_be_visible()
+
+
+def test_stories_open_and_are_written_while_the_server_is_away(desk, context):
+    desk.type("Once").saved()
+    desk.page.evaluate("""async () => {
+      await navigator.serviceWorker.ready;
+      if (!navigator.serviceWorker.controller) {
+        await new Promise((done) => { navigator.serviceWorker.oncontrollerchange = done; });
+      }
+    }""")
+    context.set_offline(True)
+    desk.page.reload()
+    expect(desk.page.locator("#go")).to_contain_text("Continue")
+    desk.wait_for_text("Once")
+    desk.page.locator("#text").focus()
+    desk.type(" upon").saved()
+    expect(desk.notice("unknown")).to_contain_text("cannot be reached")
+    context.set_offline(False)
+    expect(desk.notice("unknown")).to_have_count(0)
+    desk.continue_()
+    assert desk.text.startswith("Once upon")

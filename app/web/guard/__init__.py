@@ -10,7 +10,8 @@ from ..service import service
 from . import keys, origins, policy, warnings
 from .limits import Limits
 
-OPEN = ("health.livez", "health.readyz", "pages.index", "static")  # without a key too
+# without a key too
+OPEN = ("health.livez", "health.readyz", "pages.index", "pages.worker", "static")
 WHILE_STOPPING = ("health.livez", "health.readyz", "health.healthy", "health.metrics", "static")
 
 
