@@ -3,7 +3,7 @@
 Random weights of the 124M shape and, for two programs, of the 355M one; 32-token prompts, 64 new
 tokens, 2 threads; each program runs in a process of its own, one after the other. "of limit" is one
 stream's speed as a share of what memory allows if each weight is read once a token. Also written to
-.bench/engine.json. With `--device cuda` it is gpu.py's comparison on a GPU.
+.bench/engine.json. With `--device cuda [short]` it is gpu.py's comparison on a GPU.
 """
 
 import json
@@ -30,7 +30,8 @@ def main() -> None:
     if sys.argv[1:3] == ["--device", "cuda"]:
         from tests.benchmarks import gpu
 
-        return gpu.main(*map(Path, sys.argv[3:]))
+        is_short = sys.argv[3:4] == ["short"]
+        return gpu.main(*map(Path, sys.argv[3 + is_short :]), is_short=is_short)
     bandwidth = measure_bandwidth()
     print(f"Memory bandwidth of two threads: {bandwidth:.1f} GB/s")
     everything: dict[str, Any] = {"bandwidth": bandwidth}

@@ -1,10 +1,10 @@
-"""What one GPU gives: `python -m tests.benchmarks.engine --device cuda [FOLDER]`.
+"""What one GPU gives: `python -m tests.benchmarks.engine --device cuda [short] [FOLDER]`.
 
 Random weights of the 124M shape, 32-token prompts, 128 new tokens; tokens a second of the engine in
 process at 1, 16 and 128 streams, prompts counted in the time; the first token; a turn of the model
 alone; transformers beside it; training. The bounds are measured too: a large copy, and a large
 matrix product in bfloat16. A part that fails says so, and the others go on. Written to
-FOLDER/gpu.json, .bench by default.
+FOLDER/gpu.json, .bench by default. The short form leaves out training, and transformers but at 128.
 """
 
 import contextlib
@@ -16,7 +16,7 @@ import subprocess
 import sys
 import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,13 +34,16 @@ TRAIN_S = 60  # that it may take
 Row = tuple[str, str, float | None]  # what, of what, how much
 
 
-def main(folder: Path = BENCH) -> None:
+def main(folder: Path = BENCH, is_short: bool = False) -> None:
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stdout)
     if not torch.cuda.is_available():
         sys.exit("torch finds no GPU here.")
     folder.mkdir(parents=True, exist_ok=True)
     rows: list[Row] = [("GPU", torch.cuda.get_device_name(), None)]
-    for part in (bounds, ours, turns, transformers, training):
+    parts: list[Callable[[], list[Row]]] = [bounds, ours, turns, transformers, training]
+    if is_short:
+        parts = [bounds, ours, turns, transformers_at_most]
+    for part in parts:
         began = time.perf_counter()
         try:
             rows += part()
@@ -168,7 +171,7 @@ def waited(run: Callable[[], Any], times: int = 15) -> float:
     return statistics.median(seconds[3:])
 
 
-def transformers() -> list[Row]:
+def transformers(streams: Sequence[int] = STREAMS) -> list[Row]:
     from transformers import GPT2LMHeadModel
 
     with quiet():
@@ -189,8 +192,12 @@ def transformers() -> list[Row]:
     with quiet():
         return [
             ("transformers", f"top_k 40, {n} streams, tokens/s", max(write(n) for _ in range(2)))
-            for n in STREAMS
+            for n in streams
         ]
+
+
+def transformers_at_most() -> list[Row]:
+    return transformers(STREAMS[-1:])
 
 
 @contextlib.contextmanager

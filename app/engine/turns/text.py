@@ -39,7 +39,7 @@ class TextStream:
         if self.stopped_by is not None:
             return ""
         text = self._held + new
-        if not self.may_stop:
+        if not self._stop or not self.may_stop:
             return text
         if (found := self._first_stop(text)) is not None:
             start, self.stopped_by = found

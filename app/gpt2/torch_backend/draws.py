@@ -6,6 +6,8 @@ be met among the candidates is drawn from those; the others from the whole vocab
     R rows, V tokens of the vocabulary, K candidates.
 """
 
+import functools
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -32,9 +34,15 @@ def is_narrow(draw: Draw, n_candidates: int) -> bool:
 def settings(draw: Draw) -> tuple[int, ...]:
     key = key_of(draw)
     top_k = draw.top_k if draw.temperature > 0 else 1
-    floats = max(draw.temperature, LEAST_TEMPERATURE), draw.top_p, draw.min_p
-    temperature, top_p, min_p = np.array(floats, np.float64).view(np.int64).tolist()
+    temperature, top_p, min_p = _bits(
+        max(draw.temperature, LEAST_TEMPERATURE), draw.top_p, draw.min_p
+    )
     return key & MASK, key >> 32, temperature, top_k, top_p, min_p
+
+
+@functools.lru_cache(maxsize=1024)  # a row's are the same in every turn
+def _bits(*floats: float) -> list[int]:
+    return np.array(floats, np.float64).view(np.int64).tolist()
 
 
 class _Table:

@@ -51,7 +51,7 @@ class Group(NamedTuple):
     """Chunks of similar length, side by side for one attention."""
 
     queries: Tensor  # [R, Q] which of the T
-    pages: Tensor  # [R, P]
+    pages: Tensor  # [2, R, P] of keys, of values: places in a layer's flat pages
     mask: Tensor | None  # [R, 1, Q, S], or None: each chunk is its text's beginning
 
 
@@ -220,11 +220,12 @@ class TorchPagedModel:
         needed = [feed.past // PAGE + 1 for feed in feeds]
         P = min(self.window_pages, _step_up(max(needed + [least_pages]), LEAST_PAGES))
         given = self._silent_rows(_step_up(len(feeds)), P)
-        for row, feed, n in zip(given, feeds, needed, strict=False):
-            row[0], row[1] = feed.ids[0], feed.past
-            if feed.draw is not None:
-                row[2:FIRST_PAGE] = torch_draws.settings(feed.draw)
-            row[FIRST_PAGE : FIRST_PAGE + n] = feed.pages[:n]
+        rows = []
+        for feed, n in zip(feeds, needed, strict=True):
+            settings = torch_draws.settings(feed.draw or NOBODYS)
+            silent = [self._silent_page] * (P - n)
+            rows.append([feed.ids[0], feed.past, *settings, *feed.pages[:n], *silent])
+        given[: len(rows)] = rows
         return torch.from_numpy(given)
 
     def _silent_rows(self, B: int, P: int) -> np.ndarray:
@@ -237,13 +238,14 @@ class TorchPagedModel:
         """What follows the B tokens in `given`."""
         ids, positions, pages = given[:, 0], given[:, 1], given[:, FIRST_PAGE:]
         page = pages.gather(1, positions[:, None] // PAGE)[:, 0]  # [B]
+        both = self._keys_and_values(pages)
         places = torch.arange(pages.shape[1] * PAGE, device=given.device)  # [S]
         is_later = places > positions[:, None]  # [B, S]
         mask = torch.zeros(is_later.shape, dtype=self.dtype, device=given.device)
         mask = mask.masked_fill(is_later, float("-inf"))[:, None, None]  # [B, 1, 1, S]
 
         def look(q: Tensor, paged: Tensor, scale: float) -> Tensor:
-            k, v = paged[:, pages].flatten(2, 3).transpose(2, 3)  # [B, H, S, D]
+            k, v = _gather(paged, both)  # [B, H, S, D]
             seen = F.scaled_dot_product_attention(q.unsqueeze(2), k, v, mask, scale=scale)
             return seen.squeeze(2)
 
@@ -288,7 +290,7 @@ class TorchPagedModel:
             past = self._send([feed.past for feed, _ in members])
             at = past[:, None] + torch.arange(Q, device=self.net.device)  # [R, Q]
             mask = torch.arange(P * PAGE, device=self.net.device) <= at[:, None, :, None]
-        return Group(self._send(queries), self._send(pages), mask)
+        return Group(self._send(queries), self._keys_and_values(self._send(pages)), mask)
 
     def _read(self, chunks: Chunks) -> Answers:
         """What follows the tokens that are wanted."""
@@ -304,6 +306,10 @@ class TorchPagedModel:
         return send(torch.tensor(numbers, dtype=torch.int64), self.net.device)
 
     # ---- the network ----
+
+    def _keys_and_values(self, pages: Tensor) -> Tensor:
+        """Where keys and values of pages [R, P] are among a layer's flat pages: [2, R, P]."""
+        return torch.stack([pages, pages + self.cache.shape[2]])
 
     def _layers(self, ids: Tensor, positions: Tensor, slots: Tensor, look: Look) -> Tensor:
         net = self.net
@@ -412,10 +418,19 @@ def _step_up(n: int, least: int = 1) -> int:
     return least << max(0, (-(-n // least) - 1).bit_length())
 
 
+def _gather(paged: Tensor, pages: Tensor) -> Tensor:
+    """Keys and values [2, R, H, S, D] of pages [2, R, P], from a layer's [2, N, 32, H, D].
+
+    Of one dimension, with whole numbers side by side, torch copies page by page; from the second
+    of two it would compute where each number lies, which took most of a large turn.
+    """
+    return paged.flatten(0, 1)[pages].flatten(2, 3).transpose(2, 3)
+
+
 def _look_back(q: Tensor, paged: Tensor, group: Group, scale: float) -> Tensor:
     """Attention of a group's tokens to their own texts: [R * Q, H, D] of q [T, H, D]."""
     q = q[group.queries].transpose(1, 2)  # [R, H, Q, D]
-    k, v = paged[:, group.pages].flatten(2, 3).transpose(2, 3)  # [R, H, S, D]
+    k, v = _gather(paged, group.pages)  # [R, H, S, D]
     if group.mask is None:  # query i of each chunk sees keys 0 to i; then none needs a mask
         k, v = k[:, :, : q.shape[2]], v[:, :, : q.shape[2]]
     seen = F.scaled_dot_product_attention(
