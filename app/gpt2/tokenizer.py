@@ -61,7 +61,13 @@ class Tokenizer:
             raise TokenizerError(f"The vocabulary in {folder} cannot be read: {error}.") from None
         return None
 
-    def save(self, folder: Path, bos: int | None = None, eos: int | None = None) -> None:
+    def save(
+        self,
+        folder: Path,
+        bos: int | None = None,
+        eos: int | None = None,
+        pad: int | None = None,
+    ) -> None:
         """tokenizer.json, and the small file by which transformers knows what to do with it.
 
         `bos` and `eos` are the ids that begin and end a text; <|endoftext|> where nothing is said.
@@ -74,6 +80,8 @@ class Tokenizer:
             token = END_OF_TEXT if id is None else self._rust.id_to_token(id)
             if token in self.specials:
                 says[word] = token
+        if pad is not None:
+            says["pad_token"] = self._rust.id_to_token(pad)
         path = folder / "tokenizer_config.json"
         path.write_text(json.dumps(says, indent=2) + "\n", encoding="utf-8")
 
@@ -134,6 +142,12 @@ class Tokenizer:
     def n_tokens(self) -> int:
         """One more than the highest id."""
         return 1 + max(self._rust.get_vocab(with_added_tokens=True).values())
+
+    def extends(self, other: "Tokenizer") -> bool:
+        """Whether every token of the other has the same id here."""
+        ours = self._rust.get_vocab(with_added_tokens=True)
+        theirs = other._rust.get_vocab(with_added_tokens=True)
+        return all(ours.get(token) == id for token, id in theirs.items())
 
     @cached_property
     def _added(self) -> dict[int, tokenizers.AddedToken]:

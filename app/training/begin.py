@@ -1,37 +1,48 @@
-"""From the words of the command line to a corpus, a model and a run."""
+"""From a request to a corpus, a model and a run."""
 
+import contextlib
 import dataclasses
 import math
-from collections.abc import Callable
+import shlex
+import socket
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import torch
 from accelerate import PartialState
+from accelerate.utils import gather_object
 
 from app.gpt2 import Checkpoint, ModelNotFound, Tokenizer, check_free, find, load
-from app.training.config import SIZES, TrainConfig, TrainingError
+from app.training.config import SIZES, TrainConfig
 from app.training.corpus import sources
-from app.training.corpus.corpus import Corpus, Rules, is_prepared, prepare
+from app.training.corpus.corpus import Corpus, Rules, is_prepared
+from app.training.corpus.prepare import Files, prepare
+from app.training.errors import TrainingError
 from app.training.learn import model as network
+from app.training.request import OF_PREPARING, TextRequest, TrainRequest, option
+from app.training.run.publish import TRAINING
+from app.training.run.run import Run
 from app.training.run.samples import PROMPTS
-from app.training.train import Run, show_plan, train
+from app.training.train import Outcome, train
 
-Words = dict[str, Any]
 Tell = Callable[[str], None]
 SHAPE = ("layers", "width", "heads")
 
 
-def begin(words: Words, again: str, tell: Tell) -> int:
-    """Train as the words say, or go on with what they began; the exit status."""
+def begin(request: TrainRequest, tell: Tell) -> Outcome:
+    """Start or resume the training that is asked for."""
     processes = PartialState(cpu=not torch.cuda.is_available())
     if not processes.is_main_process:
         tell = silent
-    folder, result = places(words)
-    base = opened_base(words)
-    config = config_of(words)
+    folder, result = places(request)
+    base = opened_base(request)
+    config = config_of(request)
     with processes.local_main_process_first():  # the others find it prepared
-        corpus = prepared_for(words, base, tell, processes.is_local_main_process)
+        corpus = corpus_for(request, base, tell, processes.is_local_main_process)
+    for notice in corpus.notices():
+        tell(notice)
+    config = dataclasses.replace(config, line_by_line=corpus.line_by_line)
     if base is None:
         model = network.new_model(config, corpus)
     else:
@@ -41,40 +52,56 @@ def begin(words: Words, again: str, tell: Tell) -> int:
         corpus=corpus,
         folder=folder,
         result=result,
-        again=again,
-        prompts=words.get("prompts") or PROMPTS,
-        about=words.get("about"),
+        resume_command=resume_command(request, processes),
+        prompts=request.prompts or PROMPTS,
+        about=request.about,
         tell=tell,
-        quiet=words["quiet"],
-        fresh=words["fresh"],
+        quiet=request.quiet,
+        fresh=request.fresh,
+        dry_run=request.dry_run,
     )
-    if words["dry_run"]:
-        show_plan(run, model)
-        return 0
-    try:
-        ended = train(run, model)
-    except torch.OutOfMemoryError:
-        raise TrainingError(
-            "The GPU's memory ran out. Give the same command again with half the --batch and twice "
-            "the --accumulate, or with --checkpointing: it goes on from the last checkpoint."
-        ) from None
-    return 0 if ended.signal is None else 128 + ended.signal  # as a shell counts signals
+    with in_sentences():
+        return train(run, model)
 
 
 def silent(line: str) -> None:
     pass
 
 
-def places(words: Words) -> tuple[Path, Path]:
-    """runs/NAME and models/NAME; only its own run writes over a model without being asked."""
-    name, into = words["name"], words["into"]
+@contextlib.contextmanager
+def in_sentences() -> Iterator[None]:
+    try:
+        yield
+    except torch.OutOfMemoryError:
+        raise TrainingError(
+            "The GPU's memory ran out. Give the same command again with half the --batch and twice "
+            "the --accumulate, or with --checkpointing: it goes on from the last checkpoint."
+        ) from None
+
+
+def resume_command(request: TrainRequest, processes: PartialState) -> str:
+    """What to type to go on, with as many processes as now."""
+    if request.resume_words is None:
+        return "the same call again"
+    words = ["train", *request.resume_words]
+    if processes.num_processes == 1:
+        return shlex.join(["continuo", *words])
+    if len(set(gather_object([socket.gethostname()]))) > 1:
+        return "the same torchrun on every machine"
+    start = ["torchrun", "--nproc-per-node", str(processes.num_processes), "-m", "app"]
+    return shlex.join([*start, *words])
+
+
+def places(request: TrainRequest) -> tuple[Path, Path]:
+    """runs/NAME and models/NAME; a model is replaced without being asked by its own run only."""
+    name, into = request.name, request.into
     if not name.strip() or name.startswith(".") or "/" in name:
         raise TrainingError(f"--name is {name!r}; it is a word such as friends, and no path.")
     run, model = into / "runs" / name, into / "models" / name
     if model.exists() and not run.exists():
-        if not (model / "training.json").is_file():
+        if not (model / TRAINING).is_file():
             raise TrainingError(f"{model} was not trained here; choose another --name.")
-        if not words["fresh"]:
+        if not request.fresh:
             raise TrainingError(
                 f"{model} is there and its run is not; choose another --name, or say --fresh to "
                 "replace it."
@@ -82,83 +109,125 @@ def places(words: Words) -> tuple[Path, Path]:
     return run, model
 
 
-def prepared(words: Words, tell: Tell) -> Corpus:
-    """The corpus alone: with the vocabulary of --from, a new one, or GPT-2's own."""
+# ---- the texts ----
+
+
+def prepared(request: TextRequest, output: Path | None, tell: Tell) -> Corpus:
+    """The corpus alone, with the vocabulary of --from, a new one, or GPT-2's own."""
+    if output is not None and not is_prepared(output):
+        check_free(output)  # before the work
     base = None
-    if "base" in words:
-        base = load(find(words["base"], words["into"] / "models"))
-    return prepared_for(words, base, tell)
+    if request.base is not None:
+        if request.new_vocabulary is not None:
+            raise TrainingError("--from brings its own vocabulary; leave out --new-vocabulary.")
+        base = load(find(request.base, request.into / "models"))
+    corpus = corpus_for(request, base, tell)
+    for notice in corpus.notices():
+        tell(notice)
+    return corpus if output is None else Corpus.open(corpus.copy(output))
 
 
-def check_output(folder: Path) -> None:
-    """Refuse before the work what Corpus.copy refuses after it."""
-    if not is_prepared(folder):
-        check_free(folder)
-
-
-def config_of(words: Words) -> TrainConfig:
-    fields = {field.name for field in dataclasses.fields(TrainConfig)}
-    told = {name: value for name, value in words.items() if name in fields}
-    if "size" in words:
-        told = dict(zip(SHAPE, SIZES[words["size"]], strict=True)) | told
-    elif "base" not in words and not is_from_nothing(words):
-        told["base"] = "gpt2"
-    return TrainConfig(**told)
-
-
-def is_from_nothing(words: Words) -> bool:
-    return "size" in words or any(name in words for name in SHAPE)
-
-
-def opened_base(words: Words) -> Checkpoint | None:
-    """What --from names; gpt2 where neither it nor a shape was given; None: from nothing."""
-    models = words["into"] / "models"
-    if "base" in words:
-        if is_from_nothing(words) or "new_vocabulary" in words:
-            raise TrainingError("--from brings its own shape and vocabulary; leave out the others.")
-        return load(find(words["base"], models))
-    if is_from_nothing(words):
-        return None
-    try:
-        return load(find("gpt2", models))
-    except ModelNotFound:
-        raise TrainingError(
-            "There is no model gpt2 to begin from: run `continuo download gpt2`, or name another "
-            "with --from (such as --from starter), or say --size small to begin from nothing."
-        ) from None
-
-
-def prepared_for(
-    words: Words, base: Checkpoint | None, tell: Tell, is_first: bool = True
+def corpus_for(
+    request: TextRequest, base: Checkpoint | None, tell: Tell, is_first: bool = True
 ) -> Corpus:
     """The texts as token files in the base's vocabulary; a prepared folder as it is."""
-    texts, cache = words["texts"], words["into"] / "runs" / ".tokens"
-    if len(texts) == 1 and is_prepared(Path(texts[0])):
-        corpus = Corpus.open(Path(texts[0]))
-        if base is not None and base.tokenizer.n_tokens > corpus.tokenizer.n_tokens:
-            raise TrainingError(f"{texts[0]} was prepared for another vocabulary than the base's.")
-        return corpus
-    rules = Rules(
-        shares=shares_of(words["split"]),
-        line_by_line=words["line_by_line"],
-        bos=words["bos"],
-        eos=words["eos"],
-        pad=words["pad"],
-        column=words.get("column"),
-        prose=words["prose"],
-        new_vocabulary=words.get("new_vocabulary"),
-    )
-    found = sources.find(texts, words["exclude"], cache / "fetched", is_first)
+    if len(request.texts) == 1 and is_prepared(Path(request.texts[0])):
+        return _as_prepared(request, base)
+    rules, cache = rules_of(request), request.into / "runs" / ".tokens"
+
+    def found(names: tuple[str, ...]) -> list[sources.Source]:
+        spool = cache / "fetched"
+        return sources.find(names, request.exclude, spool, is_first) if names else []
+
+    files = Files(found(request.texts), found(request.validation), found(request.test))
     tokenizer = base.tokenizer if base is not None else Tokenizer.gpt2()
-    return prepare(found, tokenizer, rules, cache, tell)
+    return prepare(files, tokenizer, rules, cache, tell)
 
 
-def shares_of(split: str) -> tuple[float, float, float]:
-    """ "70-20-10" -> (70.0, 20.0, 10.0)."""
+def _as_prepared(request: TextRequest, base: Checkpoint | None) -> Corpus:
+    folder = request.texts[0]
+    for name in OF_PREPARING:
+        if getattr(request, name) not in (None, False, ()):
+            raise TrainingError(
+                f"{option(name)} was settled when {folder} was prepared; leave it out, or prepare "
+                "the texts again."
+            )
+    corpus = Corpus.open(Path(folder))
+    if request.line_by_line and not corpus.line_by_line:
+        raise TrainingError(
+            f"{folder} was prepared without --line-by-line; prepare the texts again with it."
+        )
+    if base is not None and not corpus.tokenizer.extends(base.tokenizer):
+        raise TrainingError(
+            f"{folder} is in another vocabulary than {request.base or 'gpt2'}; prepare the texts "
+            f"again with --from {request.base or 'gpt2'}."
+        )
+    return corpus
+
+
+def rules_of(request: TextRequest) -> Rules:
+    """What the request says, and the defaults for the rest."""
+    given: dict[str, Any] = {"shares": shares_of(request)}
+    for field in dataclasses.fields(Rules):
+        value = getattr(request, field.name, None)
+        if value is not None:
+            given[field.name] = value
+    for name in ("bos", "eos", "pad"):
+        if getattr(request, name) is not None and not request.line_by_line:
+            raise TrainingError(f"{option(name)} marks lines; it needs --line-by-line.")
+    return Rules(**given)
+
+
+def shares_of(request: TextRequest) -> tuple[float, float, float]:
+    """ "70-20-10" -> (70.0, 20.0, 10.0); a part that has files of its own gets nothing of TEXTS."""
+    if request.split is not None and request.validation and request.test:
+        raise TrainingError("--split has nothing to do beside --validation and --test; leave it.")
+    split = request.split or "70-20-10"
     try:
         train_share, validation, test = (float(share) for share in split.split("-"))
         if not (0 < train_share < math.inf and 0 <= validation + test < math.inf):
             raise ValueError
     except ValueError:
         raise TrainingError(f"split is {split!r}; it is three shares, such as 70-20-10.") from None
-    return train_share, validation, test
+    return train_share, 0 if request.validation else validation, 0 if request.test else test
+
+
+# ---- the model ----
+
+
+def config_of(request: TrainRequest) -> TrainConfig:
+    given = dict(request.config)
+    if request.size is not None:
+        given = dict(zip(SHAPE, SIZES[request.size], strict=True)) | given
+    given["line_by_line"] = request.line_by_line
+    given["base"] = None if is_from_scratch(request) else request.base or "gpt2"
+    return TrainConfig(**given)
+
+
+def is_from_scratch(request: TrainRequest) -> bool:
+    return request.size is not None or any(name in request.config for name in SHAPE)
+
+
+def opened_base(request: TrainRequest) -> Checkpoint | None:
+    """What --from names; gpt2 where neither it nor a shape was given; None: from scratch."""
+    models = request.into / "models"
+    if is_from_scratch(request):
+        if request.base is not None:
+            raise TrainingError("--from brings its own shape and vocabulary; leave out the others.")
+        return None
+    for name, value in (("window", request.config.get("window")),
+                        ("new_vocabulary", request.new_vocabulary)):  # fmt: skip
+        if value is not None:
+            raise TrainingError(
+                f"{option(name)} is for a model from scratch; leave it out, or say --size small "
+                "instead of --from."
+            )
+    if request.base is not None:
+        return load(find(request.base, models))
+    try:
+        return load(find("gpt2", models))
+    except ModelNotFound:
+        raise TrainingError(
+            "There is no model gpt2 to start from: run `continuo download gpt2`, or name another "
+            "with --from (such as --from starter), or say --size small to train from scratch."
+        ) from None

@@ -1,4 +1,4 @@
-"""The commands of this room: words on a line -> one call. Imports the rest when one is called."""
+"""The commands of this room: a command line -> one call. Imports the rest when one is called."""
 
 import dataclasses
 import json
@@ -10,121 +10,209 @@ from typing import Any, get_args, get_type_hints
 
 import click
 
-from app.training.config import SIZES, TrainConfig, TrainingError
+from app.training.config import CHAPTERS, SIZES, TrainConfig
+from app.training.errors import TrainingError
+from app.training.request import ROOT, EvaluateRequest, TextRequest, TrainRequest
 
-ROOT = Path(__file__).resolve().parents[2]
 FORMATS = ("safetensors", "bin", "legacy-bin")
-BY_OTHER_WORDS = {"base", "line_by_line"}  # fields that the options below settle
+BY_OTHER_OPTIONS = {"base", "line_by_line"}  # fields that --from and --line-by-line settle
+
+# The same things as nshepperd's train.py, gpt-2-simple and transformers' scripts call them.
+OLD_SPELLINGS = {
+    "model-name": "from", "model-name-or-path": "from", "run-name": "name",
+    "overwrite-output-dir": "fresh", "num-train-epochs": "epochs", "max-steps": "steps",
+    "batch-size": "batch", "per-device-train-batch-size": "batch",
+    "accumulate-gradients": "accumulate", "gradient-accumulation-steps": "accumulate",
+    "block-size": "block", "max-grad-norm": "clip", "gradient-checkpointing": "checkpointing",
+    "memory-saving-gradients": "checkpointing", "only-train-transformer-layers": "freeze",
+    "save-steps": "save-every", "eval-steps": "evaluate-every", "val-every": "evaluate-every",
+    "logging-steps": "print-every", "save-total-limit": "keep", "max-checkpoints": "keep",
+    "sample-length": "sample-tokens", "eval-data-file": "validation",
+    "validation-file": "validation", "val-dataset": "validation", "test-file": "test",
+    "train-file": "train-data-file", "dataset": "train-data-file",
+}  # fmt: skip
+
+
+def today(word: str) -> str:
+    """--num_train_epochs -> --epochs."""
+    dashed = word.replace("_", "-")
+    return OLD_SPELLINGS.get(dashed, dashed)
+
+
+# ---- help in chapters ----
+
+TEXT, BASE, RUN = "The texts", "What it starts from", "The run"
+
+
+class ChapterOption(click.Option):
+    def __init__(self, *args: Any, chapter: str, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.chapter = chapter
+
+
+class ChapteredCommand(click.Command):
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        chapters: dict[str, list[tuple[str, str]]] = {TEXT: [], BASE: [], RUN: []}
+        for param in self.get_params(ctx):
+            row = param.get_help_record(ctx)
+            if row is not None and isinstance(param, click.Option):
+                chapters.setdefault(getattr(param, "chapter", "Also"), []).append(row)
+        for chapter, rows in chapters.items():
+            if rows:
+                with formatter.section(chapter):
+                    formatter.write_dl(rows)
+
+
+def chaptered(chapter: str, *words: str, **options: Any) -> Callable:
+    return click.option(*words, cls=ChapterOption, chapter=chapter, **options)
 
 
 def config_options(command: Callable) -> Callable:
     """An option for each field of TrainConfig; one that is not given keeps the field's default."""
     kinds = get_type_hints(TrainConfig)
-    for field in reversed(dataclasses.fields(TrainConfig)):
-        if field.name in BY_OTHER_WORDS:
+    chapter, add = "", []
+    for field in dataclasses.fields(TrainConfig):
+        chapter = CHAPTERS.get(field.name, chapter)
+        if field.name in BY_OTHER_OPTIONS:
             continue
         kind = next(iter(get_args(kinds[field.name])), kinds[field.name])
         shown = field.metadata["help"]
         if field.default not in (None, False):
             shown += f"  [default: {field.default}]"
+        choices = field.metadata["choices"]
+        given: dict[str, Any] = {"type": click.Choice(choices) if choices else kind}
+        if kind is bool:
+            given = {"is_flag": True}
         word = "--" + field.name.replace("_", "-")
-        flag = {"is_flag": True} if kind is bool else {"type": kind}
-        command = click.option(word, field.name, default=None, help=shown, **flag)(command)
+        add.append(chaptered(chapter, word, field.name, default=None, help=shown, **given))
+    for option in reversed(add):
+        command = option(command)
     return command
 
 
-into = click.option(
-    "--into", type=click.Path(path_type=Path, file_okay=False), default=lambda: ROOT,
+def options(*add: Callable) -> Callable:
+    """Several options, in this order."""
+
+    def decorate(command: Callable) -> Callable:
+        for option in reversed(add):
+            command = option(command)
+        return command
+
+    return decorate
+
+
+# ---- options that several commands have ----
+
+into = chaptered(
+    RUN, "--into", type=click.Path(path_type=Path, file_okay=False), default=lambda: ROOT,
     help="Where models/ and runs/ are.  [default: this checkout]",
+)  # fmt: skip
+reading_options = options(
+    chaptered(TEXT, "--exclude", multiple=True, help="Leave out files like this (a glob)."),
+    chaptered(TEXT, "--column", "--field", "column",
+              help="Of .csv, .tsv, .jsonl, and .txt with tabs; or its number, from 0."),
+    chaptered(TEXT, "--encoding", help="Of all files, such as cp1252 or big5; told by itself."),
+    chaptered(TEXT, "--prose", is_flag=True, help="Leave out titles and chapter heads."),
+    chaptered(TEXT, "--line-by-line", is_flag=True, help="Every line is a document of its own."),
+)  # fmt: skip
+corpus_options = options(
+    click.argument("texts", nargs=-1),
+    chaptered(TEXT, "--validation", multiple=True, help="Validate with this file or folder."),
+    chaptered(TEXT, "--test", multiple=True, help="Keep this file or folder for the test."),
+    chaptered(TEXT, "--split", metavar="T-V-T",
+              help="Shares of TEXTS to train, validate and test with.  [default: 70-20-10]"),
+    reading_options,
+    chaptered(TEXT, "--bos", help="Begins each line.  [default: <BOS>]"),
+    chaptered(TEXT, "--eos", help="Ends it.  [default: <EOS>]"),
+    chaptered(TEXT, "--pad", help="Fills up shorter ones.  [default: <PAD>]"),
+    chaptered(BASE, "--from", "base", help="A name in models/ or a path.  [default: gpt2]"),
+    chaptered(BASE, "--new-vocabulary", type=click.IntRange(min=258), metavar="TOKENS",
+              help="Train a vocabulary of this size, for a model from scratch."),
+    chaptered(RUN, "--quiet", is_flag=True, help="Print nothing but errors."),
+    into,
 )  # fmt: skip
 
 
-def corpus_options(command: Callable) -> Callable:
-    """How text becomes documents and tokens; the same for training and preparing."""
-    for add in reversed((
-        click.argument("texts", nargs=-1, required=True),
-        click.option("--exclude", multiple=True, help="Leave out files like this (a glob)."),
-        click.option("--split", default="70-20-10", show_default=True, metavar="T-V-T",
-                     help="Shares of the documents to train, validate and test with."),
-        click.option("--field", "--column", "column", help="Of .jsonl, .csv and .tsv."),
-        click.option("--prose", is_flag=True, help="Leave out titles and chapter heads."),
-        click.option("--line-by-line", is_flag=True, help="Every line is a document of its own."),
-        click.option("--bos", default="<BOS>", show_default=True, help="Begins each such line."),
-        click.option("--eos", default="<EOS>", show_default=True, help="Ends it."),
-        click.option("--pad", default="<PAD>", show_default=True, help="Fills up shorter ones."),
-        click.option("--from", "base", help="Begin from this model: a name in models/ or a path."),
-        click.option("--new-vocabulary", type=click.IntRange(min=258),
-                     help="Train a vocabulary of so many tokens, for a model from nothing."),
-        into,
-        click.option("--quiet", is_flag=True, help="Say nothing but errors."),
-    )):  # fmt: skip
-        command = add(command)
-    return command
+# ---- the commands ----
 
 
-@click.command()
-@click.option("--name", required=True, help="The model lands in models/NAME, its run in runs/NAME.")
-@click.option("--size", type=click.Choice(list(SIZES)), help="Begin from nothing in this shape.")
-@click.option("--about", help="One line for those who choose among models.")
-@click.option("--prompt", "prompts", multiple=True, help="For the samples; may be given again.")
-@click.option("--fresh", is_flag=True, help="Begin again, even if runs/NAME is there.")
-@click.option("--dry-run", is_flag=True, help="Print the plan and stop.")
+@click.command(cls=ChapteredCommand, context_settings={"token_normalize_func": today})
+@chaptered(RUN, "--name", required=True,
+           help="The model lands in models/NAME, its run in runs/NAME.")  # fmt: skip
+@chaptered(RUN, "--about", help="One line for those who choose among models.")
+@chaptered(RUN, "--prompt", "prompts", multiple=True, help="For samples; may be given again.")
+@chaptered(RUN, "--fresh", is_flag=True, help="Train from scratch, even if runs/NAME is there.")
+@chaptered(RUN, "--dry-run", is_flag=True, help="Print the plan and stop; tokens are kept.")
+@chaptered(
+    BASE,
+    "--size",
+    type=click.Choice(list(SIZES)),
+    help="Train a new model of this size, from scratch.",
+)
+@click.option("--train-data-file", "more_texts", multiple=True, hidden=True)
+@click.option("--restore-from", type=click.Choice(["fresh", "latest"]), hidden=True)
 @corpus_options
 @config_options
-def train(**words: Any) -> None:
+def train(more_texts: tuple[str, ...], restore_from: str | None, **given: Any) -> None:
     """Train a model on TEXTS: files, folders, globs, addresses, - for stdin."""
+    given["texts"] = _texts(*given["texts"], *more_texts)
+    given["fresh"] |= restore_from == "fresh"
     from app.training.begin import begin
 
-    again = shlex.join(["continuo", "train", *(w for w in sys.argv[2:] if w != "--fresh")])
-    sys.exit(begin(_known(words), again, _teller(words["quiet"])))
+    config = {f.name: given.pop(f.name, None) for f in dataclasses.fields(TrainConfig)
+              if f.name not in BY_OTHER_OPTIONS}  # fmt: skip
+    request = TrainRequest(
+        config={name: value for name, value in config.items() if value is not None},
+        resume_words=tuple(word for word in sys.argv[2:] if word != "--fresh"),
+        **given,
+    )
+    signal = begin(request, _teller(request.quiet)).signal
+    sys.exit(0 if signal is None else 128 + signal)  # as a shell counts signals
 
 
-@click.command()
-@click.option("-o", "--output", type=click.Path(path_type=Path), help="Copy the token files here.")
+@click.command(cls=ChapteredCommand, context_settings={"token_normalize_func": today})
+@chaptered(RUN, "-o", "--output", type=click.Path(path_type=Path),
+           help="Copy the token files into this new folder.")  # fmt: skip
 @corpus_options
-def prepare(output: Path | None, **words: Any) -> None:
+def prepare(output: Path | None, quiet: bool, **given: Any) -> None:
     """Make token files of TEXTS, to train on later or elsewhere."""
-    from app.training.begin import check_output, prepared
+    given["texts"] = _texts(*given["texts"])
+    from app.training.begin import prepared
 
-    if output is not None:
-        check_output(output)
-    corpus = prepared(_known(words), _teller(words["quiet"]))
-    where = corpus.copy(output) if output is not None else corpus.folder
-    base = "--size small" if words["new_vocabulary"] else f"--from {words['base'] or 'gpt2'}"
-    train = f"continuo train {shlex.quote(str(where))} {base} --name NAME"
-    click.echo(f"Prepared {where}; `{train}` trains on it.")
+    request = TextRequest(**given)
+    folder = prepared(request, output, _teller(quiet)).folder
+    base = "--size small" if request.new_vocabulary else f"--from {request.base or 'gpt2'}"
+    command = f"continuo train {shlex.quote(str(folder))} {base} --name NAME"
+    click.echo(f"Prepared {folder}; `{command}` trains on it.")
 
 
-@click.command()
+@click.command(cls=ChapteredCommand, context_settings={"token_normalize_func": today})
 @click.argument("model")
 @click.argument("texts", nargs=-1)
 @click.option("--model", "-m", "others", multiple=True, help="Compare with this one too.")
-@click.option("--exclude", multiple=True, help="Leave out files like this (a glob).")
-@click.option("--field", "--column", "column", help="Of .jsonl, .csv and .tsv.")
-@click.option("--prose", is_flag=True, help="Leave out titles and chapter heads.")
-@click.option("--line-by-line", is_flag=True, help="Every line is a document of its own.")
+@reading_options
 @into
 @click.option("--batch", type=click.IntRange(min=1), default=4, show_default=True)
-@click.option("--json", "as_json", is_flag=True, help="One JSON object instead of a table.")
-def evaluate(model: str, others: tuple[str, ...], as_json: bool, **words: Any) -> None:
+@click.option("--json", "as_json", is_flag=True, help="A JSON list instead of a table.")
+def evaluate(model: str, others: tuple[str, ...], as_json: bool, **given: Any) -> None:
     """How well MODEL predicts TEXTS: loss, perplexity and bits per byte, every token once.
 
     Without TEXTS: the test part of the corpus it was trained on here.
     """
-    from app.training.measuring import measure_models, table
+    if given["texts"]:
+        _texts(*given["texts"])
+    from app.training.evaluate import evaluate, table
 
-    rows = measure_models([model, *others], words, _teller(as_json))
+    rows = evaluate(EvaluateRequest(models=(model, *others), **given), _teller(as_json))
     click.echo(json.dumps(rows, indent=1, ensure_ascii=False) if as_json else table(rows))
 
 
 @click.command()
 @click.argument("name")
 @click.option(
-    "-o",
-    "--output",
-    type=click.Path(path_type=Path),
+    "-o", "--output", type=click.Path(path_type=Path),
     help="A file, or a folder to put NAME.tar.gz into.  [default: exports/]",
-)
+)  # fmt: skip
 @click.option("--force", is_flag=True, help="Replace the archive if it is there.")
 @click.option("--format", type=click.Choice(FORMATS), default="safetensors", show_default=True)
 @click.option("--dtype", type=click.Choice(["float32", "float16", "bfloat16"]), help="As stored.")
@@ -139,8 +227,15 @@ def export(
     click.echo(f"Wrote {archive} and {archive.name}.sha256.")
 
 
-def _known(words: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in words.items() if value is not None}
+def _texts(*names: str) -> tuple[str, ...]:
+    """Refuse what is not there before the libraries are loaded, which takes seconds."""
+    from app.training.corpus.sources import check_there
+
+    if not names:
+        raise click.UsageError("Name the texts: files, folders, globs, addresses, or - for stdin.")
+    for name in names:
+        check_there(name)
+    return names
 
 
 def _teller(quiet: bool) -> Callable[[str], None]:

@@ -1,4 +1,4 @@
-"""TrainConfig: all that a training run is told, as data; the command line has its defaults here.
+"""TrainConfig: every option of a training run, as data; the command line takes its defaults here.
 
 Knows no tensor. What is left None is chosen by `plan` from the corpus and the machine.
 """
@@ -7,6 +7,8 @@ import dataclasses
 import math
 from dataclasses import dataclass
 from typing import Any
+
+from app.training.errors import TrainingError
 
 # Layers, width, heads. The last four are OpenAI's; the first three are for machines without a GPU.
 SIZES = {
@@ -27,62 +29,71 @@ PRECISIONS = ("auto", "bfloat16", "float32")
 MAY_CHANGE = {
     "steps", "epochs", "max_minutes", "timed", "patience", "learning_rate", "schedule", "warmup",
     "decay", "average", "batch", "accumulate", "checkpointing", "compile", "threads",
-    "evaluate_every", "save_every", "sample_every", "sample_tokens", "keep", "tensorboard", "wandb",
+    "evaluate_every", "save_every", "sample_every", "sample_tokens", "print_every", "keep",
+    "tensorboard", "wandb",
 }  # fmt: skip
 
 
-class TrainingError(Exception):
-    """Why a training cannot be begun or gone on with, in one sentence that says what to do."""
-
-
-def option(default: Any, help: str) -> Any:
+def option(default: Any, help: str, choices: tuple[str, ...] | None = None) -> Any:
     """A field with the sentence that `continuo train --help` shows."""
-    return dataclasses.field(default=default, metadata={"help": help})
+    return dataclasses.field(default=default, metadata={"help": help, "choices": choices})
+
+
+CHAPTERS = {  # of the help, by the first field of each
+    "layers": "A model from scratch",
+    "steps": "How much",
+    "block": "One step: batch x accumulate rows of `block` tokens, on each process",
+    "optimizer": "How it learns",
+    "precision": "The machine",
+    "evaluate_every": "What is kept and shown",
+}
 
 
 @dataclass(frozen=True)
 class TrainConfig:
     # -- what is trained --
-    base: str | None = None  # a checkpoint to begin from; None: from nothing, in the shape below
-    layers: int = option(12, "Layers of a model from nothing.")
+    base: str | None = None  # a checkpoint to start from; None: from scratch, in the shape below
+    layers: int = option(12, "Layers of a model from scratch.")
     width: int = option(768, "Numbers per token in it.")
     heads: int = option(12, "Heads of attention in each layer.")
     window: int = option(1024, "Tokens the model can see; a base has its own.")
     # -- how much --
     steps: int | None = option(None, "Optimizer steps, instead of epochs.")
     epochs: float = option(3.0, "How often the corpus is read.")
-    max_minutes: float | None = option(None, "Stop, saved, after so long.")
+    max_minutes: float | None = option(None, "Stop, saved, after this many minutes.")
     timed: bool = option(
         False, "Let the schedule end when --max-minutes are over, all that is done in them counted."
     )
-    patience: int | None = option(5, "Stop after so many validations without a new best; 0: never.")
+    patience: int | None = option(
+        5, "Stop after this many validations without a new best; 0: never."
+    )
     # -- one step: batch x accumulate rows of `block` tokens, on each process --
     block: int | None = option(None, "Tokens in a row; by default the window.")
-    batch: int | None = option(None, "Rows at a time; by default 2,048 tokens, 8,192 from nothing.")
+    batch: int | None = option(None, "Rows at a time; by default 2,048 tokens, 8,192 from scratch.")
     accumulate: int = option(1, "Batches in a step: as learning goes, one large batch.")
     long_every: int = option(0, "Every n-th step takes rows of the whole window; 0: none does.")
     reshuffle: bool = option(False, "The documents, too, in another order in each epoch.")
     line_by_line: bool = False  # a row is a document, padded, instead of a piece of the stream
     # -- how it learns --
-    optimizer: str = option("adamw", "adamw, muon (from nothing), or sgd.")
+    optimizer: str = option("adamw", "muon is for models from scratch.", OPTIMIZERS)
     learning_rate: float | None = option(
-        None, "At its highest; by default 5e-5, 1e-5 under 1 MB of text, from nothing by the width."
+        None, "Peak rate; by default 5e-5, 1e-5 under 1 MB of text, from scratch by the width."
     )
-    schedule: str = option("cosine", "cosine, linear, constant, or wsd: level, then down at last.")
+    schedule: str = option("cosine", "wsd stays level, then falls to 0 at the end.", SCHEDULES)
     warmup: float = option(0.02, "Share of the steps in which the rate rises.")
     decay: float = option(0.25, "Share of the steps in which wsd goes down to 0.")
     average: float = option(
         0.0, "Share of the steps, the last, whose weights are averaged; the better are kept."
     )
     weight_decay: float = option(0.1, "Pull of the matrices towards 0.")
-    clip: float = option(1.0, "Longest gradient; 0: any.")
+    clip: float = option(1.0, "Gradients longer than this are shortened; 0: none.")
     dropout: float = option(0.0, "Share of activations left out while learning.")
     noise: float = option(0.0, "Share of the input tokens replaced by random ones.")
     freeze: bool = option(False, "Learn in the transformer blocks only, not in the embeddings.")
     lora: int = option(0, "Rank of LoRA's small matrices, learned instead of the weights; 0: off.")
     # -- the machine --
     precision: str = option(
-        "auto", "bfloat16, float32, or auto: bfloat16 where the machine has it."
+        "auto", "auto: bfloat16 where the machine multiplies in it.", PRECISIONS
     )
     checkpointing: bool = option(False, "Compute activations twice, to keep fewer.")
     compile: bool = option(
@@ -95,6 +106,7 @@ class TrainConfig:
     save_every: int | None = option(None, "Steps between checkpoints; by default as validations.")
     sample_every: int | None = option(None, "Steps between samples; by default as validations.")
     sample_tokens: int = option(100, "Tokens in a sample.")
+    print_every: int = option(10, "Steps between lines of progress.")
     keep: int = option(3, "How many of the newest checkpoints stay.")
     tensorboard: bool = option(False, "Log to TensorBoard too.")
     wandb: bool = option(False, "Log to Weights & Biases too.")
@@ -103,9 +115,11 @@ class TrainConfig:
         self._among("schedule", SCHEDULES)
         self._among("optimizer", OPTIMIZERS)
         self._among("precision", PRECISIONS)
-        for name in ("layers", "width", "heads", "window", "batch", "accumulate", "keep"):
+        for name in ("layers", "width", "heads", "window", "block", "batch", "accumulate"):
             self._at_least(name, 1)
-        for name in ("steps", "block", "threads", "evaluate_every", "save_every", "sample_every"):
+        for name in ("steps", "threads", "evaluate_every", "save_every", "sample_every"):
+            self._at_least(name, 1)
+        for name in ("keep", "print_every"):
             self._at_least(name, 1)
         for name in ("epochs", "max_minutes", "patience", "long_every", "sample_tokens", "seed"):
             self._at_least(name, 0)
@@ -124,10 +138,14 @@ class TrainConfig:
             raise TrainingError(f"width {self.width} cannot be divided among {self.heads} heads.")
         if (self.freeze or self.lora) and self.base is None:
             raise TrainingError("freeze and lora keep what a base has learned, and there is none.")
+        if self.lora and self.optimizer == "muon":
+            raise TrainingError("optimizer muon is for whole matrices; lora learns with adamw.")
 
-    def _among(self, name: str, words: tuple[str, ...]) -> None:
-        if getattr(self, name) not in words:
-            raise TrainingError(f"{name} is {getattr(self, name)!r}; it is one of {words}.")
+    def _among(self, name: str, choices: tuple[str, ...]) -> None:
+        if getattr(self, name) not in choices:
+            raise TrainingError(
+                f"{name} is {getattr(self, name)!r}; it is one of {', '.join(choices)}."
+            )
 
     def _at_least(self, name: str, least: int) -> None:
         value = getattr(self, name)

@@ -12,48 +12,31 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
 import torch
 from accelerate import Accelerator
 from transformers import GPT2LMHeadModel
 
-from app.training.config import TrainConfig, TrainingError
+from app.training.config import TrainConfig
 from app.training.corpus.corpus import Corpus
+from app.training.errors import TrainingError
 from app.training.learn import machine
 from app.training.learn.average import Average
 from app.training.learn.batches import IGNORED, Batches
 from app.training.learn.loss import SummedLoss
 from app.training.learn.optimizers import Optimizers, learning_rate
-from app.training.learn.plan import Plan, check_memory, make_plan, measure, memory_here, tell_plan
+from app.training.learn.plan import Plan, check_memory, make_plan, measure, memory_here
 from app.training.learn.score import Score, validate
-from app.training.run.folder import RunFolder, State
-from app.training.run.publish import Results
-from app.training.run.samples import PROMPTS
-
-LOG_EVERY = 10  # steps
-
-
-@dataclass(frozen=True)
-class Run:
-    """One training: what it is told and where it writes."""
-
-    config: TrainConfig
-    corpus: Corpus
-    folder: Path  # runs/NAME
-    result: Path  # models/NAME
-    again: str = ""  # the command that takes it up again
-    prompts: tuple[str, ...] = PROMPTS
-    about: str | None = None  # one line for the page's model picker
-    tell: Callable[[str], None] = print
-    quiet: bool = False  # no line that moves on a terminal either
-    fresh: bool = False  # train from scratch, although runs/NAME is there
+from app.training.report.plan_words import tell_plan
+from app.training.report.recorder import Recorder, Stop
+from app.training.run.folder import RunFolder
+from app.training.run.run import Run, State
 
 
 @dataclass(frozen=True)
-class Taken:
-    """What one optimizer step was."""
+class StepResult:
+    """What one optimizer step came to."""
 
     nats: float  # summed over the rows of all processes
     labels: int  # tokens learned from
@@ -62,59 +45,73 @@ class Taken:
 
 
 @dataclass(frozen=True)
-class Ended:
+class Outcome:
     """Where a sitting ended, and by which signal if it was interrupted."""
 
     state: State
-    signal: int | None
+    signal: int | None = None
 
 
-def train(run: Run, model: GPT2LMHeadModel) -> Ended:
-    """Alone with runs/NAME, which stays as it was if nothing can be learned."""
+def train(run: Run, model: GPT2LMHeadModel) -> Outcome:
+    """Plan, then learn alone in runs/NAME, which stays as it was if nothing can be learned."""
     began = time.monotonic()
     if run.config.threads is not None:
         torch.set_num_threads(run.config.threads)
     machine.keep_memory()
     accelerator = Accelerator(cpu=not torch.cuda.is_available())
-    is_main = accelerator.is_main_process
+    device, is_main = accelerator.device, accelerator.is_main_process
+
+    # 1. The plan: everything that was left open is settled here.
+    plan = make_plan(settled(run.config), run.corpus, model, accelerator.num_processes)
+    check_memory(plan, model, memory_here(device))
+
+    # 2. The model, and what it reads.
+    loss = accelerator.prepare(loss_of(model, plan).train())
+    batches = Batches(run.corpus, plan, accelerator.process_index, plan.world)
+    if run.dry_run:
+        seconds = measure(loss, batches.at(0), device)
+        tell_plan(plan, seconds, run.corpus, run.result, run.tell)
+        return Outcome(State())
     with RunFolder(run.folder, run.config, run.corpus, is_main, run.tell, run.fresh) as folder:
-        return learn(run, model, accelerator, folder, began)
+        return learn(run, plan, model, loss, batches, accelerator, folder, began)
 
 
 def learn(
-    run: Run, model: GPT2LMHeadModel, accelerator: Accelerator, folder: RunFolder, began: float
-) -> Ended:
-    device, world = accelerator.device, accelerator.num_processes
+    run: Run,
+    plan: Plan,
+    model: GPT2LMHeadModel,
+    loss: torch.nn.Module,
+    batches: Batches,
+    accelerator: Accelerator,
+    folder: RunFolder,
+    began: float,
+) -> Outcome:
+    device = accelerator.device
 
-    # 1. The plan: everything that was left open is settled here.
-    plan = make_plan(settled(run.config), run.corpus, model, world)
-    check_memory(plan, model, memory_here(device))
-
-    # 2. The model, what moves it, what it reads, and where it was left if it was begun before.
-    folder.begin(plan, world)
+    # 3. What moves the model, and where it was left if it was trained before.
+    folder.begin(plan)
     accelerator.wait_for_everyone()
-    loss = accelerator.prepare(loss_of(model, plan).train())
     optimizers = Optimizers(model, plan.config)
-    batches = Batches(run.corpus, plan, accelerator.process_index, world)
     state = folder.resume(model, optimizers)
+    check_together(accelerator, state)
     seconds_per_step = measure(loss, batches.at(0), device)
     if plan.config.compile:
         seconds_per_step = compile_blocks(loss, model, batches, device, seconds_per_step, folder)
-    results = Results(run, plan, seconds_per_step, folder, state)
-    clock = Clock(state, plan, results, began)
+    recorder = Recorder(run, plan, seconds_per_step, folder, state)
+    clock = Clock(state, plan, recorder, began)
 
-    # 3. Step after step, until the last or a reason to stop.
+    # 4. Step after step, until the last or a reason to stop.
     stop = None
     with (
         machine.interruptible() as interrupted,
         torch.compiler.set_stance("force_eager"),  # all but steps, whose shape is always the same
-        results,
+        recorder,
     ):
         while stop is None and place(state, plan) < plan.steps:
-            taken = take_step(accelerator, loss, optimizers, batches, state, plan)
-            state.step, state.tokens = state.step + 1, state.tokens + taken.labels
-            check_number(taken.nats + taken.gradient, state, plan)
-            clock.note(taken)
+            result = take_step(accelerator, loss, optimizers, batches, state, plan)
+            state.step, state.tokens = state.step + 1, state.tokens + result.labels
+            check_number(result.nats + result.gradient, state, plan)
+            clock.note(result)
             if plan.config.timed:
                 agree_on_time(accelerator, state)
             optimizers.average.note(place(state, plan) / plan.steps)
@@ -123,17 +120,17 @@ def learn(
                 if due(plan.evaluate_every, state, plan):
                     score, kept = better(loss, optimizers.average, run.corpus, plan, device)
                     check_number(0.0 if score is None else score.loss, state, plan)
-                    is_best = results.judge(score)
+                    is_best = recorder.judge(score)
                 if due(plan.sample_every, state, plan):
-                    results.sample(model)
-                stop = reason_to_stop(accelerator, plan, state, interrupted)
+                    recorder.sample(model)
+                stop = reason_to_stop(accelerator, plan, state, clock.sitting, interrupted)
                 if is_best or due(plan.save_every, state, plan) or stop is not None:
                     folder.save(model, optimizers, state)
                 if is_best:
                     with kept():
-                        results.publish(model, score)
-        results.finish(model, stop)
-    return Ended(state, interrupted.signal)
+                        recorder.publish(model, score)
+        recorder.finish(model, stop)
+    return Outcome(state, interrupted.signal)
 
 
 def settled(config: TrainConfig) -> TrainConfig:
@@ -144,12 +141,15 @@ def loss_of(model: GPT2LMHeadModel, plan: Plan) -> SummedLoss:
     return SummedLoss(model, getattr(torch, plan.config.precision))
 
 
-def show_plan(run: Run, model: GPT2LMHeadModel) -> None:
-    """What `train` would begin with, and nothing else: no file is written."""
-    plan = make_plan(settled(run.config), run.corpus, model)
-    check_memory(plan, model, memory_here(torch.device("cpu")))
-    seconds = measure(loss_of(model, plan), Batches(run.corpus, plan, 0, 1).at(0), model.device)
-    tell_plan(plan, seconds, run.corpus, run.result, run.tell)
+def check_together(accelerator: Accelerator, state: State) -> None:
+    """Machines without a common disk may hold checkpoints of different steps."""
+    step = torch.tensor([state.step], device=accelerator.device)
+    steps = sorted(set(accelerator.gather(step).tolist()))
+    if len(steps) > 1:
+        raise TrainingError(
+            f"The processes hold checkpoints of different steps ({', '.join(map(str, steps))}); "
+            "copy the newest step-N of runs/ to every machine."
+        )
 
 
 def compile_blocks(
@@ -220,7 +220,7 @@ def take_step(
     batches: Batches,
     state: State,
     plan: Plan,
-) -> Taken:
+) -> StepResult:
     """One optimizer step: micro-batches forward and back, clip, move."""
     config, device, step = plan.config, accelerator.device, state.step
     torch.manual_seed(drawn_from(config.seed, step, accelerator.process_index))
@@ -243,7 +243,7 @@ def take_step(
     rate = learning_rate(config, plan.learning_rate, place(state, plan), plan.steps)
     optimizers.step(rate)
     batches.prepare(step + 1)  # before the first number is asked of the device, which still works
-    return Taken(float(accelerator.reduce(nats, "sum")), n_labels, float(gradient), rate)
+    return StepResult(float(accelerator.reduce(nats, "sum")), n_labels, float(gradient), rate)
 
 
 def check_number(value: float, state: State, plan: Plan) -> None:
@@ -270,24 +270,29 @@ def with_noise(ids: torch.Tensor, share: float, n_vocabulary: int) -> torch.Tens
 
 
 def reason_to_stop(
-    accelerator: Accelerator, plan: Plan, state: State, interrupted: machine.Interrupted
-) -> str | None:
-    """The first process's reason, or anybody's Ctrl-C, is everybody's: they must stop together."""
-    config, reason = plan.config, None
+    accelerator: Accelerator,
+    plan: Plan,
+    state: State,
+    sitting: float,
+    interrupted: machine.Interrupted,
+) -> Stop | None:
+    """Decide together: if any process wants to stop, all stop after the same step."""
+    config, stop = plan.config, None
     if config.patience and state.stale >= config.patience:
         reason = f"No better validation {state.stale} times in a row"
+        stop = Stop(reason, f" --patience {config.patience + state.stale}")
     elif (
         config.max_minutes is not None
-        and state.seconds >= 60 * config.max_minutes
+        and sitting >= 60 * config.max_minutes
         and not config.timed  # for which it is the end, not an interruption
     ):
-        reason = f"The {config.max_minutes:g} minutes are over"
-    word = torch.tensor([bool(interrupted), reason is not None], dtype=torch.int64)
+        stop = Stop(f"The {config.max_minutes:g} minutes are over")
+    wishes = torch.tensor([bool(interrupted), stop is not None], dtype=torch.int64)
     if accelerator.num_processes > 1:
-        word = accelerator.reduce(word.to(accelerator.device), "sum").cpu()
-    if word[0]:
-        return "Interrupted"
-    return (reason or "Another process stopped") if word[1] else None
+        wishes = accelerator.reduce(wishes.to(accelerator.device), "sum").cpu()
+    if wishes[0]:
+        return Stop("Interrupted")
+    return (stop or Stop("Another process stopped")) if wishes[1] else None
 
 
 class Clock:
@@ -296,25 +301,27 @@ class Clock:
     Of a timed run it counts all seconds: getting ready, validating, sampling and saving too.
     """
 
-    def __init__(self, state: State, plan: Plan, results: Results, began: float) -> None:
-        self.state, self.plan, self.results = state, plan, results
+    def __init__(self, state: State, plan: Plan, recorder: Recorder, began: float) -> None:
+        self.state, self.plan, self.recorder = state, plan, recorder
         self.last = time.monotonic()
+        self.sitting = 0.0  # seconds of learning in this process
         if plan.config.timed:
             state.seconds += self.last - began
         self.nats, self.labels, self.seconds = 0.0, 0, 0.0  # since the last row
 
-    def note(self, taken: Taken) -> None:
+    def note(self, result: StepResult) -> None:
         now = time.monotonic()
         self.seconds += now - self.last
         self.state.seconds += now - self.last
+        self.sitting += now - self.last
         self.last = now
-        self.nats += taken.nats
-        self.labels += taken.labels
-        if due(LOG_EVERY, self.state, self.plan):
-            self.results.note(
+        self.nats += result.nats
+        self.labels += result.labels
+        if due(self.plan.config.print_every, self.state, self.plan):
+            self.recorder.note(
                 loss=self.nats / self.labels,
-                learning_rate=taken.rate,
-                gradient=taken.gradient,
+                learning_rate=result.rate,
+                gradient=result.gradient,
                 tokens_per_second=self.labels / self.seconds,
             )
             self.nats, self.labels, self.seconds = 0.0, 0, 0.0

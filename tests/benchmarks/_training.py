@@ -96,24 +96,24 @@ def ours(shape: tuple, precision: str, home: Path) -> tuple[Ends, int]:
 
     and the bytes that its plan said it would need.
     """
-    from app.training import train
     from app.training.config import TrainConfig
     from app.training.corpus.corpus import Corpus
     from app.training.learn.model import new_model
     from app.training.learn.plan import make_plan
     from app.training.run import metrics
+    from app.training.run.run import Run
+    from app.training.train import train
 
     layers, width, heads, vocabulary, rows, length, steps = shape
-    train.LOG_EVERY = max(1, steps // 10)
     tokens = [token_file(home / part, shape, part == "train") for part in split.PARTS]
     report = {"key": "ids", "files": [], "rules": {"line_by_line": False, "pad": "<PAD>"}}
     corpus = Corpus(home, *tokens, Vocabulary(vocabulary), report)
     config = TrainConfig(
         layers=layers, width=width, heads=heads, window=length, batch=rows, steps=steps,
-        precision=precision, sample_tokens=1, evaluate_every=steps,
+        precision=precision, sample_tokens=1, evaluate_every=steps, print_every=max(1, steps // 10),
     )  # fmt: skip
     model = new_model(config, corpus)
-    train.train(train.Run(config, corpus, home / "run", home / "model", tell=no_word), model)
+    train(Run(config, corpus, home / "run", home / "model", tell=no_word), model)
     rows_of_time = [row for row in metrics.read(home / "run") if "loss" in row]
     planned = make_plan(config, corpus, model).memory
     return [(row["step"], row["seconds"]) for row in rows_of_time], planned

@@ -26,12 +26,14 @@ import json, resource, sys, time
 from pathlib import Path
 
 from app.gpt2 import Tokenizer
-from app.training.corpus.corpus import Rules, prepare
+from app.training.corpus.corpus import Rules
+from app.training.corpus.prepare import Files, prepare
 from app.training.corpus.corpus.sources import find
 
 start = time.perf_counter()
 texts, cache = Path(sys.argv[1]), Path(sys.argv[2])
-corpus = prepare(find([str(texts)], (), cache), Tokenizer.gpt2(), Rules(), cache, lambda line: None)
+files = Files(find([str(texts)], (), cache))
+corpus = prepare(files, Tokenizer.gpt2(), Rules(), cache, lambda line: None)
 print(json.dumps({
     "seconds": time.perf_counter() - start,
     "peak": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,

@@ -5,10 +5,12 @@ import random
 import pytest
 
 from app.training.config import TrainConfig
-from app.training.corpus.corpus import Rules, prepare
+from app.training.corpus.corpus import Rules
+from app.training.corpus.prepare import Files, prepare
 from app.training.corpus.sources import find
 from app.training.learn.model import new_model, tuned_model
-from app.training.train import Run, train
+from app.training.run.run import Run
+from app.training.train import train
 
 WORDS = "the cat sat on a mat and saw one dog run over old hills".split()
 SMALL = {"layers": 2, "width": 32, "heads": 2, "window": 32, "block": 16, "batch": 4, "threads": 1}
@@ -27,9 +29,8 @@ def corpus(tmp_path_factory):
     for n in range(20):
         (folder / f"story{n:02}.txt").write_text(story(n) + "\n", encoding="utf-8")
     rules = Rules(new_vocabulary=300)
-    return prepare(
-        find([str(folder)], (), folder / "spool"), None, rules, folder / "cache", lambda line: None
-    )
+    files = Files(find([str(folder)], (), folder / "spool"))
+    return prepare(files, None, rules, folder / "cache", lambda line: None)
 
 
 @pytest.fixture

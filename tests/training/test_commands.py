@@ -14,7 +14,7 @@ import pytest
 import torch
 from click.testing import CliRunner
 
-from app import gpt2
+from app import MODELS, gpt2
 from app.__main__ import main
 from app.training import commands
 from app.training.run import metrics
@@ -52,8 +52,8 @@ def test_train_evaluate_and_export(home):
     assert {path.name for path in (home / "models" / "mine").iterdir()} >= {
         "config.json", "model.safetensors", "tokenizer.json", "training.json", "report.html",
     }  # fmt: skip
-    rows = json.loads(run(home, "evaluate mine", f"{home}/texts/1.txt -m mine --json"))
-    assert [row["model"] for row in rows] == ["mine", "mine"] and rows[0]["loss"] > 0
+    rows = json.loads(run(home, "evaluate mine", f"{home}/texts/1.txt --json"))
+    assert [row["model"] for row in rows] == ["mine"] and rows[0]["loss"] > 0
     table = run(home, "evaluate mine")
     assert "its test part" in table
     said = run(home, "export mine --format bin --dtype float16")
@@ -109,19 +109,116 @@ def test_a_prepared_folder_is_a_corpus(home):
     assert "holds the best weights" in said
 
 
+def test_a_prepared_folder_in_another_vocabulary_is_refused(home):
+    """Training went on with ids that meant other words: perplexity 248,919."""
+    train(home, TINY, STEPS)
+    run(home, f"prepare {home}/texts/1.txt --into {home} --new-vocabulary 270 -o {home}/other")
+    words = f"train {home}/other --into {home} --name x --from {home}/models/mine"
+    assert "is in another vocabulary than" in run(home, words, STEPS, code=1)
+    run(home, f"prepare {home}/texts --into {home} --from {home}/models/mine -o {home}/ready")
+    said = run(home, words.replace("other", "ready"), STEPS, "--batch 4 --threads 1")
+    assert "holds the best weights" in said
+
+
+@pytest.mark.parametrize(
+    "option", ["--split 98-1-1", "--prose", "--column text", "--new-vocabulary 300", "--eos x"]
+)
+def test_what_a_prepared_folder_has_settled_cannot_be_said_again(home, option):
+    run(home, f"prepare {home}/texts --into {home} --new-vocabulary 280 -o {home}/ready")
+    words = f"train {home}/ready --into {home} --name x --size tiny"
+    said = run(home, words, option, code=1)
+    assert f"{option.split()[0]} was settled when" in said
+    assert "was prepared without --line-by-line" in run(home, words, "--line-by-line", code=1)
+
+
+def test_files_to_validate_and_test_with(home):
+    for n in (50, 51):
+        (home / f"{n}.txt").write_text(story(n), encoding="utf-8")
+    train(home, TINY, STEPS, f"--validation {home}/50.txt --test {home}/51.txt")
+    (row,) = json.loads(run(home, "evaluate mine --json"))
+    assert row["bytes"] == len(story(51))
+    assert "nothing to do beside" in train(
+        home, TINY, f"--validation {home}/50.txt --test {home}/51.txt --split 70-20-10", code=1
+    )
+
+
+def test_the_old_tools_spellings_mean_the_same(home):
+    words = ["train", "--train_data_file", f"{home}/texts", "--into", str(home), "--run_name", "x"]
+    old = "--max_steps 3 --per_device_train_batch_size=2 --gradient_accumulation_steps 2"
+    new = "--steps 3 --batch 2 --accumulate 2"
+    run(home, *words, TINY.replace("--batch 4", old), "--sample_length 5 --restore_from fresh")
+    config = json.loads((home / "runs" / "x" / "run.json").read_text(encoding="utf-8"))["config"]
+    assert (config["steps"], config["batch"], config["accumulate"]) == (3, 2, 2)
+    said = run(home, *words, TINY.replace("--batch 4", new), "--sample-tokens 5")
+    assert "Going on from step 3." in said
+
+
+def test_help_has_chapters_and_no_old_spellings():
+    said = CliRunner().invoke(main, ["train", "--help"]).output
+    for chapter in ("The texts:", "A model from scratch:", "How it learns:", "The run:"):
+        assert chapter in said
+    assert "[cosine|linear|constant|wsd]" in said and "run_name" not in said
+
+
+def test_what_is_not_there_is_said_before_anything_is_loaded(home):
+    code = (
+        "import sys; from app.__main__ import main\ntry: main(['train', 'nosuch', '--name', 'x'])\n"
+    )
+    code += "except SystemExit: print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert "There is no file or folder nosuch." in done.stderr and "False" in done.stdout
+
+
+def test_models_are_compared_on_one_and_the_same_text(home):
+    """Each was measured on the test part of its own corpus, side by side."""
+    train(home, TINY, STEPS)
+    run(home, f"train {home}/texts/1.txt {home}/texts/2.txt --into {home} --name second",
+        f"--from {home}/models/mine --threads 1 --batch 4", STEPS)  # fmt: skip
+    both = run(home, "evaluate mine -m second --json")
+    rows = json.loads(both[both.index("[\n") :])
+    assert rows[0]["tokens"] == rows[1]["tokens"] and rows[0]["bytes"] == rows[1]["bytes"]
+    assert "second learned from other texts" in run(home, "evaluate mine -m second")
+    said = run(home, f"evaluate mine -m {MODELS}/starter", code=1)
+    assert "starter has another vocabulary than mine" in said
+
+
+def test_a_file_without_text_is_left_out_of_a_score(home):
+    """A picture in the folder ended everything."""
+    train(home, TINY, STEPS)
+    (home / "texts" / "cover.png").write_bytes(b"\x89PNG\0\0\0\r" * 99)
+    said = run(home, f"evaluate mine {home}/texts")
+    assert "Left out: " in said and "cover.png" in said and "all" in said
+
+
+def test_after_a_limit_the_printed_command_goes_on(home):
+    """Seconds and patience counted over all sittings: each sitting then took a single step."""
+    train(home, TINY, "--steps 5 --sample-tokens 5 --evaluate-every 1 --max-minutes 0 --patience 0")
+    told = train(home, TINY, "--steps 9 --sample-tokens 5 --evaluate-every 1 --learning-rate 0",
+                 "--patience 2 --fresh")  # fmt: skip
+    assert "No better validation 2 times in a row: stopped at step 3 of 9" in told
+    (command,) = re.findall("Go on with: continuo (.*)", told)
+    assert command.endswith("--patience 4")
+
+
 def test_a_dry_run_prints_the_plan_and_writes_no_run(home):
     said = train(home, TINY, STEPS, "--dry-run")
     assert "per 100 steps here" in said and not (home / "runs" / "mine").exists()
+    assert sorted(path.name for path in (home / "runs").iterdir()) == [".tokens"]
 
 
 @pytest.mark.parametrize(
     "words, sentence",
     [
-        ("", "run `continuo download gpt2`, or name another with --from"),
+        ("--layers 1 --bos <s>", "--bos marks lines; it needs --line-by-line"),
+        ("--layers 1 --prose --line-by-line", "--prose is for chapters"),
+        ("--layers 1 --encoding klingon", "--encoding is 'klingon'; name one such as"),
+        ("--from starter --window 64", "--window is for a model from scratch"),
+        ("--new-vocabulary 300", "--new-vocabulary is for a model from scratch"),
+        (f"{TINY} --validation nosuch.txt", "no file or folder nosuch.txt"),
+        ("", "There is no model gpt2 to start from: run `continuo download gpt2`, or name"),
         (f"{TINY} --from starter", "--from brings its own shape"),
         (f"{TINY} --split half", "split is 'half'"),
         (f"{TINY} --split nan-1-1", "split is 'nan-1-1'"),
-        (f"{TINY} --schedule up", "schedule is 'up'"),
         (f"{TINY} --learning-rate nan", "learning_rate is nan; it must be at least 0"),
         (f"{TINY} --max-minutes -1", "max_minutes is -1.0; it must be at least 0"),
         (f"{TINY} --exclude *", "nothing to read"),

@@ -11,9 +11,10 @@ from safetensors.torch import load_file
 
 from app import gpt2
 from app.gpt2 import Config
-from app.training.config import TrainConfig, TrainingError
+from app.training.config import TrainConfig
 from app.training.corpus.corpus import Corpus
 from app.training.corpus.tokens import TokenFile, TokenWriter
+from app.training.errors import TrainingError
 from app.training.learn.model import merged, tuned_model
 from app.training.learn.optimizers import learning_rate
 from app.training.run import checkpoint, metrics

@@ -5,19 +5,21 @@ one give the ids of the whole. Knows no tokens and no file formats.
 """
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+
+from app.training.corpus.seen import Seen
 
 SEPARATOR = "<|endoftext|>"
 PIECE = 1 << 18  # characters
 # A line break after a letter, or failing that a space: tokens never reach over either to the left.
 BREAKS = re.compile(r"(?<=\S)\n"), re.compile(r"(?<=\S) (?=\S)")
-SEPARATOR_LINE = re.compile(r"^[ \t]*<\|endoftext\|>[ \t]*(?:\r?\n|\Z)", re.MULTILINE)
+SEPARATED = re.compile(r"[ \t]*<\|endoftext\|>[ \t]*(?:\r?\n|\Z)")  # at the end of a line
 
 Pieces = Iterator[str | None]  # None ends a document
 
 
-def documents(chunks: Iterable[str]) -> Pieces:
-    """One file's text, cut at its separator lines into documents, and these into pieces."""
+def documents(chunks: Iterable[str], seen: Seen) -> Pieces:
+    """One file's text, cut where a line ends with <|endoftext|>, and the documents into pieces."""
     rest = ""
     for chunk in chunks:
         rest += chunk
@@ -25,17 +27,22 @@ def documents(chunks: Iterable[str]) -> Pieces:
             continue
         # The last line is left for the next round, as it may become a separator, unless it is
         # all there is.
-        end = rest.rfind("\n") + 1 or len(rest)
-        *whole, head = SEPARATOR_LINE.split(rest[:end])
+        end = rest.rfind("\n") + 1
+        *whole, head = SEPARATED.split(rest[:end]) if end else [rest]
         for document in whole:
-            yield document
-            yield None
+            yield from _document(document, seen)
         cut = _last_break(head)
+        seen.separators += head.count(SEPARATOR, 0, cut)
         yield head[:cut]
-        rest = head[cut:] + rest[end:]
-    for document in SEPARATOR_LINE.split(rest):
-        yield document
-        yield None
+        rest = head[cut:] + rest[end or len(rest) :]
+    for document in SEPARATED.split(rest):
+        yield from _document(document, seen)
+
+
+def _document(text: str, seen: Seen) -> Pieces:
+    seen.separators += text.count(SEPARATOR)
+    yield text
+    yield None
 
 
 def _last_break(text: str) -> int:
@@ -48,19 +55,25 @@ def _last_break(text: str) -> int:
     return len(text.rstrip())
 
 
-def lines(chunks: Iterable[str]) -> Pieces:
-    """Every line that is not blank is a document of its own."""
+def lines(chunks: Iterable[str], marks: Sequence[str], seen: Seen) -> Pieces:
+    """Every line that is not blank is a document of its own; `marks` written at its ends go."""
+    written = (*marks, SEPARATOR)
     rest = ""
     for chunk in chunks:
         *whole, rest = (rest + chunk).split("\n")
         for line in whole:
-            yield from _line(line)
-    yield from _line(rest)
+            yield from _line(line, written, seen)
+    yield from _line(rest, written, seen)
 
 
-def _line(line: str) -> Pieces:
+def _line(line: str, marks: Sequence[str], seen: Seen) -> Pieces:
     line = " ".join(line.split())
-    if line and line != SEPARATOR:
+    while found := next((m for m in marks if line.startswith(m) or line.endswith(m)), None):
+        line = line.removeprefix(found) if line.startswith(found) else line.removesuffix(found)
+        line = line.strip()
+        seen.marks += found != SEPARATOR  # rows of tables end with one of ours
+    if line:
+        seen.separators += line.count(SEPARATOR)
         yield line
         yield None
 

@@ -1,7 +1,10 @@
-"""In which encoding a text was written, from its first bytes."""
+"""Which encoding a text was written in, told from its bytes."""
 
 import codecs
 import re
+from typing import IO
+
+SAMPLE = 1 << 20  # bytes looked at together
 
 MARKS = (  # longest first: UTF-32's begins with UTF-16's
     (codecs.BOM_UTF32_LE, "utf-32"), (codecs.BOM_UTF32_BE, "utf-32"),
@@ -10,6 +13,24 @@ MARKS = (  # longest first: UTF-32's begins with UTF-16's
 )  # fmt: skip
 CONTROLS = bytes({*range(32), 127} - set(b"\t\n\v\f\r\x1a\x1b"))
 BEYOND_ASCII = re.compile("[^\0-\x7f]")
+
+
+def encoding_of_file(file: IO[bytes]) -> str | None:
+    """By its beginning; where that is plain ASCII, by the first stretch that is not UTF-8."""
+    sample = file.read(SAMPLE)
+    encoding = encoding_of(sample)
+    if encoding != "utf-8":
+        return encoding
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    while sample:
+        try:
+            text = decoder.decode(sample)
+        except UnicodeDecodeError:
+            return encoding_of(sample) or encoding
+        if not text.isascii():
+            return encoding
+        sample = file.read(SAMPLE)
+    return encoding
 
 
 def encoding_of(sample: bytes) -> str | None:

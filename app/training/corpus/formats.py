@@ -18,11 +18,11 @@ import numpy as np
 
 from app.gpt2 import Tokenizer
 from app.training.corpus.documents import SEPARATOR
-from app.training.corpus.encodings import encoding_of
+from app.training.corpus.encodings import encoding_of_file
+from app.training.corpus.seen import Seen
 from app.training.corpus.sources import Source
 
 CHUNK = 1 << 20  # characters read at a time
-SAMPLE = 1 << 20  # bytes looked at to tell the encoding
 COLUMN = "text"  # of a table, where the user names none; where there is no such column, the first
 LONGEST_CELL = 1 << 30
 
@@ -37,44 +37,67 @@ class BadFile(Exception):
     """Why a file is skipped, as the end of a sentence."""
 
 
-def chunks(source: Source, column: str | None = None) -> Iterator[str]:
+def chunks(source: Source, column: str | None, encoding: str | None, seen: Seen) -> Iterator[str]:
     """The text of a file, whatever its name's ending says it is."""
+    reader = _Reader(column, encoding, seen)
     try:
         with source.open() as raw:
-            yield from _opened(raw, PurePath(source.name.lower()), column)
+            for text in reader.opened(raw, PurePath(source.name.lower())):
+                seen.replaced += text.count("\ufffd")
+                yield text
     except UNREADABLE as error:
         raise BadFile(f"cannot be read: {error}") from None
 
 
-def _opened(raw: IO[bytes], name: PurePath, column: str | None) -> Iterator[str]:
-    if name.suffix == ".gz":
-        with gzip.open(raw) as unpacked:
-            yield from _opened(unpacked, name.with_suffix(""), column)
-    elif name.suffix == ".zip":
-        raise BadFile("is a .zip that cannot be opened")
-    elif name.suffix == ".npz":
-        yield from _token_chunks(raw)
-    else:
-        with _text(raw) as file:
-            yield from _of_kind(file, name.suffix, column)
+class _Reader:
+    """What the user said about the files, on the way through the layers of one."""
+
+    def __init__(self, column: str | None, encoding: str | None, seen: Seen) -> None:
+        self.column, self.encoding, self.seen = column, encoding, seen
+
+    def opened(self, raw: IO[bytes], name: PurePath) -> Iterator[str]:
+        if name.suffix == ".gz":
+            with gzip.open(raw) as unpacked:
+                yield from self.opened(unpacked, name.with_suffix(""))
+        elif name.suffix == ".zip":
+            raise BadFile("is a .zip that cannot be opened")
+        elif name.suffix == ".npz":
+            yield from _token_chunks(raw)
+        else:
+            with self._text(raw) as file:
+                yield from self._of_kind(file, name.suffix)
+
+    def _text(self, raw: IO[bytes]) -> io.TextIOWrapper:
+        if not raw.seekable():  # nothing that Source opens; a sample is read and read again
+            raw = io.BytesIO(raw.read())
+        found = encoding_of_file(raw)
+        if found is None and self.encoding is None:
+            raise BadFile("holds no text")
+        raw.seek(0)
+        encoding = self.encoding or found
+        self.seen.encoding = encoding or ""
+        return io.TextIOWrapper(io.BufferedReader(raw), encoding, errors="replace", newline=None)
+
+    def _of_kind(self, file: io.TextIOWrapper, suffix: str) -> Iterator[str]:
+        if suffix in (".jsonl", ".ndjson"):
+            self.seen.is_table = True
+            yield from _documents(_json_lines(file, self.column or COLUMN))
+        elif suffix in (".csv", ".tsv"):
+            self.seen.is_table = True
+            yield from _documents(_table(file, suffix == ".tsv", self.column))
+        elif self.column is not None and _has_tabs(file):
+            self.seen.is_table = True
+            yield from _documents(_table(file, True, self.column))
+        else:
+            while chunk := file.read(CHUNK):
+                yield chunk
 
 
-def _of_kind(file: io.TextIOWrapper, suffix: str, column: str | None) -> Iterator[str]:
-    if suffix in (".jsonl", ".ndjson"):
-        yield from _documents(_json_lines(file, column or COLUMN))
-    elif suffix in (".csv", ".tsv"):
-        yield from _documents(_table(file, "\t" if suffix == ".tsv" else ",", column))
-    else:
-        while chunk := file.read(CHUNK):
-            yield chunk
-
-
-def _text(raw: IO[bytes]) -> io.TextIOWrapper:
-    buffered = io.BufferedReader(raw, SAMPLE)
-    encoding = encoding_of(buffered.peek(SAMPLE))
-    if encoding is None:
-        raise BadFile("holds no text")
-    return io.TextIOWrapper(buffered, encoding, errors="replace", newline=None)
+def _has_tabs(file: io.TextIOWrapper) -> bool:
+    """Whether a text's first line looks like a table's, as in CMU's booksummaries.txt."""
+    first = file.readline()
+    file.seek(0)
+    return "\t" in first
 
 
 def _documents(texts: Iterator[str]) -> Iterator[str]:
@@ -99,24 +122,44 @@ def _json_lines(file: io.TextIOWrapper, field: str) -> Iterator[str]:
             yield str(value)
 
 
-def _table(file: io.TextIOWrapper, delimiter: str, column: str | None) -> Iterator[str]:
+def _table(file: io.TextIOWrapper, tabs: bool, column: str | None) -> Iterator[str]:
     """The named column, or the one called "text", or the first; the first row is the header.
 
     A column named by its number (0 is the first) is taken in a table without a header.
     """
-    csv.field_size_limit(LONGEST_CELL)
-    rows = csv.reader(file, delimiter=delimiter)
+    rows = _rows_between_tabs(file) if tabs else _rows_between_commas(file)
     if column is not None and column.isdigit():
         index = int(column)
     else:
         header = next(rows, [])
         if column is not None and column not in header:
-            raise BadFile(f"has no column {column!r}; it has {', '.join(header[:8])}")
+            some = ", ".join(cell[:20] for cell in header[:8])
+            raise BadFile(
+                f"has no column {column!r}; its first row is {some}. Where that is no header, give "
+                "the column's number: the first is 0"
+            )
         wanted = column or COLUMN
         index = header.index(wanted) if wanted in header else 0
     for row in rows:
         if len(row) > index:
             yield row[index]
+
+
+def _rows_between_commas(file: io.TextIOWrapper) -> Iterator[list[str]]:
+    csv.field_size_limit(LONGEST_CELL)
+    yield from csv.reader(file)
+
+
+def _rows_between_tabs(file: io.TextIOWrapper) -> Iterator[list[str]]:
+    """A row is a line, whatever quotes are in it: one that opens and never closes is a letter."""
+    for line in file:
+        yield [_unquoted(cell) for cell in line.rstrip("\n").split("\t")]
+
+
+def _unquoted(cell: str) -> str:
+    if len(cell) > 1 and cell[0] == cell[-1] == '"' and '"' not in cell[1:-1].replace('""', ""):
+        return cell[1:-1].replace('""', '"')
+    return cell
 
 
 def _token_chunks(raw: IO[bytes]) -> Iterator[str]:

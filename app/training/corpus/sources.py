@@ -9,12 +9,13 @@ import urllib.request
 import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from hashlib import blake2b
 from pathlib import Path
 from typing import IO
 
 from app.gpt2 import whole_file
-from app.training.config import TrainingError
+from app.training.errors import TrainingError
 
 STDIN = "-"
 ADDRESSES = ("http://", "https://")
@@ -32,7 +33,14 @@ class Source:
     def open(self) -> IO[bytes]:
         if self.member is None:
             return self.path.open("rb")
-        return zipfile.ZipFile(self.path).open(self.member)
+        stat = self.path.stat()
+        return _archive(self.path, stat.st_mtime_ns, stat.st_size).open(self.member)
+
+
+@lru_cache(maxsize=2)
+def _archive(path: Path, *version: int) -> zipfile.ZipFile:
+    """Opened once for all its members, one after the other."""
+    return zipfile.ZipFile(path)
 
 
 def find(
@@ -53,6 +61,13 @@ def find(
     return list(found.values())
 
 
+def check_there(name: str) -> None:
+    if name == STDIN or name.startswith(ADDRESSES) or (name and Path(name).exists()):
+        return
+    if not name or next(glob.iglob(name, recursive=True), None) is None:
+        raise TrainingError(f"There is no file or folder {name or repr(name)}.")
+
+
 def _matches(name: str, pattern: str) -> bool:
     return fnmatch.fnmatch(name, pattern) or fnmatch.fnmatch(Path(name).name, pattern)
 
@@ -63,9 +78,8 @@ def _sources(name: str, spool: Path, is_first: bool) -> list[Source]:
         return [Source("stdin.txt", _keep(sys.stdin.buffer, kept) if is_first else kept)]
     if name.startswith(ADDRESSES):
         return _members(name.partition("?")[0], _fetch(name, kept) if is_first else kept)
+    check_there(name)
     matches = [Path(match) for match in sorted(glob.glob(name, recursive=True))]
-    if not matches and not (name and Path(name).exists()):  # "" would be the current folder
-        raise TrainingError(f"There is no file or folder {name or repr(name)}.")
     found = []
     for path in matches or [Path(name)]:
         for file in _below(path) if path.is_dir() else [path]:

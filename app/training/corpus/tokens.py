@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from app.training.config import TrainingError
+from app.training.errors import TrainingError
 
 MAGIC, VERSION, DATA = b"CONTINUO", 1, 512
 

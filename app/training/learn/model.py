@@ -9,8 +9,9 @@ from transformers import GPT2LMHeadModel
 from transformers.utils import logging
 
 from app.gpt2 import GELU, Checkpoint, Config, transformers_config, transformers_model
-from app.training.config import TrainConfig, TrainingError
+from app.training.config import TrainConfig
 from app.training.corpus.corpus import Corpus
+from app.training.errors import TrainingError
 
 
 def new_model(config: TrainConfig, corpus: Corpus) -> GPT2LMHeadModel:
@@ -99,9 +100,10 @@ def weights_of(model: nn.Module) -> dict[str, torch.Tensor]:
     }
 
 
-def write(model: GPT2LMHeadModel, folder: Path) -> None:
+def write(model: GPT2LMHeadModel, folder: Path, pad: int | None = None) -> None:
     """config.json and model.safetensors, as everybody reads them."""
     model = merged(model)
+    model.config.pad_token_id = pad
     model.config.activation_function = "gelu_new"
     model.config.use_cache = True
     logging.disable_progress_bar()  # of one file; it would fall into the middle of ours

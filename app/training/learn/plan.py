@@ -5,7 +5,6 @@ Knows the arithmetic of a GPT-2 and asks the machine; trains nothing.
 
 import math
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -14,8 +13,9 @@ import psutil
 import torch
 from torch import nn
 
-from app.training.config import TrainConfig, TrainingError
+from app.training.config import TrainConfig
 from app.training.corpus.corpus import Corpus
+from app.training.errors import TrainingError
 
 MEASURED = 2  # micro-batches run for nothing but their time
 FEW_BYTES = 1_000_000  # of text: under this a base is tuned more carefully
@@ -39,15 +39,18 @@ class Plan:
     parameters: int
     learned: int  # of the parameters
     memory: int  # bytes, estimated
+    world: int  # processes
 
     @property
     def tokens_per_step(self) -> int:
-        return self.block * self.batch * self.config.accumulate
+        """In all processes."""
+        return self.block * self.batch * self.config.accumulate * self.world
 
-    def rows_per_step(self, world: int) -> list[int]:
+    @property
+    def rows_per_step(self) -> list[int]:
         """Rows of `block` tokens, and rows of the whole window in a long step, in all processes."""
         long = max(1, self.batch * self.block // self.window) if self.config.long_every else 0
-        return [rows * self.config.accumulate * world for rows in (self.batch, long)]
+        return [rows * self.config.accumulate * self.world for rows in (self.batch, long)]
 
 
 def make_plan(config: TrainConfig, corpus: Corpus, model: nn.Module, world: int = 1) -> Plan:
@@ -76,6 +79,7 @@ def make_plan(config: TrainConfig, corpus: Corpus, model: nn.Module, world: int 
         parameters=model.num_parameters(),
         learned=learned,
         memory=memory_needed(model, config, learned, batch, block),
+        world=world,
     )
 
 
@@ -132,7 +136,7 @@ def check_memory(plan: Plan, model: nn.Module, available: int) -> None:
             if memory_needed(model, config, plan.learned, batch, plan.block) <= available:
                 words = f"--batch {batch}"
                 if batch < plan.batch:
-                    words += f" --accumulate {math.ceil(plan.tokens_per_step / plan.block / batch)}"
+                    words += f" --accumulate {math.ceil(plan.batch * config.accumulate / batch)}"
                 if config.checkpointing and not plan.config.checkpointing:
                     words += " --checkpointing"
                 raise TrainingError(f"{lack}; this would fit: {words}.")
@@ -161,45 +165,7 @@ def measure(
     return min(times) * len(micro)
 
 
-def tell_plan(
-    plan: Plan, seconds: float, corpus: Corpus, result: Path, tell: Callable[[str], None]
-) -> None:
-    config = plan.config
-    rows = [("text", _text_row(corpus))]
-    rows.append(("model", _model_row(plan)))
-    per_step = f"{plan.batch} x {plan.block}"
-    if config.accumulate > 1:
-        per_step += f" x {config.accumulate}"
-    epochs = plan.steps * plan.tokens_per_step / max(1, plan.train_tokens)
-    rows += [
-        ("steps", f"{plan.steps:,} of {per_step} tokens: {epochs:.2g} times the corpus"),
-        ("learning rate", f"{plan.learning_rate:g}, {config.schedule}; {config.optimizer}"),
-        ("memory", f"about {plan.memory / 1e9:.1f} GB"),
-        ("time", f"{duration(100 * seconds)} per 100 steps here, {duration(plan.steps * seconds)}"),
-        ("result", str(result)),
-    ]
-    for name, value in rows:
-        tell(f"{name:>14}  {value}")
-
-
-def _text_row(corpus: Corpus) -> str:
-    files = corpus.report["files"]
-    counts = (len(part) for part in (corpus.train, corpus.validation, corpus.test))
-    split = " / ".join(f"{count:,}" for count in counts)
-    size = sum(file["bytes"] for file in files)
-    return f"{len(files):,} files, {size:,} bytes; train / validation / test: {split} tokens"
-
-
-def _model_row(plan: Plan) -> str:
-    words = f"{plan.parameters:,} parameters"
-    if plan.learned != plan.parameters:
-        words += f", {plan.learned:,} of them learned"
-    return words + (f"; from {plan.config.base}" if plan.config.base else "; from nothing")
-
-
-def duration(seconds: float) -> str:
-    """In words of a fitting size: 40 s, 12 min, 3 h 20 min."""
-    if seconds < 100:
-        return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
-    minutes = round(seconds / 60)
-    return f"{minutes} min" if minutes < 100 else f"{minutes // 60} h {minutes % 60} min"
+def validation_seconds(plan: Plan, seconds_per_step: float, n_tokens: int) -> float:
+    """What all validations take: a pass without its way back is about a third of learning."""
+    per_token = seconds_per_step / (plan.tokens_per_step / plan.world)
+    return plan.steps // plan.evaluate_every * n_tokens * per_token / 3

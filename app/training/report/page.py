@@ -5,23 +5,22 @@ It needs no network: styles and pictures are in the page.
 
 import dataclasses
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import jinja2
 from markupsafe import Markup
 
 from app.gpt2 import whole_file
 from app.training.learn import machine
-from app.training.learn.plan import Plan, duration
+from app.training.learn.plan import Plan
 from app.training.report.chart import Line, line_chart
+from app.training.report.plan_words import duration
 from app.training.run import metrics, samples
-
-if TYPE_CHECKING:
-    from app.training.train import Run
+from app.training.run.run import Run
 
 
 def write_report(
-    folder: Path, run_folder: Path, plan: Plan, run: "Run", seconds_per_step: float
+    folder: Path, run_folder: Path, plan: Plan, run: Run, seconds_per_step: float
 ) -> None:
     """report.html in `folder`, from what lies in the run's folder."""
     rows = metrics.read(run_folder)
@@ -38,7 +37,7 @@ def write_report(
         copies=[row for row in rows if "copied" in row],
         files=run.corpus.report["files"],
         settings={k: v for k, v in dataclasses.asdict(plan.config).items() if v is not None},
-        command=run.again,
+        command=run.resume_command,
     )
     with whole_file(folder / "report.html") as file:
         file.write_text(page, encoding="utf-8")

@@ -4,7 +4,7 @@ import shutil
 import sys
 from collections.abc import Callable
 
-from app.training.learn.plan import duration
+from app.training.report.plan_words import duration
 
 WIDTH, LEAST = 24, 8  # of the bar, where there is room for it
 CLEAR = "\r\x1b[K"  # to the line's beginning, and empty it

@@ -4,36 +4,23 @@ import contextlib
 import dataclasses
 import fcntl
 import json
-import math
 import os
 import shutil
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 from safetensors import SafetensorError
 from torch import nn
 
 from app.gpt2 import whole_file
-from app.training.config import TrainConfig, TrainingError
+from app.training.config import TrainConfig
 from app.training.corpus.corpus import Corpus
+from app.training.errors import TrainingError
 from app.training.learn import model as network
 from app.training.learn.optimizers import Optimizers
 from app.training.learn.plan import Plan
 from app.training.run import checkpoint
-
-
-@dataclass
-class State:
-    """Where a run is; written with every checkpoint."""
-
-    step: int = 0  # optimizer steps done
-    tokens: int = 0  # tokens learned from, padding not counted
-    seconds: float = 0.0  # spent learning, over all sittings
-    best_step: int | None = None
-    best_loss: float = math.inf  # of the validation
-    stale: int = 0  # validations since the best
-
+from app.training.run.run import State
 
 RECORD = "run.json"  # what must stay the same: the config, the corpus, the rows of a step
 
@@ -88,7 +75,7 @@ class RunFolder:
         else:
             shutil.rmtree(self.aside, ignore_errors=True)
 
-    def begin(self, plan: Plan, world: int) -> None:
+    def begin(self, plan: Plan) -> None:
         """Check that this goes on with what is there, or set that aside; the first process only."""
         if not self.is_main:
             return
@@ -96,15 +83,14 @@ class RunFolder:
             if self.fresh and self.path.is_dir():
                 self.path.rename(self.aside)
             self.path.mkdir(parents=True, exist_ok=True)
-        rows = plan.rows_per_step(world)
-        self._check_same(rows, world)
+        self._check_same(plan)
         folder = self.corpus.folder.resolve()
         runs = self.path.parent.resolve()
         where = folder.relative_to(runs) if folder.is_relative_to(runs) else folder
         record = {
             "config": dataclasses.asdict(self.config),
             "corpus": {"key": self.corpus.key, "folder": str(where)},
-            "rows_per_step": rows,
+            "rows_per_step": plan.rows_per_step,
         }
         with self.writing(), whole_file(self.path / RECORD) as file:
             file.write_text(json.dumps(record, indent=1), encoding="utf-8")
@@ -123,7 +109,7 @@ class RunFolder:
         self.tell(f"Going on from step {state['step']:,}.")
         return State(**state)
 
-    def _check_same(self, rows: list[int], world: int) -> None:
+    def _check_same(self, plan: Plan) -> None:
         """Going on with other options would train neither the old model nor a new one."""
         if not (self.path / RECORD).is_file():
             return
@@ -139,12 +125,12 @@ class RunFolder:
                 f"{self.path} was started on another corpus (or the files have changed since); "
                 "choose another --name."
             )
-        if record["rows_per_step"] != rows:
-            processes = f" on {world} processes" if world > 1 else ""
+        if record["rows_per_step"] != plan.rows_per_step:
+            processes = f" on {plan.world} processes" if plan.world > 1 else ""
             raise TrainingError(
                 f"{self.path} learns from {record['rows_per_step'][0]} rows a step, and this would "
-                f"take {rows[0]}{processes}; choose --batch and --accumulate so that they give the "
-                "same number, or choose another --name."
+                f"take {plan.rows_per_step[0]}{processes}; choose --batch and --accumulate so that "
+                "they give the same number, or choose another --name."
             )
 
     def save(self, model: nn.Module, optimizers: Optimizers, state: State) -> None:

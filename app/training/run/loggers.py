@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from app.training.config import TrainConfig, TrainingError
+from app.training.config import TrainConfig
+from app.training.errors import TrainingError
 
 
 class Loggers:

@@ -1,167 +1,71 @@
-"""What a run shows while it goes and leaves when it ends: numbers, samples, the best model."""
+"""models/NAME: the product of a run, an ordinary checkpoint rewritten whole at every new best."""
 
 import json
-import types
-from typing import TYPE_CHECKING, Any
+import shutil
+from pathlib import Path
+from typing import Any
 
 from transformers import GPT2LMHeadModel
 
 from app.gpt2 import whole_folder
 from app.training.learn import model as network
-from app.training.learn.plan import Plan, tell_plan
+from app.training.learn.plan import Plan
 from app.training.learn.score import Score
-from app.training.report.copying import copied
-from app.training.report.page import write_report
-from app.training.report.progress import Progress
-from app.training.run import samples
-from app.training.run.folder import RunFolder, State
-from app.training.run.loggers import Loggers
-from app.training.run.metrics import Metrics
+from app.training.run.run import Run, State
 
 TRAINING = "training.json"  # only a model that was trained here has it
 
-if TYPE_CHECKING:
-    from app.training.train import Run
+
+def publish(
+    run: Run, plan: Plan, state: State, model: GPT2LMHeadModel, score: Score | None
+) -> None:
+    corpus = run.corpus
+    run.result.parent.mkdir(parents=True, exist_ok=True)
+    with whole_folder(run.result, ours=TRAINING) as folder:
+        pad = corpus.pad if corpus.line_by_line else None
+        network.write(model, folder, pad)
+        corpus.tokenizer.save(folder, corpus.begin, corpus.end, pad)
+        facts = json.dumps(training_json(run, plan, state, score), ensure_ascii=False, indent=1)
+        (folder / TRAINING).write_text(facts, encoding="utf-8")
+        _keep_theirs(run.result, folder)
 
 
-class Results:
-    """Everything that is told to people; only the first of several processes tells it."""
+def _keep_theirs(old: Path, new: Path) -> None:
+    """Whatever else lies in the old folder, such as a README: it is not ours to delete."""
+    for path in old.iterdir() if old.is_dir() else ():
+        if (new / path.name).exists():
+            continue
+        if path.is_dir():
+            shutil.copytree(path, new / path.name, symlinks=True)
+        else:
+            shutil.copy2(path, new / path.name, follow_symlinks=False)
 
-    def __init__(
-        self, run: "Run", plan: Plan, seconds_per_step: float, folder: RunFolder, state: State
-    ) -> None:
-        self.run, self.plan, self.folder, self.state = run, plan, folder, state
-        self.seconds_per_step, self.is_main = seconds_per_step, folder.is_main
-        tell_plan(plan, seconds_per_step, run.corpus, run.result, folder.tell)
 
-    def __enter__(self) -> None:
-        if self.is_main:
-            self.progress = Progress(self.plan.steps, self.run.tell, self.run.quiet)
-            self.metrics = Metrics(self.folder.path, self.state.step)
-            self.loggers = Loggers(self.plan.config, self.folder.path, self.state.step)
+def training_json(run: Run, plan: Plan, state: State, score: Score | None) -> dict[str, Any]:
+    files = run.corpus.report["files"]
+    validation = None if score is None else {"loss": score.loss} | score.measures()
+    return {
+        "about": run.about or about(plan, files),
+        "base": plan.config.base,
+        "corpus": {
+            "files": files,
+            "bytes": sum(file["bytes"] for file in files),
+            "tokens": sum(file["tokens"] for file in files),
+            "train_tokens": plan.train_tokens,
+        },
+        "steps": state.step,
+        "tokens": state.tokens,
+        "seconds": round(state.seconds),
+        "parameters": plan.parameters,
+        "learning_rate": plan.learning_rate,
+        "validation": validation,
+        "bits_per_byte": None if score is None else score.bits_per_byte,
+        "command": run.resume_command,
+    }
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: types.TracebackType | None,
-    ) -> None:
-        if self.is_main:
-            self.progress.close()
-            self.metrics.close()
-            self.loggers.close()
 
-    def _add(self, **numbers: Any) -> None:
-        state = self.state
-        where = {"step": state.step, "tokens": state.tokens, "seconds": round(state.seconds, 3)}
-        with self.folder.writing():
-            self.metrics.add(where | numbers)
-        values = {name: value for name, value in numbers.items() if not isinstance(value, str)}
-        self.loggers.add(state.step, values)
-
-    def note(self, **numbers: float) -> None:
-        """A few steps of learning."""
-        if not self.is_main:
-            return
-        self._add(**numbers)
-        config, seconds = self.plan.config, self.state.seconds
-        left = (self.plan.steps - self.state.step) * seconds / self.state.step
-        if config.timed and config.max_minutes is not None:
-            left = min(left, 60 * config.max_minutes - seconds)
-        self.progress.step(self.state.step, numbers["loss"], numbers["tokens_per_second"], left)
-
-    def judge(self, score: Score | None) -> bool:
-        """Tell a validation, and whether it is the best so far."""
-        state = self.state
-        if score is None:  # nothing to validate with: the newest is the best there is
-            state.best_step = state.step
-            return True
-        is_best = score.loss < state.best_loss
-        state.stale = 0 if is_best else state.stale + 1
-        rising = "" if is_best else f"  (best was {state.best_loss:.4f} at {state.best_step:,})"
-        if is_best:
-            state.best_loss, state.best_step = score.loss, state.step
-        if self.is_main:
-            self._add(validation_loss=score.loss, **score.measures())
-            self.progress.say(
-                f"step {state.step:,}  validation: loss {score.loss:.4f}, perplexity "
-                f"{score.perplexity:.2f}, {score.bits_per_byte:.4f} bits per byte{rising}"
-            )
-        return is_best
-
-    def sample(self, model: GPT2LMHeadModel) -> None:
-        """What it writes by now, and how much of that is the corpus's own words."""
-        if not self.is_main:
-            return
-        texts = samples.write_samples(
-            model, self.run.corpus.tokenizer, self.run.prompts, self.plan.config.sample_tokens
-        )
-        found = copied([s["ids"] for s in texts], self.run.corpus.train, self.run.corpus.tokenizer)
-        with self.folder.writing():
-            samples.keep_samples(self.folder.path, self.state.step, texts)
-        self._add(copied=found.share, longest_copy=len(found.longest), longest=found.longest)
-        shown = " ".join((texts[-1]["prompt"] + texts[-1]["text"]).split())
-        copies = f"{found.share:.0%} copied, at most {len(found.longest)} characters in a row"
-        self.progress.say(f"step {self.state.step:,}  writes: {shown}  ({copies})")
-
-    def publish(self, model: GPT2LMHeadModel, score: Score | None) -> None:
-        """models/NAME, rewritten whole."""
-        if not self.is_main:
-            return
-        validation = {} if score is None else {"loss": score.loss} | score.measures()
-        with self.folder.writing():
-            self.run.result.parent.mkdir(parents=True, exist_ok=True)
-            with whole_folder(self.run.result, ours=TRAINING) as folder:
-                network.write(model, folder)
-                corpus = self.run.corpus
-                corpus.tokenizer.save(folder, corpus.begin, corpus.end)
-                says = json.dumps(self.training_json(validation), ensure_ascii=False, indent=1)
-                (folder / TRAINING).write_text(says, encoding="utf-8")
-                self._report(folder)
-
-    def training_json(self, validation: dict) -> dict[str, Any]:
-        run, plan, state = self.run, self.plan, self.state
-        files = run.corpus.report["files"]
-        return {
-            "about": run.about or self._about(files),
-            "base": plan.config.base,
-            "corpus": {
-                "files": files,
-                "bytes": sum(file["bytes"] for file in files),
-                "tokens": sum(file["tokens"] for file in files),
-                "train_tokens": plan.train_tokens,
-            },
-            "steps": state.step,
-            "tokens": state.tokens,
-            "seconds": round(state.seconds),
-            "parameters": plan.parameters,
-            "learning_rate": plan.learning_rate,
-            "validation": validation or None,
-            "bits_per_byte": validation.get("bits_per_byte"),
-            "command": run.again,
-        }
-
-    def _about(self, files: list[dict]) -> str:
-        names = ", ".join(file["name"].rpartition("/")[2] for file in files[:2])
-        more = f" and {len(files) - 2} more" if len(files) > 2 else ""
-        base = f", begun from {self.plan.config.base}" if self.plan.config.base else ""
-        return f"{self.plan.parameters / 1e6:.1f} M parameters, trained on {names}{more}{base}"
-
-    def finish(self, model: GPT2LMHeadModel, stop: str | None) -> None:
-        """The last words, and the report with the whole curve beside the best weights."""
-        if not self.is_main:
-            return
-        if self.state.best_step is None:
-            self.publish(model, None)
-        with self.folder.writing():
-            self._report(self.run.result)
-            self._report(self.folder.path)
-        say, state = self.progress.say, self.state
-        if stop is not None:
-            say(f"{stop}: stopped at step {state.step:,} of {self.plan.steps:,}, saved.")
-            say(f"Go on with: {self.run.again}")
-        say(f"{self.run.result} holds the best weights, of step {state.best_step or state.step:,}.")
-
-    def _report(self, folder: Any) -> None:
-        if folder.is_dir():  # models/NAME may have been moved away meanwhile
-            write_report(folder, self.folder.path, self.plan, self.run, self.seconds_per_step)
+def about(plan: Plan, files: list[dict[str, Any]]) -> str:
+    names = ", ".join(file["name"].rpartition("/")[2] for file in files[:2])
+    more = f" and {len(files) - 2} more" if len(files) > 2 else ""
+    base = f", tuned from {plan.config.base}" if plan.config.base else ""
+    return f"{plan.parameters / 1e6:.1f} M parameters, trained on {names}{more}{base}"

@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 
 from app.gpt2 import Tokenizer
-from app.training.config import TrainingError
-from app.training.corpus.corpus import Corpus, Rules, prepare
+from app.training.corpus.corpus import Corpus, Rules
+from app.training.corpus.prepare import Files, prepare
 from app.training.corpus.sources import Source, find
+from app.training.errors import TrainingError
 from tests.training.conftest import story
 
 PARTS = ("train", "validation", "test")
@@ -19,16 +20,22 @@ PARTS = ("train", "validation", "test")
 def make(tmp_path):
     """Files by name -> a corpus of them in GPT-2's vocabulary, and what was told."""
 
-    def make(files, rules=None, tokenizer=None):
-        folder = tmp_path / "texts"
-        folder.mkdir(exist_ok=True)
-        for name, content in files.items():
-            raw = content if isinstance(content, bytes) else content.encode()
-            (folder / name).write_bytes(raw)
+    def make(files, rules=None, tokenizer=None, **parts):
+        def written(where, files):
+            folder = tmp_path / where
+            folder.mkdir(exist_ok=True)
+            for name, content in files.items():
+                raw = content if isinstance(content, bytes) else content.encode()
+                (folder / name).write_bytes(raw)
+            return find([str(folder)], (), tmp_path / "spool")
+
         told = []
-        found = find([str(folder)], (), tmp_path / "spool")
+        found = written("texts", files)
+        parts = {part: written(part, files) for part, files in parts.items()}
         tokenizer = tokenizer or Tokenizer.gpt2()
-        made = prepare(found, tokenizer, rules or Rules(), tmp_path / "cache", told.append)
+        made = prepare(
+            Files(found, **parts), tokenizer, rules or Rules(), tmp_path / "cache", told.append
+        )
         return made, told
 
     return make
@@ -110,8 +117,9 @@ def test_a_document_in_many_pieces_is_the_same_document(make, monkeypatch):
     expected = whole.train.ids.tolist()
     monkeypatch.setattr("app.training.corpus.documents.PIECE", 300)
     monkeypatch.setattr("app.training.corpus.formats.CHUNK", 170)
-    monkeypatch.setattr("app.training.corpus.corpus.GROUP", 500)
-    pieces, _ = make({"a.txt": long}, Rules((100, 0, 0), column="other"))
+    monkeypatch.setattr("app.training.corpus.encoder.GROUP", 500)
+    monkeypatch.setattr("app.training.corpus.prepare.GROUP", 500)
+    pieces, _ = make({"a.txt": long}, Rules((100, 0, 0), encoding="utf-8"))
     assert pieces.folder != whole.folder and pieces.train.ids.tolist() == expected
     assert documents(pieces, "train") == [long.strip()]
 
@@ -125,7 +133,9 @@ def test_files_that_cannot_be_opened_are_skipped_too(make, tmp_path):
     assert documents(corpus, "train") == ["kept"] and "a.zip is a .zip that" in told[0]
     gone = Source("gone.txt", tmp_path / "gone.txt")
     there = Source("b.txt", tmp_path / "texts" / "b.txt")
-    found = prepare([gone, there], Tokenizer.gpt2(), Rules((100, 0, 0)), tmp_path, told.append)
+    found = prepare(
+        Files([gone, there]), Tokenizer.gpt2(), Rules((100, 0, 0)), tmp_path, told.append
+    )
     assert documents(found, "train") == ["kept"] and told[-1].startswith("Skipped: gone.txt")
 
 
@@ -143,5 +153,55 @@ def test_each_choice_of_files_in_a_zip_is_a_text_of_its_own(make, tmp_path):
         archive.writestr("two.txt", "2")
     for left_out, text in (("one*", "2"), ("two*", "1")):
         found = find([str(tmp_path / "a.zip")], [left_out], tmp_path)
-        made = prepare(found, Tokenizer.gpt2(), Rules((100, 0, 0)), tmp_path, print)
+        made = prepare(Files(found), Tokenizer.gpt2(), Rules((100, 0, 0)), tmp_path, print)
         assert documents(made, "train") == [text]
+
+
+def test_files_of_their_own_are_never_trained_on(make):
+    """wikitext's own test set was mixed with the rest and split anew."""
+    texts, valid, test = ({f"{n}.txt": story(n) for n in range(a, a + 12)} for a in (0, 20, 40))
+    corpus, _ = make(texts, Rules((70, 0, 0)), validation=valid, test=test)
+    for part, files in (("train", texts), ("validation", valid), ("test", test)):
+        assert sorted(documents(corpus, part)) == sorted(files.values())
+
+
+def test_texts_of_the_test_that_are_trained_on_too_are_told(make):
+    corpus, _ = make({"a.txt": story(1), "b.txt": story(2)}, Rules((1, 0, 0)), test={"c": story(2)})
+    assert any("1 documents of --validation or --test are in" in line for line in corpus.notices())
+
+
+def test_the_parts_do_not_depend_on_the_vocabulary(make):
+    """The split hashed token ids, so two models' test parts were two texts."""
+    files = {f"{n}.txt": story(n) for n in range(60)}
+    ours, _ = make(files)
+    theirs, _ = make(files, Rules(new_vocabulary=300))
+    for part in PARTS:
+        assert sorted(documents(ours, part)) == sorted(documents(theirs, part))
+        assert getattr(ours, part).bytes == getattr(theirs, part).bytes
+
+
+def test_bytes_are_those_of_the_text_whatever_the_vocabulary_makes_of_them(make):
+    """A curly quote of 3 bytes counted as 1 where the vocabulary has the straight one."""
+    text = "\u201cWho goes there?\u201d \u2026 " * 40
+    corpus, _ = make({"a.txt": text}, Rules((100, 0, 0), new_vocabulary=280))
+    assert corpus.train.bytes == len(text.strip().encode())
+
+
+def test_what_was_noticed_is_told(make):
+    lines = "\n".join(f"<BOS> {n} {story(n)[:40]} <EOS>" for n in range(30))
+    latin = "No\xebl \xe0 la plage, d\xe9j\xe0\n".encode("cp1252") * 9
+    corpus, _ = make({"a.txt": lines, "b.txt": latin}, Rules(line_by_line=True))
+    told = " ".join(corpus.notices())
+    assert "60 marks (<BOS>, <EOS>) stood at the ends of lines already" in told
+    assert "Read as cp1252: b.txt. If that is wrong" in told
+    assert "<BOS" not in "".join(documents(corpus, "train")).replace("<BOS>", "", 99)
+
+
+def test_a_column_where_there_is_no_table_is_refused(make):
+    with pytest.raises(TrainingError, match="--column is for .csv"):
+        make({"a.txt": story(1)}, Rules(column="text"))
+
+
+def test_a_split_that_leaves_nothing_to_train_on_is_refused(make):
+    with pytest.raises(TrainingError, match="Nothing is left to train on"):
+        make({"a.txt": "a b"}, Rules((1, 1, 98)))

@@ -8,8 +8,8 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 
-from app.training.config import TrainingError
 from app.training.corpus.sources import find
+from app.training.errors import TrainingError
 
 
 @pytest.fixture

@@ -5,12 +5,12 @@ import re
 import pytest
 import torch
 
-from app.training.config import SIZES, TrainConfig, TrainingError
+from app.training.config import SIZES, TrainConfig
+from app.training.errors import TrainingError
 from app.training.learn.batches import Batches
 from app.training.learn.model import new_model
 from app.training.learn.plan import (
     check_memory,
-    duration,
     make_plan,
     measure,
     memory_needed,
@@ -101,10 +101,3 @@ def test_memory_grows_with_the_batch(planned):
     plan, model = planned()
     more = memory_needed(model, plan.config, plan.learned, plan.batch * 100, plan.block)
     assert more > plan.memory
-
-
-@pytest.mark.parametrize(
-    "seconds, words", [(3.14, "3.1 s"), (59, "59 s"), (720, "12 min"), (12_000, "3 h 20 min")]
-)
-def test_durations_are_words(seconds, words):
-    assert duration(seconds) == words

@@ -7,11 +7,11 @@ import pytest
 import torch
 
 from app.training.config import TrainConfig
+from app.training.evaluate import table
 from app.training.learn.batches import IGNORED
 from app.training.learn.loss import SummedLoss
 from app.training.learn.model import new_model
 from app.training.learn.score import Score, score, stream_rows
-from app.training.measuring import table
 from tests.training.conftest import SMALL
 
 

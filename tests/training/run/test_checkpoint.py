@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from app.training.config import TrainingError
+from app.training.errors import TrainingError
 from app.training.run import checkpoint
 from tests.training import saver
 

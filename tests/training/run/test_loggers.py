@@ -5,7 +5,8 @@ import types
 
 import pytest
 
-from app.training.config import TrainConfig, TrainingError
+from app.training.config import TrainConfig
+from app.training.errors import TrainingError
 from app.training.run.loggers import Loggers
 
 

@@ -1,7 +1,7 @@
 """`continuo evaluate`: checkpoints against texts, in a table."""
 
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -9,69 +9,98 @@ from typing import Any
 import torch
 
 from app.gpt2 import Checkpoint, find, load, transformers_model
-from app.training.config import TrainingError
 from app.training.corpus import sources
-from app.training.corpus.corpus import Corpus, Rules, is_prepared, prepare
+from app.training.corpus.corpus import Corpus, Rules, is_prepared
+from app.training.corpus.prepare import Files, prepare
 from app.training.corpus.tokens import TokenFile
+from app.training.errors import TrainingError
 from app.training.learn import machine
 from app.training.learn.batches import Lines
 from app.training.learn.loss import SummedLoss
 from app.training.learn.score import Score, line_rows, score, stream_rows
+from app.training.request import EvaluateRequest
 from app.training.run.folder import corpus_of
 
 Row = dict[str, Any]
+Tell = Callable[[str], None]
+Texts = Iterator[tuple[str, Corpus, TokenFile]]  # title, corpus, the tokens to score
 
 
-def measure_models(
-    names: Sequence[str], words: dict[str, Any], tell: Callable[[str], None]
-) -> list[Row]:
+def evaluate(request: EvaluateRequest, tell: Tell) -> list[Row]:
     """A row for each model and text, and one for each model over all its texts."""
-    rows, root = [], words["into"]
-    for name in names:
-        checkpoint = load(find(name, root / "models"))
-        measure = Measure(checkpoint, words["batch"])
+    rows: list[Row] = []
+    opened = {name: load(find(name, request.into / "models")) for name in request.models}
+    own = None if request.texts else own_test_part(request, opened, tell)
+    for name, checkpoint in opened.items():
+        scorer = Scorer(checkpoint, request.batch)
         scores = {}
         with tempfile.TemporaryDirectory() as scratch:
-            for title, corpus, tokens in _texts(name, checkpoint, words, root, Path(scratch), tell):
-                scores[title] = measure(corpus, tokens)
+            if own is not None:
+                texts: Texts = iter([("its test part", own, own.test)])
+            else:
+                texts = _texts(name, checkpoint, request, Path(scratch), tell)
+            for title, corpus, tokens in texts:
+                scores[title] = scorer(corpus, tokens)
+        if not scores:
+            raise TrainingError("There is no text in what was named.")
         if len(scores) > 1:
             scores["all"] = sum(scores.values(), Score(0.0, 0, 0))
         rows += [{"model": name, "text": title} | s.numbers() for title, s in scores.items()]
     return rows
 
 
-def _texts(name, checkpoint: Checkpoint, words: dict, root: Path, scratch: Path, tell):
-    """(title, corpus, tokens) of what was named, or of the test part of the model's own corpus."""
-    if not words["texts"]:
-        folder = corpus_of(root / "runs" / name)
-        if folder is None:
+def own_test_part(request: EvaluateRequest, opened: dict[str, Checkpoint], tell: Tell) -> Corpus:
+    """What the first model's run kept for its test; every other model is measured on the same."""
+    first, *others = request.models
+    folder = corpus_of(request.into / "runs" / first)
+    if folder is None:
+        raise TrainingError(f"Name the texts: {first} was not trained here, so has no test part.")
+    if not is_prepared(folder):
+        raise TrainingError(f"Name the texts: {folder}, which {first} learned from, is gone.")
+    corpus = Corpus.open(folder)
+    for other in others:
+        if not opened[other].tokenizer.extends(corpus.tokenizer):
             raise TrainingError(
-                f"Name the texts: {name} was not trained here, so has no test part."
+                f"Name the texts: {other} has another vocabulary than {first}, whose test part "
+                "is in tokens."
             )
-        if not is_prepared(folder):
-            raise TrainingError(f"Name the texts: {folder}, which {name} learned from, is gone.")
-        corpus = Corpus.open(folder)
-        yield "its test part", corpus, corpus.test
-        return
-    rules = Rules((100, 0, 0), column=words["column"], prose=words["prose"])
-    if words["line_by_line"]:
+        its = corpus_of(request.into / "runs" / other)
+        if its is None or not is_prepared(its) or Corpus.open(its).key != corpus.key:
+            tell(f"{other} learned from other texts, and may have seen the test part of {first}.")
+    return corpus
+
+
+def _texts(
+    name: str, checkpoint: Checkpoint, request: EvaluateRequest, scratch: Path, tell: Tell
+) -> Texts:
+    """Every file that was named, in the model's vocabulary; those without text are told of."""
+    rules = Rules(
+        (100, 0, 0), column=request.column, encoding=request.encoding, prose=request.prose
+    )
+    if request.line_by_line:
         begin, end = marks_of(name, checkpoint)
         rules = replace(rules, line_by_line=True, bos=begin, eos=end, pad=end)
-    for source in sources.find(words["texts"], words["exclude"], scratch / "fetched"):
-        corpus = prepare([source], checkpoint.tokenizer, rules, scratch, tell)
+    for source in sources.find(request.texts, request.exclude, scratch / "fetched"):
+        try:
+            corpus = prepare(Files([source]), checkpoint.tokenizer, rules, scratch, tell)
+        except TrainingError as error:
+            tell(f"Left out: {source.name}. {error}")
+            continue
+        for notice in corpus.notices():
+            tell(notice)
         yield source.name, corpus, corpus.train
 
 
 def marks_of(name: str, checkpoint: Checkpoint) -> tuple[str, str]:
     """What the model's lines begin and end with: its own tokens, whatever they are called."""
     words = {id: word for word, id in checkpoint.tokenizer.specials.items()}
-    begin, end = checkpoint.config.bos_token_id, *checkpoint.config.eos_token_ids[:1]
+    begin, end = checkpoint.config.bos_token_id, next(iter(checkpoint.config.eos_token_ids), None)
     if begin not in words or end not in words:
         raise TrainingError(f"{name} has no tokens to begin and end a line with.")
     return words[begin], words[end]
 
 
-class Measure:
+class Scorer:
     """A checkpoint, opened to be scored: call it with a token file."""
 
     def __init__(self, checkpoint: Checkpoint, batch: int) -> None:
@@ -83,7 +112,7 @@ class Measure:
     def __call__(self, corpus: Corpus, tokens: TokenFile) -> Score:
         if len(tokens) < 2:
             raise TrainingError("There are no tokens to measure with.")
-        if corpus.report["rules"]["line_by_line"]:
+        if corpus.line_by_line:
             rows = line_rows(Lines(tokens, self.window, 0, corpus.pad), self.batch)
         else:  # every token but the first half window sees at least half a window before it
             rows = stream_rows(tokens.ids, self.window, max(1, self.window // 2), self.batch)

@@ -1,0 +1,204 @@
+"""Files -> a prepared folder, made once.
+
+The folder is named by its content, its rules and its vocabulary, and is found again instead of
+made again. Memory holds a few megabytes of text at a time, and three numbers for each document.
+"""
+
+import contextlib
+import functools
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+
+from app.gpt2 import Tokenizer, whole_folder
+from app.training.corpus import documents, split
+from app.training.corpus.corpus import REPORT, Corpus, Rules, as_json, is_prepared
+from app.training.corpus.documents import Pieces
+from app.training.corpus.encoder import GROUP, Encoder
+from app.training.corpus.formats import BadFile, chunks
+from app.training.corpus.seen import Seen
+from app.training.corpus.sources import Source
+from app.training.corpus.tokens import DATA, TokenFile, TokenWriter
+from app.training.corpus.vocabulary import new_vocabulary
+from app.training.errors import TrainingError
+
+VERSION = 3  # of what is written here; another one makes old folders be ignored
+SPLIT = -1  # the part of a document that the shares decide about
+
+Tell = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Files:
+    """What to read: texts that are split by the shares, and those that have their part."""
+
+    texts: Sequence[Source]
+    validation: Sequence[Source] = ()
+    test: Sequence[Source] = ()
+
+    def by_part(self) -> list[tuple[int, Source]]:
+        parts = (SPLIT, self.texts), (1, self.validation), (2, self.test)
+        return [(part, source) for part, sources in parts for source in sources]
+
+
+def prepare(
+    files: Files, tokenizer: Tokenizer | None, rules: Rules, cache: Path, tell: Tell
+) -> Corpus:
+    """The corpus in its folder below `cache`, made if it is not there yet."""
+    key = _key(files, tokenizer, rules)
+    folder = cache / key
+    if not is_prepared(folder):
+        with whole_folder(folder, ours=REPORT) as temporary:
+            _make(files, tokenizer, rules, key, temporary, tell)
+    return Corpus.open(folder)
+
+
+def _key(files: Files, tokenizer: Tokenizer | None, rules: Rules) -> str:
+    """A name for the result: a hash of all that it depends on."""
+    digest = hashlib.blake2b(digest_size=12)
+    digest.update(json.dumps([VERSION, as_json(rules)]).encode())
+    if tokenizer is not None and rules.new_vocabulary is None:
+        digest.update(tokenizer.to_json().encode())
+
+    @functools.cache  # a .zip has many members
+    def content(path: Path) -> bytes:
+        with contextlib.suppress(OSError), path.open("rb") as file:  # told when it is read
+            return hashlib.file_digest(file, "blake2b").digest()
+        return b""
+
+    for part, source in files.by_part():  # the same bytes are another text as .csv than as .txt
+        digest.update(json.dumps([part, source.member, Path(source.name).suffixes]).encode())
+        digest.update(content(source.path))
+    return digest.hexdigest()
+
+
+def _make(
+    files: Files, tokenizer: Tokenizer | None, rules: Rules, key: str, folder: Path, tell: Tell
+) -> None:
+    if rules.new_vocabulary is not None:
+        tell(f"Training a vocabulary of {rules.new_vocabulary:,} tokens.")
+        texts = (piece for source in files.texts for piece in _readable(source, rules) if piece)
+        tokenizer = new_vocabulary(texts, rules.new_vocabulary, rules.specials)
+        if tokenizer.n_tokens < rules.new_vocabulary:
+            tell(f"There is no more to merge in so little text: it has {tokenizer.n_tokens:,}.")
+    assert tokenizer is not None, "a corpus needs a vocabulary, given or new"
+    tokenizer.add_specials(rules.specials)
+    encoder = Encoder(tokenizer, rules.marks, folder / "all.tokens", tell)
+    read = [_read(part, source, rules, encoder, tell) for part, source in files.by_part()]
+    encoder.writer.close()
+    if rules.column is not None and not any(file.get("is_table") for file in read):
+        raise TrainingError(
+            "--column is for .csv, .tsv, .jsonl and .txt with tabs, and none of these was read; "
+            "leave it out."
+        )
+    given = np.repeat([part for part, _ in files.by_part()], [f["documents"] for f in read])
+    read[0]["repeated"] = _repeated(encoder.hashes, given)
+    _distribute(encoder, given, rules, folder)
+    tokenizer.save(folder)
+    report = {"key": key, "files": read, "rules": as_json(rules)}
+    (folder / REPORT).write_text(json.dumps(report, indent=1), encoding="utf-8")
+
+
+def _repeated(hashes: Sequence[int], given: np.ndarray) -> int:
+    """How many documents with a part of their own are among those to be split as well."""
+    texts = {number for number, part in zip(hashes, given, strict=True) if part == SPLIT}
+    return sum(number in texts for number, part in zip(hashes, given, strict=True) if part != SPLIT)
+
+
+def _readable(source: Source, rules: Rules) -> Pieces:
+    """As much of a file as can be read; what is wrong with it is told when it is encoded."""
+    with contextlib.suppress(BadFile):
+        yield from _pieces(source, rules, Seen())
+
+
+def _read(part: int, source: Source, rules: Rules, encoder: Encoder, tell: Tell) -> dict[str, Any]:
+    """All of a file, or nothing of it; its row in corpus.json."""
+    before, seen = encoder.mark(), Seen()
+    row: dict[str, Any] = {"name": source.name}
+    if part != SPLIT:
+        row["part"] = split.PARTS[part]
+    try:
+        encoder.read(_pieces(source, rules, seen))
+        row |= seen.facts()
+    except BadFile as error:
+        tell(f"Skipped: {source.name} {error}.")
+        encoder.rewind(before)
+        row["skipped"] = str(error)
+    counts = (b - a for a, b in zip(before, encoder.mark(), strict=True))
+    return row | dict(zip(COUNTS, counts, strict=True))
+
+
+COUNTS = ("tokens", "bytes", "documents")
+
+
+def _pieces(source: Source, rules: Rules, seen: Seen) -> Pieces:
+    text = chunks(source, rules.column, rules.encoding, seen)
+    if rules.line_by_line:
+        return documents.lines(text, rules.specials, seen)
+    pieces = documents.documents(text, seen)
+    return documents.without_heads(pieces) if rules.prose else pieces
+
+
+def _distribute(encoder: Encoder, given: np.ndarray, rules: Rules, folder: Path) -> None:
+    """The documents of all.tokens, each to its part's file."""
+    path = folder / "all.tokens"
+    everything = TokenFile(path)
+    if not len(everything):
+        raise TrainingError("There is no text in what was named.")
+    bounds = np.append(everything.starts, len(everything)).astype(np.int64)
+    sizes = np.array(encoder.sizes, np.int64)
+    parts = split.parts_of(np.array(encoder.hashes, np.uint64), rules.shares)
+    free = given == SPLIT
+    whole = rules.line_by_line or split.is_fair(parts[free], sizes[free], rules.shares)
+    parts = np.where(free, parts, given)
+    writers = [
+        TokenWriter(folder / f"{part}.tokens", encoder.tokenizer.n_tokens) for part in split.PARTS
+    ]
+    with path.open("rb") as file:
+        for document, (start, end) in enumerate(zip(bounds, bounds[1:], strict=False)):
+            spans = [(start, end) if part == parts[document] else (end, end) for part in range(3)]
+            if free[document] and not whole:
+                # each part gets its share of the document, after a separator of its own
+                spans = split.cuts(start, end, rules.shares)
+            for part, (a, b) in enumerate(spans):
+                if b > a:
+                    opening = encoder.opening if a > start else []
+                    size = _share(sizes[document], start, end, b) - _share(
+                        sizes[document], start, end, a
+                    )
+                    _copy(file, everything.dtype, (a, b), opening, size, writers[part])
+    for writer in writers:
+        if not rules.line_by_line and writer.tokens:
+            writer.write(encoder.opening, 0)  # the end of the last document is learned too
+        writer.close()
+    if writers[0].tokens < 2:
+        raise TrainingError(
+            "Nothing is left to train on; give --split a larger first share, or more text."
+        )
+    path.unlink()
+
+
+def _share(size: int, start: int, end: int, at: int) -> int:
+    """Bytes of a document up to a place in it: its tokens are about equally long."""
+    return int(size) * int(at - start) // int(end - start)
+
+
+def _copy(
+    file: IO[bytes],
+    dtype: np.dtype,
+    span: tuple[int, int],
+    opening: list[int],
+    n_bytes: int,
+    writer: TokenWriter,
+) -> None:
+    """A document or a part of one; read in pieces, not mapped, so that memory stays flat."""
+    writer.begin_document()
+    writer.write(opening, n_bytes)
+    file.seek(DATA + span[0] * dtype.itemsize)
+    for start in range(*span, GROUP):
+        writer.write(np.fromfile(file, dtype, min(GROUP, span[1] - start)), 0)

@@ -1,0 +1,136 @@
+"""What a run shows while it goes and when it ends: numbers, samples, the report."""
+
+import types
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from transformers import GPT2LMHeadModel
+
+from app.training.learn.plan import Plan
+from app.training.learn.score import Score
+from app.training.report.copying import copied
+from app.training.report.page import write_report
+from app.training.report.plan_words import tell_plan
+from app.training.report.progress import Progress
+from app.training.run import samples
+from app.training.run.folder import RunFolder
+from app.training.run.loggers import Loggers
+from app.training.run.metrics import Metrics
+from app.training.run.publish import publish
+from app.training.run.run import Run, State
+
+
+@dataclass(frozen=True)
+class Stop:
+    """Why a run stops before its last step, and what else its command needs to go on."""
+
+    reason: str
+    and_with: str = ""
+
+
+class Recorder:
+    """Everything that is told to people; only the first of several processes tells it."""
+
+    def __init__(
+        self, run: Run, plan: Plan, seconds_per_step: float, folder: RunFolder, state: State
+    ) -> None:
+        self.run, self.plan, self.folder, self.state = run, plan, folder, state
+        self.seconds_per_step, self.is_main = seconds_per_step, folder.is_main
+        tell_plan(plan, seconds_per_step, run.corpus, run.result, folder.tell)
+
+    def __enter__(self) -> None:
+        if self.is_main:
+            self.progress = Progress(self.plan.steps, self.run.tell, self.run.quiet)
+            self.metrics = Metrics(self.folder.path, self.state.step)
+            self.loggers = Loggers(self.plan.config, self.folder.path, self.state.step)
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: types.TracebackType | None,
+    ) -> None:
+        if self.is_main:
+            self.progress.close()
+            self.metrics.close()
+            self.loggers.close()
+
+    def _add(self, **numbers: Any) -> None:
+        state = self.state
+        where = {"step": state.step, "tokens": state.tokens, "seconds": round(state.seconds, 3)}
+        with self.folder.writing():
+            self.metrics.add(where | numbers)
+        values = {name: value for name, value in numbers.items() if not isinstance(value, str)}
+        self.loggers.add(state.step, values)
+
+    def note(self, **numbers: float) -> None:
+        """A few steps of learning."""
+        if not self.is_main:
+            return
+        self._add(**numbers)
+        config, seconds = self.plan.config, self.state.seconds
+        left = (self.plan.steps - self.state.step) * seconds / self.state.step
+        if config.timed and config.max_minutes is not None:
+            left = min(left, 60 * config.max_minutes - seconds)
+        self.progress.step(self.state.step, numbers["loss"], numbers["tokens_per_second"], left)
+
+    def judge(self, score: Score | None) -> bool:
+        """Tell a validation, and whether it is the best so far."""
+        state = self.state
+        if score is None:  # nothing to validate with: the newest is the best there is
+            state.best_step = state.step
+            return True
+        is_best = score.loss < state.best_loss
+        state.stale = 0 if is_best else state.stale + 1
+        rising = "" if is_best else f"  (best was {state.best_loss:.4f} at {state.best_step:,})"
+        if is_best:
+            state.best_loss, state.best_step = score.loss, state.step
+        if self.is_main:
+            self._add(validation_loss=score.loss, **score.measures())
+            self.progress.say(
+                f"step {state.step:,}  validation: loss {score.loss:.4f}, perplexity "
+                f"{score.perplexity:.2f}, {score.bits_per_byte:.4f} bits per byte{rising}"
+            )
+        return is_best
+
+    def sample(self, model: GPT2LMHeadModel) -> None:
+        """What it writes by now, and how much of that is the corpus's own words."""
+        if not self.is_main:
+            return
+        texts = samples.write_samples(
+            model, self.run.corpus.tokenizer, self.run.prompts, self.plan.config.sample_tokens
+        )
+        found = copied([s["ids"] for s in texts], self.run.corpus.train, self.run.corpus.tokenizer)
+        with self.folder.writing():
+            samples.keep_samples(self.folder.path, self.state.step, texts)
+        self._add(copied=found.share, longest_copy=len(found.longest), longest=found.longest)
+        shown = " ".join((texts[-1]["prompt"] + texts[-1]["text"]).split())
+        copies = f"{found.share:.0%} copied, at most {len(found.longest)} characters in a row"
+        self.progress.say(f"step {self.state.step:,}  writes: {shown}  ({copies})")
+
+    def publish(self, model: GPT2LMHeadModel, score: Score | None) -> None:
+        """models/NAME with these weights, and the report beside them."""
+        if self.is_main:
+            with self.folder.writing():
+                publish(self.run, self.plan, self.state, model, score)
+                self._report(self.run.result)
+
+    def finish(self, model: GPT2LMHeadModel, stop: Stop | None) -> None:
+        """The last words, and the report with the whole curve beside the best weights."""
+        if not self.is_main:
+            return
+        if self.state.best_step is None:
+            self.publish(model, None)
+        with self.folder.writing():
+            self._report(self.run.result)
+            self._report(self.folder.path)
+        say, state, run = self.progress.say, self.state, self.run
+        if stop is not None:
+            say(f"{stop.reason}: stopped at step {state.step:,} of {self.plan.steps:,}, saved.")
+            say(f"Go on with: {run.resume_command}{stop.and_with}")
+        say(f"{run.result} holds the best weights, of step {state.best_step or state.step:,}.")
+
+    def _report(self, folder: Path) -> None:
+        if folder.is_dir():  # models/NAME may have been moved away meanwhile
+            write_report(folder, self.folder.path, self.plan, self.run, self.seconds_per_step)

@@ -1,0 +1,68 @@
+"""What a user asks this room for, as the command line or Python gives it. None: not said."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TextRequest:
+    """Which texts, how they become documents, and whose vocabulary they are encoded in."""
+
+    texts: tuple[str, ...]  # files, folders, globs, addresses, - for stdin; or a prepared folder
+    exclude: tuple[str, ...] = ()
+    validation: tuple[str, ...] = ()
+    test: tuple[str, ...] = ()
+    split: str | None = None  # shares to train, validate and test with: 70-20-10
+    column: str | None = None
+    encoding: str | None = None
+    prose: bool = False
+    line_by_line: bool = False
+    bos: str | None = None
+    eos: str | None = None
+    pad: str | None = None
+    new_vocabulary: int | None = None
+    base: str | None = None
+    into: Path = ROOT  # where models/ and runs/ are
+
+
+# What is settled once a folder is prepared.
+OF_PREPARING = (
+    "exclude", "validation", "test", "split", "column", "encoding", "prose", "bos", "eos", "pad",
+    "new_vocabulary",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainRequest(TextRequest):
+    """And what is made of them."""
+
+    name: str
+    size: str | None = None
+    about: str | None = None
+    prompts: tuple[str, ...] = ()
+    fresh: bool = False
+    dry_run: bool = False
+    quiet: bool = False
+    config: dict[str, Any] = field(default_factory=dict)  # fields of TrainConfig
+    resume_words: tuple[str, ...] | None = None  # after `continuo train`; None: called from Python
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluateRequest:
+    models: tuple[str, ...]
+    texts: tuple[str, ...] = ()  # none: the test part of what the first model learned from
+    exclude: tuple[str, ...] = ()
+    column: str | None = None
+    encoding: str | None = None
+    prose: bool = False
+    line_by_line: bool = False
+    batch: int = 4
+    into: Path = ROOT
+
+
+def option(name: str) -> str:
+    """A field as the user spells it."""
+    return "--" + name.replace("_", "-")

@@ -1,0 +1,37 @@
+"""One training: what it is given, where it writes, and how far it is."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from app.training.config import TrainConfig
+from app.training.corpus.corpus import Corpus
+from app.training.run.samples import PROMPTS
+
+
+@dataclass(frozen=True)
+class Run:
+    config: TrainConfig
+    corpus: Corpus
+    folder: Path  # runs/NAME
+    result: Path  # models/NAME
+    resume_command: str = "the same call again"
+    prompts: tuple[str, ...] = PROMPTS
+    about: str | None = None  # one line for the page's model picker
+    tell: Callable[[str], None] = print
+    quiet: bool = False  # no line that moves on a terminal either
+    fresh: bool = False  # train from scratch, although runs/NAME is there
+    dry_run: bool = False  # tell the plan and stop
+
+
+@dataclass
+class State:
+    """Where a run is; written with every checkpoint."""
+
+    step: int = 0  # optimizer steps done
+    tokens: int = 0  # tokens learned from, padding not counted
+    seconds: float = 0.0  # spent learning, over all sittings
+    best_step: int | None = None
+    best_loss: float = math.inf  # of the validation
+    stale: int = 0  # validations since the best
