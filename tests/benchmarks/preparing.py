@@ -28,7 +28,7 @@ from pathlib import Path
 from app.gpt2 import Tokenizer
 from app.training.corpus.corpus import Rules
 from app.training.corpus.prepare import Files, prepare
-from app.training.corpus.corpus.sources import find
+from app.training.corpus.sources import find
 
 start = time.perf_counter()
 texts, cache = Path(sys.argv[1]), Path(sys.argv[2])
