@@ -143,7 +143,7 @@ browser: $(VENV)/dev
 # The programs that read deployment/ in the tests: Debian's for root, elsewhere those that are there,
 # and tests of the others are skipped. KEDA's schemas are in a package of npm's.
 TOOLS = nginx:nginx-light prometheus:prometheus docker-compose:docker-compose openssl:openssl
-.PHONY: tools
+.PHONY: tools cluster
 tools: $(VENV)/dev
 	@for tool in $(TOOLS); do PATH=$$PATH:/usr/sbin command -v $${tool%:*} >/dev/null || missing="$$missing $${tool#*:}"; done; \
 	if [ -n "$$missing" ] && [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
@@ -151,3 +151,12 @@ tools: $(VENV)/dev
 		apt-get update -qq && apt-get install -y -qq --no-install-recommends $$missing >/dev/null; fi
 	@if command -v npm >/dev/null && [ ! -d $(VENV)-tools ]; then \
 		npm install --silent --no-fund --prefix $(VENV)-tools @kubernetes-models/keda@0.4.2; fi
+
+# the engine on a real Ray cluster of three nodes on this machine: two minutes and 2 GB
+cluster: $(VENV)/cluster
+	@$(TEST) -m cluster tests/engine/cluster
+
+$(VENV)/cluster: requirements-cluster.txt $(VENV)/dev
+	@echo "Installing Ray ..."
+	@$(PIP) -r requirements-cluster.txt
+	@touch $@

@@ -20,11 +20,17 @@ def create_app(settings: "Settings | None" = None, engine: "AnyEngine | None" = 
 
     if settings is None:
         settings = read_settings()
-    if engine is None:
-        from app.engine import connect
+    return make_app(settings, _find_engine(settings) if engine is None else engine)
 
-        engine = connect(engine_options(settings), settings.runtime, start=not _only_reloads())
-    return make_app(settings, engine)
+
+def _find_engine(settings: "Settings") -> "AnyEngine":
+    if settings.engine == "ray":
+        from app.engine import join_cluster
+
+        return join_cluster()
+    from app.engine import connect
+
+    return connect(engine_options(settings), settings.runtime, start=not _only_reloads())
 
 
 def _only_reloads() -> bool:

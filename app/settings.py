@@ -44,6 +44,10 @@ class Settings(WebOptions, frozen=True, kw_only=True):
     ] = False
     workers: Annotated[Count, Meta(description="Web processes; one model is shared by all.")] = 1
     # ---- the engine
+    engine: Annotated[
+        Literal["process", "ray"],
+        Meta(description="Where it runs: a process of this server, or a cluster's Ray Serve."),
+    ] = "process"
     backend: Annotated[
         Literal["auto", "openvino", "torch"], Meta(description="What does the arithmetic.")
     ] = "auto"

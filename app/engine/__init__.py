@@ -28,13 +28,18 @@ from .interface import AnyEngine
 from .options import EngineOptions
 from .parameters import MAX_ID, MAX_SEED, PARAMETERS, InvalidParams, Parameter, Params, make_params
 
-_LAZY = {"Engine": ".engine", "connect": ".process.client"}  # torch or OpenVINO; ZeroMQ
+# Looked up when asked for: they need torch or OpenVINO, ZeroMQ, and Ray.
+_FROM = {
+    "Engine": ".engine",
+    "connect": ".process.client",
+    "join_cluster": ".cluster.client",
+    "cluster_application": ".cluster.deployment",
+}
 
 
 def __getattr__(name: str) -> Any:
-    """Engine needs torch or OpenVINO, and a web worker neither: looked up when asked for."""
-    if name in _LAZY:
-        return getattr(importlib.import_module(_LAZY[name], __name__), name)
+    if name in _FROM:
+        return getattr(importlib.import_module(_FROM[name], __name__), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
@@ -71,7 +76,9 @@ __all__ = [
     "TopToken",
     "UnknownModel",
     "Usage",
+    "cluster_application",
     "connect",
     "is_last",
+    "join_cluster",
     "make_params",
 ]

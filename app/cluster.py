@@ -1,0 +1,18 @@
+"""What `serve deploy deployment/ray_serve.yaml` builds: an engine's settings -> replicas of it."""
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ray.serve import Application
+
+
+def build(arguments: dict[str, Any]) -> "Application":
+    """`arguments` are settings by their names, and how many replicas there shall be."""
+    from app import engine_options
+    from app.engine import cluster_application
+    from app.settings import read_settings
+
+    ours = {name: arguments.pop(name) for name in ("replicas", "most", "gpus") if name in arguments}
+    settings = read_settings(arguments)
+    options = engine_options(settings)
+    return cluster_application(options, cpus=settings.threads or 1, **({"replicas": 1} | ours))

@@ -1,0 +1,150 @@
+"""One replica of a cluster: an Engine, and what it writes as a stream of batches.
+
+Every item of a stream costs Serve a fraction of a millisecond, so all events of at least 20 ms
+travel together, but the first ones at once. A request that is refused is told so in the first item.
+"""
+
+import asyncio
+import contextlib
+import secrets
+import time
+from collections.abc import AsyncIterator, Sequence
+from typing import Any
+
+from ray import serve
+from ray.serve.config import AutoscalingConfig, RequestRouterConfig
+
+from ..completion import Completion, EngineError, Event, is_last
+from ..engine import Engine
+from ..options import EngineOptions
+from ..parameters import InvalidParams, Params
+from ..process.messages import Events, Reply, answer, encode, refuse
+from .routing import LEASE_S, REPLICA
+
+GATHER_S = 0.02  # between two items of one stream
+STUCK_S = 30.0  # no turn takes so long: an engine that has work and takes none is replaced
+CONTROL = 8  # calls besides completions that a replica takes at a time
+
+
+class Replica:
+    def __init__(self, options: EngineOptions) -> None:
+        self._name = secrets.token_hex(8)
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._turned = asyncio.Event()  # set after each turn, and then another one
+        self._latest_turn = time.monotonic()
+        self._heard: dict[str, float] = {}  # of each client, when last
+        self._engine = Engine(options, after_turn=self._ring)
+
+    def _ring(self) -> None:
+        """On the engine's thread."""
+        self._latest_turn = time.monotonic()
+        if self._loop is not None:
+            self._loop.call_soon_threadsafe(self._wake)
+
+    def _wake(self) -> None:
+        turned, self._turned = self._turned, asyncio.Event()
+        turned.set()
+
+    async def complete(
+        self,
+        prompt: str | Sequence[int],
+        params: Params,
+        model: str | None,
+        id: str,
+        client: str,
+        refused_by: Sequence[str] = (),
+    ) -> AsyncIterator[bytes]:
+        """First who this is and whether it is taken, then its events; whoever leaves ends it.
+
+        A replica that has refused it before only says so: there are no more to be asked.
+        """
+        self._loop = asyncio.get_running_loop()
+        self._heard[client] = time.monotonic()
+        name = answer(0, self._name)
+        if self._name in refused_by:
+            yield encode([name])
+            return
+        try:
+            completion = await asyncio.to_thread(self._engine.submit, prompt, params, model, id)
+        except (EngineError, InvalidParams) as error:
+            yield encode([name, refuse(0, error)])
+            return
+        try:
+            yield encode([name, answer(0, None)])
+            async for events in self._batches(completion, client):
+                yield encode([Events(0, events)])
+        finally:
+            completion.cancel()
+
+    async def _batches(self, completion: Completion, client: str) -> AsyncIterator[list[Any]]:
+        """Serve does not tell when a client's process is killed, so each has to say it is there."""
+        while time.monotonic() - self._heard[client] < LEASE_S:
+            turned = self._turned  # before looking, so that no turn is missed
+            events: list[Event] = []
+            while (event := completion.next(0)) is not None:
+                events.append(event)
+            if not events:
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(turned.wait(), LEASE_S)
+                continue
+            yield events
+            if is_last(events[-1]):
+                return
+            await asyncio.sleep(GATHER_S)
+
+    async def hear(self, client: str) -> bytes:
+        """That client is there."""
+        self._heard[client] = time.monotonic()
+        return encode([answer(0, None)])
+
+    async def call(self, method: str, *arguments: Any) -> bytes:
+        """Any other method of the engine."""
+        reply: Reply
+        try:
+            reply = answer(0, await asyncio.to_thread(getattr(self._engine, method), *arguments))
+        except (EngineError, InvalidParams) as error:
+            reply = refuse(0, error)
+        return encode([reply])
+
+    def check_health(self) -> None:
+        """Serve replaces a replica whose check fails three times."""
+        if self._engine.state().name != "ready":
+            raise RuntimeError(self._engine.state().message)
+        stats = self._engine.stats()
+        silence = time.monotonic() - self._latest_turn
+        if stats.running + stats.waiting and silence > STUCK_S:
+            raise RuntimeError(f"The engine has work and took no turn for {silence:.0f} s.")
+
+    def __del__(self) -> None:
+        self._engine.close()
+
+
+def cluster_application(
+    options: EngineOptions, replicas: int, most: int | None = None, cpus: float = 1, gpus: float = 0
+) -> serve.Application:
+    """What `serve deploy` runs. With `most` the number follows the readers, from `replicas` on."""
+    room = options.max_running + options.max_queue
+    autoscaling = most and AutoscalingConfig(
+        min_replicas=replicas,
+        max_replicas=most,
+        target_ongoing_requests=0.7 * options.max_running,
+        upscale_delay_s=10,
+        downscale_delay_s=300,
+    )
+    deployment = serve.deployment(
+        Replica,
+        name=REPLICA,
+        num_replicas=None if autoscaling else replicas,
+        autoscaling_config=autoscaling or None,
+        # Admission is the engine's: Serve hands on all that it could take, and some to be refused.
+        max_ongoing_requests=room + CONTROL + room // 4,
+        graceful_shutdown_timeout_s=options.max_time + 30,
+        graceful_shutdown_wait_loop_s=0.5,
+        health_check_period_s=2,
+        health_check_timeout_s=10,
+        ray_actor_options={"num_cpus": cpus, "num_gpus": gpus},
+        request_router_config=RequestRouterConfig(
+            request_router_class="app.engine.cluster.routing.StoryRouter"
+        ),
+    )
+    return deployment.bind(options)

@@ -1,0 +1,155 @@
+"""What a cluster adds: replicas and nodes that die, come and go, while readers read."""
+
+import threading
+import time
+
+import psutil
+import pytest
+from ray import serve
+
+from app.engine import EngineBusy, Finished, Params, Token, join_cluster
+from app.engine.cluster.routing import APP
+from tests.engine.reading import ended_of, ids_of, read, text_of
+from tests.engine.test_engine import ask, until
+
+LONG = {"max_tokens": 200, "ignore_eos": True, "temperature": 1.0}
+
+
+def replicas():
+    """The processes of the replicas that run; each one's parent is its node's."""
+    found = []
+    for process in psutil.process_iter(["name", "cmdline"]):
+        if "ServeReplica:continuo" in " ".join(process.info["cmdline"] or ()):
+            found.append(process)
+    return found
+
+
+def start(client, n):
+    """Long texts of n stories, each past its first token."""
+    texts = [ask(client, f"The house {i}", seed=i, **LONG) for i in range(n)]
+    return [(text, until(text, Token)) for text in texts]
+
+
+def undisturbed(client, n):
+    return [read(ask(client, f"The house {i}", seed=i, **LONG)) for i in range(n)]
+
+
+def test_a_replica_killed_in_mid_stream_costs_a_pause(deploy, client):
+    """The streams go on elsewhere with the very same text, to the token."""
+    deploy(2)
+    expected = undisturbed(client, 6)
+    running = start(client, 6)
+    victim, _ = replicas()
+    victim.kill()
+    for (text, first), whole in zip(running, expected, strict=True):
+        rest = read(text)
+        assert isinstance(rest[-1], Finished)
+        assert [first.id, *ids_of(rest)] == ids_of(whole)
+        assert first.text + text_of(rest) == text_of(whole)
+        assert ended_of(rest) == ended_of(whole)
+
+
+def test_a_node_killed_in_mid_stream_costs_a_pause(cluster, deploy, client):
+    deploy(2)
+    expected = undisturbed(client, 6)
+    running = start(client, 6)
+    # Serve's controller is on the head; the node that dies is another's.
+    raylets = {node.all_processes["raylet"][0].process.pid: node for node in cluster.worker_nodes}
+    victim = next(raylets[found.ppid()] for found in replicas() if found.ppid() in raylets)
+    cluster.add_node(num_cpus=2, object_store_memory=100 * 2**20)
+    cluster.remove_node(victim, allow_graceful=False)
+    for (text, first), whole in zip(running, expected, strict=True):
+        assert [first.id, *ids_of(read(text))] == ids_of(whole)
+    while len(replicas()) < 2:  # the lost one is started again, on the node that came
+        time.sleep(0.1)
+
+
+def test_scaling_up_and_down_under_load_loses_nothing(deploy, client):
+    deploy(1)
+    expected = [ids_of(events) for events in undisturbed(client, 4)]
+    found, is_over = [], threading.Event()
+
+    def keep_reading(i):
+        while not is_over.is_set():
+            found.append((i, ids_of(read(ask(client, f"The house {i}", seed=i, **LONG)))))
+
+    readers = [threading.Thread(target=keep_reading, args=(i,)) for i in range(4)]
+    for reader in readers:
+        reader.start()
+    deploy(2)
+    assert len(replicas()) == 2
+    n = len(found)
+    while len(found) < n + 8:
+        time.sleep(0.05)
+    deploy(1)
+    is_over.set()
+    for reader in readers:
+        reader.join()
+    while len(replicas()) > 1:
+        time.sleep(0.1)
+    assert all(ids == expected[i] for i, ids in found)
+
+
+def test_a_cancel_reaches_its_replica(deploy, client):
+    deploy(2)
+    running = start(client, 4)
+    assert client.stats().running == 4
+    for text, _ in running:
+        text.cancel()
+    for text, _ in running:
+        assert ended_of(read(text)).reason == "cancelled"
+    assert client.stats().running == 0
+
+
+def test_anybody_who_knows_the_id_may_cancel(deploy, client):
+    deploy(2)
+    [(text, _)] = start(client, 1)
+    other = join_cluster()
+    assert other.cancel(text.id)
+    assert not other.cancel("nobody's")
+    assert ended_of(read(text)).reason == "cancelled"
+    other.close()
+
+
+def test_readers_are_sent_away_only_when_all_replicas_are_full(deploy, client):
+    """One story's replica fills first; its next readers go to the other one."""
+    deploy(2, max_running=2, max_queue=1)
+    running = [ask(client, "The house", seed=i, max_tokens=None, ignore_eos=True) for i in range(6)]
+    with pytest.raises(EngineBusy) as caught:
+        ask(client, "The house")
+    assert caught.value.retry_after > 0
+    for text in running:
+        text.cancel()
+        read(text)
+
+
+def test_a_story_comes_back_to_the_replica_that_has_read_it(deploy, client):
+    deploy(2)
+    prompt = "Once upon a time there was a house in the wood, and in it lived a bear. " * 5
+    read(ask(client, prompt, max_tokens=1))
+    for seed in range(5):
+        [usage] = [e.usage for e in read(ask(client, prompt, seed=seed)) if isinstance(e, Finished)]
+        assert usage.cached_tokens > 0
+
+
+def test_without_replicas_the_state_says_so_and_recovers(deploy, client):
+    deploy(1)
+    assert client.state().name == "ready"
+    serve.delete(APP)
+    while client.state().name == "ready":
+        pass
+    assert client.state().message
+    deploy(1)
+    while client.state().name != "ready":
+        pass
+    assert len(ids_of(read(ask(client, max_tokens=3)))) == 3
+
+
+def test_params_are_judged_by_the_replica(deploy, client):
+    deploy(1)
+    from app.engine import InvalidParams, UnknownModel
+
+    with pytest.raises(UnknownModel, match="No model 'other' is served; there is tiny."):
+        client.submit("a", Params(), model="other")
+    with pytest.raises(InvalidParams, match="this model's tokens are 0 to 50256"):
+        client.submit([60000], Params())
