@@ -173,7 +173,7 @@ const actions = {
 	heat: () => heat.toggle(),
 	heatTable: () => heat.table(),
 	map: () => showMap(find("#map").hidden),
-	stories: () => showStories(journal, { open: (id) => desk.open(id), begin: () => act("new"), rename, delete: remove }),
+	stories: () => showStories(journal, { open: openAt, begin: () => act("new"), rename, delete: remove }),
 	new: () => desk.open(null).then(() => surface.focus()),
 	rename: () => rename(desk.story),
 	memory: async () => { const about = await dialogs.askForMemory(desk.story); if (about !== null) desk.story.instruct(about); },
@@ -232,6 +232,16 @@ function copyText(inColour) {
 	bar.status(copy(pieces, inColour) ? say("story.copied") : say("story.copyFailed", { key: readable("mod c") }));
 }
 
+/** Open a story, where words were looked for at them. */
+async function openAt(id, found) {
+	await desk.open(id);
+	if (found === null || desk.story.id !== id) return;
+	desk.story.go(found.node);
+	surface.select(found.start, found.end);
+	surface.keepInView(found.start);
+	surface.focus();
+}
+
 async function rename({ id, title: before }) {
 	const title = await dialogs.askForName(before);
 	if (title === null) return;
@@ -288,7 +298,7 @@ async function openAsked() {
 
 // ---- files ----
 
-const imports = make("input", { type: "file", accept: ".txt,.md,.html,.json", on: { change: imported } });
+const imports = make("input", { type: "file", accept: ".txt,.md,.html,.json,.story", on: { change: imported } });
 
 async function imported() {
 	const [file] = imports.files;

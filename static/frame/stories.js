@@ -1,23 +1,28 @@
 // The stories on this device: listed, searched, opened, renamed, deleted (and brought back).
 
 import { show } from "./dialogs.js";
-import { Story } from "../story/story.js";
 import { button, cross, make } from "./element.js";
 import { nameOf } from "../story/library.js";
+import { findWords } from "../story/search.js";
+import { Story } from "../story/story.js";
 import { number, say } from "./language.js";
 
-/** `on`: open(id), begin(), rename(story), delete(id, isDeleted). */
+/** `on`: open(id, found), begin(), rename(story), delete(id, isDeleted). */
 export function showStories(journal, on) {
 	return show(say("do.stories"), (close) => {
 		const search = make("input", { type: "search", placeholder: say("story.search"), "aria-label": say("story.search") });
 		const list = make("ul", { class: "stories" });
 		const undone = make("div", { role: "status" });
+		const read = new Map(); // the stories that were looked into, by name
 		const draw = async () => {
-			const wanted = search.value.trim().toLocaleLowerCase();
-			const found = [];
-			for (const story of await journal.list()) if (await holds(journal, story, wanted)) found.push(story);
-			if (wanted !== search.value.trim().toLocaleLowerCase()) return; // typed on meanwhile
-			const stories = found.map((story) => row(story, on, close, draw, undone));
+			const wanted = search.value.trim();
+			const stories = [];
+			for (const story of await journal.list()) {
+				const found = wanted === "" ? null : await look(journal, read, story, wanted);
+				const isNamed = nameOf(story).toLowerCase().includes(wanted.toLowerCase());
+				if (isNamed || found !== null) stories.push(row(story, found, on, close, draw, undone));
+			}
+			if (wanted !== search.value.trim()) return; // typed on meanwhile
 			list.replaceChildren(...stories);
 			if (stories.length === 0) list.append(make("li", { class: "none" }, say("story.none")));
 		};
@@ -28,18 +33,17 @@ export function showStories(journal, on) {
 	});
 }
 
-/** Whether a story's name or text has the words that are looked for. */
-async function holds(journal, story, wanted) {
-	if (`${story.title} ${story.opening}`.toLocaleLowerCase().includes(wanted)) return true;
-	const { text } = new Story(await journal.load(story.id));
-	return text.toLocaleLowerCase().includes(wanted);
+async function look(journal, read, { id }, wanted) {
+	if (!read.has(id)) read.set(id, new Story(await journal.load(id)));
+	return findWords(read.get(id), wanted);
 }
 
-function row(story, on, close, draw, undone) {
+function row(story, found, on, close, draw, undone) {
 	const title = nameOf(story) || say("story.untitled");
 	const when = new Date(story.updated).toLocaleString(document.documentElement.lang, { dateStyle: "medium", timeStyle: "short" });
-	const open = button(make("b", { dir: "auto" }, title), () => { close(); on.open(story.id); }, { class: "story" },
-		make("small", {}, `${when} · ${say("story.characters", { count: number(story.length) })}`));
+	const open = button(make("b", { dir: "auto" }, title), () => { close(); on.open(story.id, found); }, { class: "story" },
+		make("small", {}, `${when} · ${say("story.characters", { count: number(story.length) })}`),
+		...(found === null ? [] : [make("span", { class: "found", dir: "auto" }, found.before, make("mark", {}, found.match), found.after)]));
 	const rename = button("✎", () => { close(); on.rename(story); }, { class: "plain", "aria-label": `${say("do.rename")}: ${title}` });
 	const remove = cross(`${say("do.delete")}: ${title}`, async () => {
 		await on.delete(story.id, true);

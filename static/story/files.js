@@ -2,6 +2,7 @@
 // Knows no page.
 
 import { Story } from "./story.js";
+import { readForeign } from "./foreign.js";
 import { nameOf } from "./library.js";
 import { arePieces, generated, join, written } from "./pieces.js";
 
@@ -22,7 +23,7 @@ export function writeFile(story, format) {
 /** A new story from a file's name and text. Throws an Error that says why it cannot. */
 export function readFile(name, text) {
 	const plainName = name.replace(/\.\w+$/, "");
-	if (/\.json$/i.test(name)) return readTree(text);
+	if (/\.(json|story)$/i.test(name)) return readData(text, plainName);
 	const clean = text.replace(/^\ufeff/, "").replace(/\r\n?/g, "\n");
 	const story = new Story();
 	const body = /\.html?$/i.test(name) ? articleOf(clean) : clean;
@@ -31,13 +32,21 @@ export function readFile(name, text) {
 	return story;
 }
 
-function readTree(text) {
-	let saved;
+function readData(text, name) {
+	let data;
 	try {
-		saved = JSON.parse(text);
+		data = JSON.parse(text);
 	} catch {
 		throw new Error("notOurs");
 	}
+	if (data?.continuo !== undefined) return readTree(data);
+	const story = readForeign(data);
+	if (story === null) throw new Error("notOurs");
+	story.title = name;
+	return story;
+}
+
+function readTree(saved) {
 	const isOurs = saved?.continuo === 1 && Array.isArray(saved.nodes) && saved.nodes.every(isNode);
 	if (!isOurs || !isTree(saved)) throw new Error("notOurs");
 	return renamed(saved);

@@ -394,3 +394,15 @@ def test_stories_open_and_are_written_while_the_server_is_away(desk, context):
     expect(desk.notice("unknown")).to_have_count(0)
     desk.continue_()
     assert desk.text.startswith("Once upon")
+
+
+def test_a_search_finds_words_on_a_branch_that_was_left_and_opens_there(desk):
+    desk.type("The lamp went out.").press("Enter").type("Nobody saw it.").press("Control+z")
+    desk.wait_for_other_text("The lamp went out.\nNobody saw it.").type("Anna did.").saved()
+    desk.press("Alt+n").type("Other").saved().press("Alt+s")
+    desk.page.get_by_role("searchbox").fill("nobody")
+    found = desk.page.locator(".stories .found")
+    expect(found).to_contain_text("Nobody saw it.")
+    found.click()
+    desk.wait_for_text("Nobody saw it.")
+    assert desk.page.evaluate("String(getSelection())") == "Nobody"
