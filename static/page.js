@@ -6,7 +6,7 @@ import { Desk } from "./desk.js";
 import { recall, remember } from "./frame/storage.js";
 import * as dialogs from "./frame/dialogs.js";
 import { find, make } from "./frame/element.js";
-import { readFile, writeFile } from "./story/files.js";
+import { readFile, settingsIn, writeFile } from "./story/files.js";
 import { Heat } from "./tools/heat.js";
 import { Horizon } from "./tools/horizon.js";
 import { invite } from "./frame/invite.js";
@@ -304,12 +304,15 @@ async function imported() {
 	const [file] = imports.files;
 	imports.value = "";
 	try {
-		const story = readFile(file.name, await file.text());
+		const text = await file.text();
+		const story = readFile(file.name, text);
 		if (!await desk.mayLeave()) return;
 		await desk.tabs.join(story.id);
 		desk.show(story);
 		journal.keep(story);
-		notify("imported", say("story.imported", { title: nameOf(story) }));
+		const settings = knobs.known(settingsIn(text));
+		const using = [say("story.useSettings"), () => knobs.use(settings)];
+		notify("imported", say("story.imported", { title: nameOf(story) }), Object.keys(settings).length > 0 ? [using] : []);
 	} catch (error) {
 		if (error.message !== "notOurs") throw error;
 		notify("imported", say("story.badFile", { name: file.name, reason: say("story.notOurs") }));
@@ -317,7 +320,7 @@ async function imported() {
 }
 
 function exported(format) {
-	const { name, type, text } = writeFile(desk.story, format);
+	const { name, type, text } = writeFile(desk.story, format, knobs.settings());
 	const address = URL.createObjectURL(new Blob([text], { type }));
 	make("a", { href: address, download: name }).click();
 	setTimeout(() => URL.revokeObjectURL(address), 10_000);

@@ -48,9 +48,9 @@ export async function askForKey(isWrong = false) {
 	return isGiven;
 }
 
-export function askForName(name) {
+export function askForName(name, title = say("do.rename")) {
 	const input = make("input", { id: "name", value: name, maxlength: 200 });
-	return ask(say("do.rename"), () => input.value.trim(), make("label", { for: "name" }, say("story.name")), input);
+	return ask(title, () => input.value.trim(), make("label", { for: "name" }, say("story.name")), input);
 }
 
 /** What the model is told besides the text: {memory, note, noteDepth}. */

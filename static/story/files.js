@@ -10,14 +10,24 @@ export const FORMATS = {
 	txt: { type: "text/plain", write: (story) => story.text },
 	md: { type: "text/markdown", write: (story) => mark(story.pieces) },
 	html: { type: "text/html", write: writePage },
-	json: { type: "application/json", write: (story) => JSON.stringify({ continuo: 1, ...story.toJSON() }) },
+	json: { type: "application/json", write: (story, settings) => JSON.stringify({ continuo: 1, settings, ...story.toJSON() }) },
 };
 
-/** A file's name and contents. */
-export function writeFile(story, format) {
+/** A file's name and contents. JSON takes the settings along that the story was written with. */
+export function writeFile(story, format, settings = {}) {
 	const name = nameOf(story).replace(/[\\/:*?"<>|\s\x00-\x1f]+/g, " ").trim() || "story";
 	const { type, write } = FORMATS[format];
-	return { name: `${name}.${format}`, type: `${type};charset=utf-8`, text: write(story) };
+	return { name: `${name}.${format}`, type: `${type};charset=utf-8`, text: write(story, settings) };
+}
+
+/** The settings that came with a story's file; none where it has none. */
+export function settingsIn(text) {
+	try {
+		const { continuo, settings } = JSON.parse(text);
+		return continuo === 1 && settings !== null && typeof settings === "object" ? settings : {};
+	} catch {
+		return {}; // no JSON
+	}
 }
 
 /** A new story from a file's name and text. Throws an Error that says why it cannot. */

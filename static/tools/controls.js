@@ -1,7 +1,8 @@
 // The controls, drawn from the server's table of parameters. Knows what is asked for, not what for.
 
 import { recall, remember } from "../frame/storage.js";
-import { button, find, make } from "../frame/element.js";
+import { askForName } from "../frame/dialogs.js";
+import { button, cross, find, make } from "../frame/element.js";
 import { fromLines, toLines } from "./lists.js";
 import { has, say } from "../frame/language.js";
 
@@ -19,6 +20,7 @@ const PRESETS = {
 export class Controls {
 	constructor() {
 		this.chosen = JSON.parse(recall("settings") ?? "{}");
+		this.own = JSON.parse(recall("presets") ?? "{}"); // the writer's presets, by name
 		this.table = [];
 		this.open = false;
 		this.expert = false;
@@ -28,6 +30,16 @@ export class Controls {
 	settings() {
 		const rows = this.table.filter((row) => row.name in this.chosen && !HIDDEN.includes(row.name));
 		return Object.fromEntries(rows.map((row) => [row.name, this.chosen[row.name]]));
+	}
+
+	/** Those of some settings from elsewhere that this server has, each of its kind. */
+	known(settings) {
+		const kinds = { bool: "boolean", int: "number", float: "number", list: "object", dict: "object" };
+		const isOfItsKind = (row, value) => typeof value === kinds[/^[a-z]+/.exec(row.type)[0]] && Array.isArray(value) === row.type.startsWith("list");
+		return Object.fromEntries(Object.entries(settings).filter(([name, value]) => {
+			const row = this.table.find((other) => other.name === name);
+			return row !== undefined && value !== null && isOfItsKind(row, value);
+		}));
 	}
 
 	value(name) {
@@ -70,12 +82,29 @@ export class Controls {
 	}
 
 	#presets() {
-		const buttons = Object.entries(PRESETS).map(([name, values]) => button(say(`preset.${name}`), () => this.#usePreset(values)));
-		return make("div", { class: "presets", role: "group", "aria-label": say("preset.title") }, ...buttons);
+		const buttons = Object.entries(PRESETS).map(([name, values]) => button(say(`preset.${name}`), () => this.use({ ...this.chosen, ...values })));
+		const own = Object.entries(this.own).map(([name, values]) => make("span", { class: "own" },
+			button(name, () => this.use(values)), cross(`${say("do.delete")}: ${name}`, () => this.#keep(name, null))));
+		const saving = button(say("preset.save"), async () => {
+			const name = await askForName("", say("preset.save"));
+			if (name) this.#keep(name, this.settings());
+		}, { class: "save" });
+		return make("div", { class: "presets", role: "group", "aria-label": say("preset.title") }, ...buttons, ...own, saving);
 	}
 
-	#usePreset(values) {
+	/** All settings at once; what is not among them goes back to the server's own. */
+	use(values) {
+		this.chosen = {};
 		for (const [name, value] of Object.entries(values)) this.set(name, value);
+		remember("settings", JSON.stringify(this.chosen));
+		this.draw();
+	}
+
+	/** Save a preset of the writer's under a name; null forgets it. */
+	#keep(name, values) {
+		if (values === null) delete this.own[name];
+		else this.own[name] = values;
+		remember("presets", JSON.stringify(this.own));
 		this.draw();
 	}
 

@@ -322,3 +322,36 @@ def test_an_alternative_is_taken_by_its_number(desk, engine):
     expect(desk.page.locator("#word")).to_be_hidden()
     desk.idle()
     assert is_written or chosen.strip() in desk.text
+
+
+def test_a_preset_of_ones_own_is_saved_used_and_forgotten(desk):
+    desk.page.click("#knobs .more")
+    desk.page.fill("#knob-temperature", "1.3")
+    desk.page.get_by_role("button", name="Save these as").click()
+    desk.page.get_by_role("textbox", name="Name").fill("storm")
+    desk.press("Enter")
+    desk.page.get_by_role("button", name="careful").click()
+    expect(desk.page.locator("#knob-temperature")).to_have_value("0.4")
+    desk.page.reload()
+    desk.ready().page.click("#knobs .more")
+    desk.page.get_by_role("button", name="storm", exact=True).click()
+    expect(desk.page.locator("#knob-temperature")).to_have_value("1.3")
+    desk.page.get_by_role("button", name="Delete: storm").click()
+    expect(desk.page.get_by_role("button", name="storm", exact=True)).to_have_count(0)
+
+
+def test_a_storys_file_brings_its_settings_to_who_wants_them(desk, tmp_path):
+    desk.page.fill("#knob-temperature", "1.3")
+    desk.page.locator("#text").focus()
+    desk.type("Once").page.click("#menu-open")
+    with desk.page.expect_download() as download:
+        desk.page.get_by_role("button", name=".json", exact=True).click()
+    path = tmp_path / "story.json"
+    download.value.save_as(path)
+    desk.page.fill("#knob-temperature", "0.5")
+    desk.page.click("#menu-open")
+    with desk.page.expect_file_chooser() as chooser:
+        desk.page.get_by_role("button", name="Import…").click()
+    chooser.value.set_files(path)
+    desk.notice("imported").get_by_role("button", name="Use its settings").click()
+    expect(desk.page.locator("#knob-temperature")).to_have_value("1.3")

@@ -96,6 +96,7 @@ def test_an_engine_that_is_loading(desk, engine):
 
 def test_a_refused_value_is_told_in_the_servers_words(desk, engine):
     desk.page.click("#knobs .more")
+    desk.page.get_by_text("For experts").click()
     desk.page.fill("#knob-banned", "999999")
     desk.page.route(
         "**/generate",
