@@ -84,6 +84,30 @@ class Params(msgspec.Struct, frozen=True, kw_only=True):
     penalty_range: Annotated[
         int, _Says("How many latest tokens the penalties look at; 0 = all.", 0, 1_000_000, 0)
     ] = 0
+    no_repeat_ngram: Annotated[
+        int, _Says("Never repeat a sequence of so many tokens; 0 = off.", 0, 100, 0)
+    ] = 0
+    dry_multiplier: Annotated[
+        float, _Says("DRY: what continuing a repetition costs at least; 0 = off.", 0, 100, 0)
+    ] = 0.0
+    dry_base: Annotated[
+        float, _Says("DRY: the cost grows by this factor with each token repeated.", 1, 4)
+    ] = 1.75
+    dry_allowed_length: Annotated[
+        int, _Says("DRY: repetitions shorter than this cost nothing.", 1, 1000)
+    ] = 2
+    dry_breakers: Annotated[
+        list[str], _Says("DRY: texts that no repetition reaches across.", neutral=[], max_items=64)
+    ] = msgspec.field(default_factory=lambda: ["\n", ":", '"', "*"])
+    dry_range: Annotated[
+        int, _Says("DRY: how many latest tokens it looks at; 0 = all.", 0, 1_000_000, 0)
+    ] = 0
+    xtc_probability: Annotated[
+        float, _Says("XTC: how often the likeliest choices are left out; 0 = off.", 0, 1, 0)
+    ] = 0.0
+    xtc_threshold: Annotated[
+        float, _Says("XTC: which these are: all above it but the last.", 0, 1)
+    ] = 0.1
     logit_bias: Annotated[
         dict[int, float],
         _Says("Added to the score of tokens, by id.", -100, 100, {}, max_items=1024),
@@ -92,6 +116,13 @@ class Params(msgspec.Struct, frozen=True, kw_only=True):
         list[int | str],
         _Says("Tokens never to write: ids, or texts of one token.", 0, MAX_ID, [], max_items=1024),
     ] = []
+    banned_phrases: Annotated[
+        list[str],
+        _Says("Phrases never to write; case does not matter.", neutral=[], max_items=256),
+    ] = []
+    finish_sentence: Annotated[
+        int, _Says("Tokens beyond max_tokens to finish a sentence; 0 = off.", 0, 1000, 0)
+    ] = 0
     stop: Annotated[
         list[str], _Says("Texts that end the continuation.", neutral=[], max_items=64)
     ] = []

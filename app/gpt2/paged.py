@@ -5,7 +5,7 @@ business; the model writes where it is told. A turn may mix single tokens, chunk
 whole prompts of any rows.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import numpy as np
@@ -38,6 +38,10 @@ class Rows(Protocol):
     def __getitem__(self, row: int, /) -> np.ndarray: ...
 
 
+# (key, V, bar) -> the ids below V whose hash by sampling.py is at least bar, and those hashes.
+Loud = Callable[[int, int, int], tuple[np.ndarray, np.ndarray]]
+
+
 class Logits(NamedTuple):
     """A row for each wanted token, in the order of the feeds. Valid until the next forward."""
 
@@ -45,6 +49,7 @@ class Logits(NamedTuple):
     top_ids: np.ndarray  # [W, K] the likeliest, in falling order, equals by rising id
     top_scores: np.ndarray  # [W, K] float32, their logits
     drawn: np.ndarray | None = None  # [W] ids, or -1 where the model has not drawn
+    loud: Loud | None = None  # a faster way than NumPy's, where the model has one
 
 
 class DeviceLost(RuntimeError):

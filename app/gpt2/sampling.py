@@ -13,15 +13,17 @@ one: penalties and biases, temperature, top_k, top_p, min_p, typical_p. Sums run
 falling order, one by one (cumsum), because they then do not depend on how many columns follow.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
-from app.gpt2.paged import Logits, Rows
+from app.gpt2.paged import Logits, Loud
 
 MAX_SEED = 2**53 - 1
 MASK = 2**64 - 1
+XTC = 0x585443  # makes its coin another number than the tokens' noise
+PIECE = 8192  # hashes computed at a time
 LEAST_TEMPERATURE = 1e-6  # to divide by where 0 is asked for
 
 
@@ -35,6 +37,14 @@ class Draw(NamedTuple):
     top_p: float = 1.0
     min_p: float = 0.0
     typical_p: float = 1.0
+    xtc_probability: float = 0.0  # 0 = off
+    xtc_threshold: float = 0.1
+
+    @property
+    def drops_top(self) -> bool:
+        """Whether this draw is one of those that XTC is for."""
+        coin = _mix(key_of(self) ^ XTC) >> 11  # 53 bits
+        return self.xtc_probability > 0 and coin < self.xtc_probability * 2.0**53
 
 
 class NothingLeft(ValueError):
@@ -46,20 +56,28 @@ def row_seed(seed: int, row: int) -> int:
     return seed if row == 0 else _mix(_mix(seed) + row) & MAX_SEED
 
 
-def choose(turn: Logits, draws: Sequence[Draw]) -> np.ndarray:
-    """An id for each row [R] of the turn, by as many draws."""
-    logits, top_ids, top_scores, _ = turn
+def choose(turn: Logits, draws: Sequence[Draw], n_known: Sequence[int] | None = None) -> np.ndarray:
+    """An id for each row [R] of the turn, by as many draws.
+
+    `n_known`: how many candidates of each row are surely its likeliest, where not all K are; V
+    where no other token may be chosen.
+    """
+    logits, top_ids, top_scores, *_ = turn
+    R, K = top_ids.shape
     if np.isnan(top_scores[:, 0]).any():
         raise ValueError("The model's scores are not numbers.")
     if not np.isfinite(top_scores[:, 0]).all():
         raise NothingLeft("Every token is banned: nothing is left to choose from.")
     table = _Table(draws)
+    known = np.full((R, 1), K) if n_known is None else np.array(n_known)[:, None]
+    known[known >= logits.shape[1]] = logits.shape[1]
     scores = top_scores / table.temperature  # [R, K] float64
-    totals = _totals(logits, scores, table)
-    kept, is_settled = _keep(scores, totals, table, logits.shape[1])
+    kept, is_settled = _keep(scores, known, table, logits.shape[1])
     ids = _draw_among(scores, top_ids, kept, table)
     for row in np.flatnonzero(~is_settled):
-        ids[row] = _draw_wide(logits[row], top_ids[row], totals[row : row + 1], table.only(row))
+        n = min(int(known[row, 0]), K)
+        wide = _Wide(logits[row], top_ids[row, :n], draws[row], table.only(row), turn.loud)
+        ids[row] = wide.draw()
     return ids
 
 
@@ -80,37 +98,38 @@ class _Table:
         return _Table(self.draws[row : row + 1])
 
 
-# ---- what may be chosen ----
+# ---- among the candidates ----
 
 
 def _keep(
-    scores: np.ndarray, totals: np.ndarray, table: _Table, n_tokens: int
+    scores: np.ndarray, known: np.ndarray, table: _Table, n_tokens: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Which of the candidates [R, K] may be chosen, and for which rows [R] they are surely all."""
-    K = scores.shape[1]
+    """Which of the candidates [R, K] may be chosen, and for which rows [R] they are surely all.
+
+    top_k, top_p and min_p each keep the beginning of the falling order, so the first candidate that
+    is dropped ends it. What top_p is a share of is known where all of top_k's tokens are.
+    """
     weights = np.exp(scores - scores[:, :1])  # [R, K], 1 for the likeliest
-    before = np.cumsum(weights, axis=1) - weights  # of the likelier ones
-    kept = np.isfinite(scores) & ((table.top_k == 0) | (np.arange(K) < table.top_k))
-    kept &= (table.top_p >= 1) | (before < table.top_p * totals)
+    sums = np.cumsum(weights, axis=1)
+    places = np.arange(scores.shape[1])
+    within = places < known
+    kept = within & np.isfinite(scores) & ((table.top_k == 0) | (places < table.top_k))
     kept &= weights >= table.min_p
+    is_whole = (known == n_tokens) | ((table.top_k > 0) & (table.top_k <= known))
+    last = np.where(table.top_k == 0, known, np.minimum(table.top_k, known)) - 1
+    totals = np.take_along_axis(sums, np.minimum(last, scores.shape[1] - 1), axis=1)
+    kept &= (table.top_p >= 1) | ~is_whole | (sums - weights < table.top_p * totals)
     kept[:, 0] = True
-    # All four keep a beginning of the falling order, so one that is not kept ends it.
-    is_settled = ~kept[:, -1] | ((table.top_k == K) | (K == n_tokens))[:, 0]
-    is_settled &= ~((table.top_k > K) & (table.top_p < 1))[:, 0] | (K == n_tokens)
-    for row in np.flatnonzero((table.typical_p < 1)[:, 0] & is_settled):
+    ends = (within & ~kept).any(axis=1, keepdims=True)
+    is_settled = is_whole | (ends & ((table.top_p >= 1) | (table.top_k == 1)))
+    # Without the sum of all, top_p is settled later; but not what min_p ended before.
+    for row in np.flatnonzero((table.typical_p < 1)[:, 0] & is_settled[:, 0]):
         kept[row] = _typical(weights[row], kept[row], table.typical_p[row, 0])
-    return kept, is_settled
-
-
-def _totals(logits: Rows, scores: np.ndarray, table: _Table) -> np.ndarray:
-    """What top_p is a share of [R, 1]: the weight of top_k's tokens, or of all."""
-    weights = np.exp(scores - scores[:, :1])
-    k = np.minimum(table.top_k, scores.shape[1]) - 1
-    totals = np.take_along_axis(np.cumsum(weights, axis=1), np.maximum(k, 0), axis=1)
-    for row in np.flatnonzero((table.top_p < 1) & (table.top_k == 0)):
-        all_scores = logits[row] / np.float32(table.temperature[row, 0])
-        totals[row] = np.exp(all_scores - all_scores.max()).sum(dtype=np.float64)
-    return totals
+    for row, draw in enumerate(table.draws):
+        if draw.xtc_probability and is_settled[row, 0] and draw.drops_top:
+            p = np.where(kept[row], weights[row], 0.0)
+            kept[row, _top_choices(p / p.sum(), draw.xtc_threshold)] = False
+    return kept, is_settled[:, 0]
 
 
 def _typical(weights: np.ndarray, kept: np.ndarray, typical_p: float) -> np.ndarray:
@@ -123,10 +142,17 @@ def _typical(weights: np.ndarray, kept: np.ndarray, typical_p: float) -> np.ndar
     before = np.cumsum(p[order]) - p[order]
     typical = np.zeros_like(kept)
     typical[order] = before < typical_p
+    typical[0] |= typical_p == 0  # a share of nothing is met by the likeliest
     return typical & kept
 
 
-# ---- drawing ----
+def _top_choices(p: np.ndarray, threshold: float) -> np.ndarray:
+    """Where XTC strikes: of the tokens that reach the threshold all but the least likely.
+
+    >>> _top_choices(np.array([0.5, 0.2, 0.2, 0.1]), threshold=0.15).tolist()
+    [0, 1]
+    """
+    return np.flatnonzero(p >= threshold)[:-1]
 
 
 def _draw_among(scores: np.ndarray, ids: np.ndarray, kept: np.ndarray, table: _Table) -> np.ndarray:
@@ -134,38 +160,145 @@ def _draw_among(scores: np.ndarray, ids: np.ndarray, kept: np.ndarray, table: _T
     return np.take_along_axis(ids, noisy.argmax(axis=1)[:, None], axis=1)[:, 0]
 
 
-def _draw_wide(logits: np.ndarray, top_ids: np.ndarray, total: np.ndarray, table: _Table) -> int:
-    """A row [V] that its candidates do not settle: take more of them until they do."""
-    if table.top_k[0, 0] == 0 and table.top_p[0, 0] >= 1 and table.typical_p[0, 0] >= 1:
-        return _draw_from_all(logits, top_ids, table)
-    is_settled, k = np.array([False]), len(top_ids)
-    while not is_settled[0]:
-        k *= 16
-        more = candidates(logits, k)[None]  # [1, k]
-        scores = logits[more] / table.temperature
-        if table.top_k[0, 0] > 0:
-            total = _totals(logits[None], scores, table)
-        kept, is_settled = _keep(scores, total, table, len(logits))
-    return int(_draw_among(scores, more, kept, table)[0])
+# ---- among all tokens ----
 
 
-def _draw_from_all(logits: np.ndarray, top_ids: np.ndarray, table: _Table) -> int:
-    """Nothing is sorted and few noises are computed: only those that could win.
+class _Wide:
+    """A draw that its candidates do not settle, from a row's logits [V], without sorting them.
 
-    The best candidate's score + noise is b; the last candidate's score is s, and no other token's
-    is higher. So another token needs noise above b - s, that is a hash above a threshold.
+    Each filter keeps the beginning of some order of the tokens. So the winner of all is found
+    first, and what comes before it is summed only to see whether it was kept. If not, no token
+    behind it was either, and the winner of those before it is next.
     """
-    scores = logits[top_ids] / table.temperature[0]  # [K]
-    noisy = scores + _gumbel(_hash(table.keys, top_ids[None]))[0]
-    noisy[np.exp(scores - scores[0]) < table.min_p[0, 0]] = -np.inf
-    need = noisy.max() - scores[-1]
-    hashes = _hash(table.keys, np.arange(len(logits), dtype=np.uint32)[None])[0]  # [V]
-    others = np.flatnonzero(hashes > np.exp(-np.exp(-need)) * 2.0**32 - 2)
-    their_scores = logits[others] / table.temperature[0]
-    theirs = their_scores + _gumbel(hashes[others])
-    theirs[np.exp(their_scores - scores[0]) < table.min_p[0, 0]] = -np.inf
-    ids = np.concatenate([top_ids, others])
-    return int(ids[np.concatenate([noisy, theirs]).argmax()])
+
+    def __init__(
+        self, logits: np.ndarray, top_ids: np.ndarray, draw: Draw, table: _Table, loud: Loud | None
+    ) -> None:
+        self.logits, self.top_ids, self.settings, self.loud = logits, top_ids, draw, loud
+        self.temperature = table.temperature[0, 0]
+        self.key = table.keys
+        self.hashes: np.ndarray | None = None  # [V]
+        self.top = logits[top_ids] / self.temperature  # [K] float64, in falling order
+        self.best = self.top[0]
+        self.weights = np.exp(self.top - self.best)
+        self.struck = top_ids[:0]
+        self.top_noise = _gumbel(_hash(self.key, top_ids[None]))[0]
+
+    def draw(self) -> int:
+        d = self.settings
+        if d.xtc_probability and d.drops_top:
+            if d.top_k > 0 or d.top_p < 1 or d.typical_p < 1 or not self._drop_top():
+                return self._draw_sorted()
+        if d.typical_p >= 1 and (d.top_k == 0 or d.top_p >= 1):
+            return self._draw_likely()
+        if d.top_k == 0 and d.top_p >= 1:
+            return self._draw_typical()
+        return self._draw_sorted()
+
+    def _drop_top(self) -> bool:
+        """XTC where all tokens may be chosen; False if it may strike more than the candidates."""
+        weights = np.exp(self.logits / self.temperature - self.best)
+        p = self.weights / weights[weights >= self.settings.min_p].sum()
+        self.struck = self.top_ids[_top_choices(p, self.settings.xtc_threshold)]
+        return bool(p[-1] < self.settings.xtc_threshold)
+
+    def _draw_likely(self) -> int:
+        """With top_k, top_p and min_p, whose order is the tokens' likelihood."""
+        least, bound, bound_id = self.settings.min_p, -np.inf, 0
+
+        def may(ids: np.ndarray) -> np.ndarray:
+            scores = self.logits[ids]
+            before = (scores > bound) | ((scores == bound) & (ids < bound_id))
+            if least == 0:
+                return before
+            return before & (np.exp(scores / self.temperature - self.best) >= least)
+
+        while True:
+            id = self._winner(may)
+            if id == self.top_ids[0] or self._is_kept(id):
+                return id
+            bound, bound_id = self.logits[id], id
+
+    def _is_kept(self, id: int) -> bool:
+        """Whether fewer than top_k tokens are likelier, or together they weigh less than top_p."""
+        top_k, top_p = self.settings.top_k, self.settings.top_p
+        place = np.flatnonzero(self.top_ids == id)
+        if top_k > 0:
+            return bool(place.size) or np.count_nonzero(self._likelier(id)) < top_k
+        if top_p >= 1:
+            return True
+        if place.size:
+            before = float(self.weights[: place[0]].sum())
+            if before < 0.999 * top_p * float(self.weights.sum()):
+                return True  # of all tokens it is an even smaller share
+        else:
+            likelier = self.logits[self._likelier(id)] / self.temperature
+            before = float(np.exp(likelier - self.best).sum())
+        scores = self.logits / np.float32(self.temperature)
+        total = np.exp(scores - scores.max()).sum(dtype=np.float64)
+        return bool(before < top_p * total)
+
+    def _likelier(self, id: int) -> np.ndarray:
+        own = self.logits[id]
+        likelier = self.logits > own  # [V]
+        equals = np.flatnonzero(self.logits == own)
+        likelier[equals[equals < id]] = True
+        return likelier
+
+    def _draw_typical(self) -> int:
+        """With typical_p, whose order is how far a token's surprise is from the expected one."""
+        share = self.settings.typical_p
+        if share == 0:
+            return int(self.top_ids[0])
+        rarer = (self.logits.max() - self.logits) / np.float32(self.temperature)  # [V] float32
+        weights = np.exp(-rarer)
+        weights[weights < self.settings.min_p] = 0
+        total = weights.sum(dtype=np.float64)
+        rarer[weights == 0] = 0  # infinite, where a token is banned
+        expected = np.float32((weights * rarer).sum(dtype=np.float64) / total)
+        far = np.abs(rarer - expected)
+        far[weights == 0] = np.inf
+        while True:
+            id = self._winner(lambda ids: np.isfinite(far[ids]))
+            if weights[far < far[id]].sum(dtype=np.float64) < share * total:
+                return id
+            far[far >= far[id]] = np.inf
+
+    def _draw_sorted(self) -> int:
+        """By the definition, on as many tokens in falling order as are needed: the slow way."""
+        n = self.settings.top_k or len(self.logits)
+        ids = candidates(self.logits, n)[None]
+        turn = Logits(self.logits[None], ids, self.logits[ids])
+        return int(choose(turn, [self.settings], [len(self.logits)])[0])
+
+    def _winner(self, may: Callable[[np.ndarray], np.ndarray]) -> int:
+        """The token with the greatest score + noise, of those that may win.
+
+        The best candidate's is b; the last candidate's score is s, and no other token's is higher.
+        So another token needs noise above b - s, that is a hash above a threshold.
+        """
+        noisy = np.where(may(self.top_ids), self.top + self.top_noise, -np.inf)
+        noisy[np.isin(self.top_ids, self.struck)] = -np.inf
+        best = int(noisy.argmax())
+        others, hashes = self._find_loud(noisy[best] - self.top[-1])
+        allowed = may(others) & ~np.isin(others, self.struck)
+        others, hashes = others[allowed], hashes[allowed]
+        if others.size:
+            theirs = self.logits[others] / self.temperature + _gumbel(hashes)
+            other = int(theirs.argmax())
+            if theirs[other] > noisy[best]:
+                return int(others[other])
+        return int(self.top_ids[best])
+
+    def _find_loud(self, noise: float) -> tuple[np.ndarray, np.ndarray]:
+        """Ids of all tokens with more noise than that, or nearly as much, and their hashes."""
+        bar = max(0, int(np.exp(-np.exp(-noise)) * 2.0**32 - 2))
+        if self.loud is not None:
+            return self.loud(int(self.key[0, 0]), len(self.logits), bar)
+        if self.hashes is None:
+            self.hashes = _hash_all(int(self.key[0, 0]), len(self.logits))
+        others = np.flatnonzero(self.hashes >= np.uint32(bar))
+        return others, self.hashes[others]
 
 
 # ---- noise ----
@@ -191,12 +324,31 @@ def _hash(keys: np.ndarray, ids: np.ndarray) -> np.ndarray:
     x = ids.astype(np.uint32) * np.uint32(0x9E3779B1)
     for key in (low, high):
         x += key
-        x ^= x >> np.uint32(16)
-        x *= np.uint32(0x7FEB352D)
-        x ^= x >> np.uint32(15)
-        x *= np.uint32(0x846CA68B)
-        x ^= x >> np.uint32(16)
+        _mix_32(x, np.empty_like(x))
     return x
+
+
+def _hash_all(key: int, n_tokens: int) -> np.ndarray:
+    """_hash of the ids 0 to n_tokens - 1, by pieces that stay in the processor's cache."""
+    hashes = np.arange(n_tokens, dtype=np.uint32)
+    low, high = np.uint32(key & 0xFFFFFFFF), np.uint32(key >> 32)
+    shifted = np.empty(min(PIECE, n_tokens), np.uint32)
+    for begin in range(0, n_tokens, PIECE):
+        x = hashes[begin : begin + PIECE]
+        x *= np.uint32(0x9E3779B1)
+        for half in (low, high):
+            x += half
+            _mix_32(x, shifted[: len(x)])
+    return hashes
+
+
+def _mix_32(x: np.ndarray, shifted: np.ndarray) -> None:
+    """In place; `shifted` is room for as many numbers."""
+    x ^= np.right_shift(x, 16, out=shifted)
+    x *= np.uint32(0x7FEB352D)
+    x ^= np.right_shift(x, 15, out=shifted)
+    x *= np.uint32(0x846CA68B)
+    x ^= np.right_shift(x, 16, out=shifted)
 
 
 def _gumbel(hashes: np.ndarray) -> np.ndarray:
@@ -213,17 +365,89 @@ class Penalties(NamedTuple):
     frequency: float = 0.0  # taken for each time
 
 
+class Dry(NamedTuple):
+    """Don't repeat yourself: the longer the repetition that a token would continue, the worse."""
+
+    multiplier: float
+    base: float
+    allowed_length: int  # of repetitions that cost nothing
+
+
+MOST_REPEATED = 64  # tokens of a repetition that are looked at
+
+
+def repetitions(text: np.ndarray, is_breaker: np.ndarray, n_most: int) -> dict[int, int]:
+    """Tokens that followed, earlier in the text, what now is its end -> how long the match is.
+
+    Matches stop at breakers, which is one boolean for each token of the vocabulary.
+
+    >>> repetitions(np.array([1, 2, 3, 9, 2, 3, 8, 1, 2, 3]), np.zeros(10, bool), n_most=64)
+    {8: 2, 9: 3}
+    """
+    ends = np.flatnonzero(text[:-1] == text[-1])
+    found: dict[int, int] = {}
+    for length in range(1, min(n_most, len(text) - 1) + 1):
+        if is_breaker[text[-length]]:
+            break
+        ends = ends[ends >= length - 1]
+        ends = ends[text[ends - (length - 1)] == text[-length]]
+        if not ends.size:
+            break
+        found |= dict.fromkeys(text[ends + 1].tolist(), length)
+    return dict(sorted(found.items()))
+
+
+def dry_costs(found: dict[int, int], dry: Dry) -> dict[int, float]:
+    return {
+        id: dry.multiplier * dry.base ** (length - dry.allowed_length)
+        for id, length in found.items()
+        if length >= dry.allowed_length
+    }
+
+
+def ends_of_ngrams(text: np.ndarray, n: int) -> np.ndarray:
+    """Tokens that would make the last n tokens a sequence that the text already has.
+
+    >>> ends_of_ngrams(np.array([1, 2, 3, 1, 2]), n=3)
+    array([3])
+    """
+    if len(text) < n:
+        return text[:0]
+    may = np.ones(len(text) - n + 1, bool)
+    for at in range(n - 1):
+        may &= text[at : at + len(may)] == text[len(text) - n + 1 + at]
+    return np.unique(text[n - 1 :][may])
+
+
 def penalize(
-    logits: np.ndarray, text: Sequence[int], written: Sequence[int], penalties: Penalties
+    scores: np.ndarray, is_seen: np.ndarray, counts: np.ndarray, penalties: Penalties
 ) -> None:
-    """Lower, in place, the scores [V] of tokens in the text so far, and of those written."""
+    """Lower, in place, the scores [N] of tokens in the text, and of those written so often."""
     if penalties.repetition != 1:
-        ids = np.unique(np.asarray(text, np.int64))
-        scores, factor = logits[ids], np.float32(penalties.repetition)
-        logits[ids] = np.where(scores > 0, scores / factor, scores * factor)
-    if written and (penalties.presence or penalties.frequency):
-        ids, counts = np.unique(np.asarray(written, np.int64), return_counts=True)
-        logits[ids] -= np.float32(penalties.presence) + np.float32(penalties.frequency) * counts
+        factor = np.float32(penalties.repetition)
+        lower = np.where(scores > 0, scores / factor, scores * factor)
+        scores[is_seen] = lower[is_seen]
+    if penalties.presence or penalties.frequency:
+        cost = np.float32(penalties.presence) + np.float32(penalties.frequency) * counts
+        scores -= np.where(counts > 0, cost, 0)
+
+
+def rerank(
+    top_ids: np.ndarray, top_scores: np.ndarray, ids: np.ndarray, scores: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """The likeliest tokens, K at most, of a row in which `ids`, rising, now have other scores.
+
+    All others are at most as likely as the last candidate was, so what is likelier than that now is
+    surely in its place.
+    """
+    bar = top_scores[-1]
+    at = np.minimum(np.searchsorted(ids, top_ids), len(ids) - 1)
+    stays = (ids[at] != top_ids) & (top_scores > bar)
+    comes = scores > bar
+    new_ids = np.concatenate([top_ids[stays], ids[comes]])
+    new_scores = np.concatenate([top_scores[stays], scores[comes]])
+    order = np.lexsort((new_ids, -new_scores))[: len(top_ids)]
+    return new_ids[order], new_scores[order]
 
 
 def candidates(logits: np.ndarray, k: int) -> np.ndarray:

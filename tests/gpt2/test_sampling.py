@@ -11,8 +11,11 @@ from app.gpt2.sampling import (
     Penalties,
     candidates,
     choose,
+    ends_of_ngrams,
     logprobs,
     penalize,
+    repetitions,
+    rerank,
     row_seed,
 )
 
@@ -65,6 +68,11 @@ SETTINGS = [
     dict(min_p=1e-6),
     dict(typical_p=0.3),
     dict(typical_p=0.95, top_k=40),
+    dict(xtc_probability=0.7),
+    dict(xtc_probability=0.7, xtc_threshold=0.001),
+    dict(xtc_probability=0.7, xtc_threshold=0.02, min_p=0.01),
+    dict(xtc_probability=0.7, top_k=40, top_p=0.9),
+    dict(xtc_probability=0.7, top_p=0.9, typical_p=0.9),
     dict(temperature=2.0, top_k=80, top_p=0.95, min_p=0.01, typical_p=0.9),
 ]
 
@@ -163,16 +171,68 @@ def test_candidates_fall_in_order_and_equals_rise_by_id():
 
 
 def test_penalties_lower_what_is_in_the_text():
-    logits = np.array([2, -2, 2, 2], np.float32)
-    penalize(logits, [0, 1, 1], [1, 1], Penalties(repetition=2, presence=0.5, frequency=0.25))
-    assert logits.tolist() == [1, -5, 2, 2]
+    scores = np.array([2, -2, 2, 2], np.float32)
+    is_seen, counts = np.array([True, True, False, False]), np.array([0, 2, 0, 0])
+    penalize(scores, is_seen, counts, Penalties(repetition=2, presence=0.5, frequency=0.25))
+    assert scores.tolist() == [1, -5, 2, 2]
 
 
 def test_neutral_penalties_change_nothing():
-    logits = logits_of(1)[0]
-    before = logits.copy()
-    penalize(logits, [0, 1, 1], [1, 1], Penalties())
-    assert (logits == before).all()
+    scores = logits_of(1)[0]
+    before = scores.copy()
+    penalize(scores, np.ones(V, bool), np.ones(V, int), Penalties())
+    assert (scores == before).all()
+
+
+@settings(max_examples=60, deadline=None)
+@given(seed=st.integers(0, 1000), n_changed=st.integers(1, 100), k=st.sampled_from([8, 64]))
+def test_candidates_are_ranked_again_as_far_as_they_are_sure(seed, n_changed, k):
+    rng = np.random.default_rng(seed)
+    logits = np.round(logits_of(1, seed=seed)[0] * 4) / 4  # with many equals
+    ids = np.sort(rng.choice(V, n_changed, replace=False))
+    top_ids = candidates(logits, k)
+    after = logits.copy()
+    after[ids] += np.round(rng.normal(0, 5, n_changed) * 4).astype(np.float32) / 4
+    ranked, scores = rerank(top_ids, logits[top_ids], ids, after[ids])
+    assert ranked.tolist() == candidates(after, k)[: len(ranked)].tolist()
+    assert scores.tolist() == after[ranked].tolist()
+
+
+def slow_repetitions(text, breakers, n_most):
+    found = {}
+    for end in range(len(text) - 1):
+        length = 0
+        while (
+            length < n_most
+            and length <= end
+            and text[end - length] == text[-1 - length]
+            and text[-1 - length] not in breakers
+        ):
+            length += 1
+        if length:
+            found[text[end + 1]] = max(length, found.get(text[end + 1], 0))
+    return found
+
+
+@given(
+    text=st.lists(st.integers(0, 4), min_size=1, max_size=40),
+    breakers=st.sets(st.integers(0, 4), max_size=2),
+    n=st.integers(1, 5),
+)
+def test_repetitions_and_ngrams_are_those_that_a_plain_search_finds(text, breakers, n):
+    is_breaker = np.isin(np.arange(5), list(breakers))
+    assert repetitions(np.array(text), is_breaker, 6) == slow_repetitions(text, breakers, 6)
+    grams = {tuple(text[i : i + n]) for i in range(len(text) - n + 1)}
+    ends = {id for id in range(5) if (*text[len(text) - n + 1 :], id) in grams}
+    assert set(ends_of_ngrams(np.array(text), n).tolist()) == (ends if len(text) >= n else set())
+
+
+def test_xtc_strikes_as_often_as_it_should_and_spares_the_last_of_the_likely():
+    logits = np.log(np.array([0.4, 0.3, 0.2, 0.1], np.float32))
+    draw = Draw(seed=3, position=0, xtc_probability=0.5, xtc_threshold=0.15)
+    expect = np.array([0.4, 0.3, 0.2, 0.1]) / 2 + np.array([0, 0, 2 / 3, 1 / 3]) / 2
+    seen, n = odds(logits, draw), 20_000
+    assert (n * (seen - expect) ** 2 / expect).sum() < 16.3
 
 
 @settings(max_examples=60, deadline=None)
@@ -183,6 +243,8 @@ def test_neutral_penalties_change_nothing():
     top_p=st.floats(0, 1),
     min_p=st.floats(0, 1),
     typical_p=st.floats(0, 1),
+    xtc_probability=st.sampled_from([0, 0.5, 1]),
+    xtc_threshold=st.floats(0, 0.6),
 )
 def test_any_setting_draws_some_token_and_by_the_definition(seed, **setting):
     logits = logits_of(1, seed=seed % 1000)

@@ -11,6 +11,7 @@ import numpy as np
 
 from app.gpt2 import Logits, Rows, sampling
 
+from .adjusting import Adjuster
 from .request import Row
 
 log = logging.getLogger(__name__)
@@ -64,10 +65,15 @@ class _Scores:
     def __init__(self, logits: Rows, places: list[int]) -> None:
         self.logits, self.places = logits, places
         self.shape = (len(places), logits.shape[1])
-        self.changed: dict[int, np.ndarray] = {}
+        self.changes: dict[int, tuple[np.ndarray, np.ndarray]] = {}  # ids and their scores
 
     def __getitem__(self, i: int) -> np.ndarray:
-        return self.changed[i] if i in self.changed else self.logits[self.places[i]]
+        own = self.logits[self.places[i]]
+        if i in self.changes:
+            ids, scores = self.changes[i]
+            own = own.copy()
+            own[ids] = scores
+        return own
 
 
 def _choose_one(drawing: Drawing, odds: Odds | None, logits: Logits) -> Choice:
@@ -91,19 +97,40 @@ def _choose_here(drawing: list[Drawing], logits: Logits) -> np.ndarray:
     places = [at for _, at in drawing]
     scores = _Scores(logits.logits, places)
     top_ids, top_scores = logits.top_ids[places], logits.top_scores[places]  # copies [R, K]
+    K = top_ids.shape[1]
+    n_known = [K] * len(drawing)
     for i, (row, _) in enumerate(drawing):
-        if _is_adjusted(row):
-            scores.changed[i] = own = scores[i].copy()
-            _adjust(own, row)
-            top_ids[i] = sampling.candidates(own, top_ids.shape[1])
-            top_scores[i] = own[top_ids[i]]
-    turn = Logits(scores, top_ids, top_scores)
-    return sampling.choose(turn, [_draw(row) for row, _ in drawing])
+        if not _is_adjusted(row):
+            continue
+        if row.adjuster is None:
+            row.adjuster = Adjuster(row)
+        ids, changed = scores.changes[i] = row.adjuster.change(scores[i])
+        if row.heal:
+            ids, changed = scores.changes[i] = _only(row.heal.ids, scores[i])
+        if not ids.size:
+            continue
+        new_ids, new_scores = sampling.rerank(top_ids[i], top_scores[i], ids, changed)
+        if not new_ids.size or row.heal or K >= scores.shape[1]:
+            own = scores[i]
+            new_ids = sampling.candidates(own, K)
+            new_scores = own[new_ids]
+        n_known[i] = n = len(new_ids)
+        top_ids[i, :n], top_scores[i, :n], top_scores[i, n:] = new_ids, new_scores, -np.inf
+    turn = Logits(scores, top_ids, top_scores, loud=logits.loud)
+    return sampling.choose(turn, [_draw(row) for row, _ in drawing], n_known)
+
+
+def _only(ids: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Scores for all tokens: none but `ids` may be drawn."""
+    changed = np.full_like(scores, -np.inf)
+    changed[ids] = scores[ids]
+    return np.arange(len(scores)), changed
 
 
 def plain_draw(row: Row) -> sampling.Draw | None:
     """How its next token is drawn, where a model that has never heard of requests can do it."""
-    is_plain = row.request.params.typical_p >= 1 and not _is_adjusted(row)
+    p = row.request.params
+    is_plain = p.typical_p >= 1 and p.xtc_probability == 0 and not _is_adjusted(row)
     return _draw(row) if is_plain else None
 
 
@@ -111,34 +138,30 @@ def _draw(row: Row) -> sampling.Draw:
     p = row.request.params
     # A draw that may only rebuild the prompt comes before the continuation's first position.
     position = -1 if row.heal else len(row.written)
-    return sampling.Draw(row.seed, position, p.temperature, p.top_k, p.top_p, p.min_p, p.typical_p)
+    return sampling.Draw(
+        row.seed,
+        position,
+        p.temperature,
+        p.top_k,
+        p.top_p,
+        p.min_p,
+        p.typical_p,
+        p.xtc_probability,
+        p.xtc_threshold,
+    )
 
 
 def _is_adjusted(row: Row) -> bool:
     p = row.request.params
     return bool(
         row.heal
+        or row.refused
         or row.request.banned
         or p.logit_bias
         or p.repetition_penalty != 1
         or p.presence_penalty
         or p.frequency_penalty
+        or p.dry_multiplier
+        or p.no_repeat_ngram
         or len(row.written) < p.min_tokens
     )
-
-
-def _adjust(scores: np.ndarray, row: Row) -> None:
-    """Change the scores [V] of one row, in place."""
-    request, p = row.request, row.request.params
-    latest = slice(-p.penalty_range if p.penalty_range else None, None)
-    penalties = sampling.Penalties(p.repetition_penalty, p.presence_penalty, p.frequency_penalty)
-    sampling.penalize(scores, row.ids[latest], row.written[latest], penalties)
-    for id, bias in p.logit_bias.items():
-        scores[id] += bias
-    scores[request.banned] = -np.inf
-    if len(row.written) < p.min_tokens:
-        scores[list(request.ends)] = -np.inf
-    if row.heal:
-        kept = scores[row.heal.ids]
-        scores[:] = -np.inf
-        scores[row.heal.ids] = kept

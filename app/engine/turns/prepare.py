@@ -58,6 +58,7 @@ def prepare(
         ends=ends,
         banned=banned,
         keys=page_keys(ids),
+        is_breaker=vocabulary.containing(params.dry_breakers) if params.dry_multiplier else None,
     )
     seed = secrets.randbelow(MAX_SEED + 1) if params.seed is None else params.seed
     request.rows = [

@@ -6,13 +6,16 @@ Knows no queue and no model: the scheduler moves requests, the lane feeds and sa
 import dataclasses
 import math
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from ..completion import Event, PromptToken
 from ..parameters import Params
 from .text import TextStream
+
+if TYPE_CHECKING:
+    from .adjusting import Adjuster
 
 
 class End(NamedTuple):
@@ -47,6 +50,8 @@ class Row:
     keys: list[bytes] = dataclasses.field(default_factory=list)  # of pages, as far as known
     n_published: int = 0
     written: list[int] = dataclasses.field(default_factory=list)  # ids of the continuation
+    refused: list[int] = dataclasses.field(default_factory=list)  # ids that must not come next
+    adjuster: "Adjuster | None" = None  # once its scores are to be changed
     is_over: bool = False
 
     @property
@@ -80,6 +85,7 @@ class Request:
     ends: dict[int, End]  # tokens that end a row
     banned: list[int]
     keys: list[bytes]  # of the prompt's whole pages
+    is_breaker: np.ndarray | None = None  # [V] tokens that DRY's repetitions stop at
     rows: list[Row] = dataclasses.field(default_factory=list)
     ahead: int | None = None  # requests before it, as last told
     cached_tokens: int = 0

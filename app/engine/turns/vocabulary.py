@@ -6,12 +6,15 @@ bytes.
 """
 
 from bisect import bisect_left
+from collections.abc import Sequence
 
 import numpy as np
 
 from app.gpt2 import Tokenizer
 
 from ..completion import TopToken
+
+MOST_KEPT = 16  # answers of containing(): a megabyte
 
 
 class Vocabulary:
@@ -23,6 +26,7 @@ class Vocabulary:
         table = sorted((data, id) for id in known if (data := self.bytes_of(id)))
         self._sorted = [data for data, _ in table]
         self._ids = np.array([id for _, id in table], np.int64)
+        self._containing: dict[tuple[str, ...], np.ndarray] = {}
 
     def bytes_of(self, id: int) -> bytes:
         return self.tokenizer.token_bytes(id)
@@ -38,6 +42,21 @@ class Vocabulary:
         """
         first, last = self._range(rest)
         return self._ids[first:last]
+
+    def containing(self, texts: Sequence[str]) -> np.ndarray:
+        """Which tokens [V] contain one of these; some 10 ms, kept for those who ask again."""
+        key = tuple(texts)
+        if key not in self._containing:
+            if len(self._containing) >= MOST_KEPT:
+                self._containing.clear()
+            self._containing[key] = self._find_containing([text.encode() for text in texts])
+        return self._containing[key]
+
+    def _find_containing(self, parts: Sequence[bytes]) -> np.ndarray:
+        found = np.zeros(self.n_tokens, bool)
+        for data, id in zip(self._sorted, self._ids.tolist(), strict=True):
+            found[id] = any(part in data for part in parts)
+        return found
 
     def _range(self, prefix: bytes) -> tuple[int, int]:
         """Where in the sorted table the tokens stand that begin with `prefix`."""

@@ -23,7 +23,7 @@ MASK = 0xFFFFFFFF
 
 
 def can_draw(draw: Draw) -> bool:
-    return draw.typical_p >= 1
+    return draw.typical_p >= 1 and draw.xtc_probability == 0
 
 
 def is_narrow(draw: Draw, n_candidates: int) -> bool:

@@ -207,6 +207,7 @@ SETTINGS = st.builds(
     top_p=st.sampled_from([1.0, 0.999, 0.9, 0.3, 0.01]),
     min_p=st.sampled_from([0.0, 0.001, 0.1, 1.0]),
     typical_p=st.just(1.0),
+    xtc_probability=st.just(0.0),
 )
 
 
