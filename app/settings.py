@@ -49,7 +49,8 @@ class Settings(WebOptions, frozen=True, kw_only=True):
         Meta(description="Where it runs: a process of this server, or a cluster's Ray Serve."),
     ] = "process"
     backend: Annotated[
-        Literal["auto", "openvino", "torch"], Meta(description="What does the arithmetic.")
+        Literal["auto", "native", "torch"],
+        Meta(description="What does the arithmetic."),
     ] = "auto"
     precision: Annotated[
         Literal["auto", "float32", "bfloat16", "int8"],

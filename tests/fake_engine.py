@@ -252,8 +252,9 @@ def _model(name, path):
     return ModelInfo(
         name=name,
         path=f"{path}/{name}",
-        backend="openvino",
+        backend="native",
         device="cpu",
+        instruction_set="avx2",
         precision="int8",
         cache_precision="u8",
         notes=["Sings."],

@@ -31,8 +31,9 @@ class Scored(msgspec.Struct, frozen=True):
 class ModelInfo(msgspec.Struct, frozen=True):
     name: str
     path: str
-    backend: str  # openvino | torch
+    backend: str  # native | torch
     device: str  # cpu | cuda
+    instruction_set: str | None  # that the native backend was built for
     precision: str  # of the weights, as really served: float32 | bfloat16 | int8
     cache_precision: str  # of keys and values
     notes: list[str]  # what the check of quantized weights found; why a precision was not served

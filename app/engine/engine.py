@@ -320,6 +320,7 @@ def _model_info(name: str, path: str, lane: Lane) -> ModelInfo:
         path=path,
         backend=model.backend,
         device=model.device,
+        instruction_set=model.instruction_set,
         precision=model.precision,
         cache_precision=model.cache_precision,
         notes=list(model.notes),

@@ -8,7 +8,7 @@ import msgspec
 
 class EngineOptions(msgspec.Struct, frozen=True, kw_only=True):
     models: dict[str, str]  # name -> path of a checkpoint; the first is the default
-    backend: str = "auto"  # auto | openvino | torch; auto: torch on a GPU, else openvino
+    backend: str = "auto"  # auto | native | torch; auto: torch on a GPU, else native
     precision: str = "auto"  # auto | float32 | bfloat16 | int8; auto: bfloat16 on a GPU, else int8
     threads: int | None = None  # for arithmetic; None = the machine's cores
     cache_bytes: int = (
@@ -25,7 +25,7 @@ class EngineOptions(msgspec.Struct, frozen=True, kw_only=True):
     def __post_init__(self) -> None:
         if not self.models:
             raise ValueError("models is empty: name at least one checkpoint to serve.")
-        _check_choice("backend", self.backend, ("auto", "openvino", "torch"))
+        _check_choice("backend", self.backend, ("auto", "native", "torch"))
         _check_choice("precision", self.precision, ("auto", "float32", "bfloat16", "int8"))
         for name in ("threads", "max_running", "max_queue", "max_wait", "max_time", "cache_bytes"):
             value = getattr(self, name)

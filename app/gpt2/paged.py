@@ -15,8 +15,8 @@ from app.gpt2.config import Config
 if TYPE_CHECKING:
     from app.gpt2.sampling import Draw
 
-PAGE = 32  # tokens; OpenVINO's CPU plugin knows no other size
-CANDIDATES = 64  # likeliest tokens that a model names, so that most draws need not see them all
+PAGE = 32  # tokens, as kernel.c has it too
+CANDIDATES = 128  # likeliest tokens that a model names, so that most draws need not see them all
 
 
 class Feed(NamedTuple):
@@ -58,8 +58,9 @@ class DeviceLost(RuntimeError):
 
 class PagedModel(Protocol):
     config: Config
-    backend: str  # openvino | torch
+    backend: str  # native | openvino | torch
     device: str  # cpu | cuda
+    instruction_set: str | None  # of the native backend: avx512-vnni | avx-vnni | avx2 | plain
     precision: str  # of the weights: float32 | bfloat16 | int8
     cache_precision: str
     same_bits: str  # "always": a row's logits do not depend on its neighbours; or "same batch"

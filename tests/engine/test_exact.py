@@ -15,7 +15,7 @@ LENGTHS = [1, 2, 5, 31, 32, 33, 64, 70, 97, 120]
 GREEDY = Params(temperature=0, max_tokens=24, ignore_eos=True)
 
 
-@pytest.fixture(scope="module", params=["openvino", "torch"])
+@pytest.fixture(scope="module", params=["native", "torch"])
 def engine(request, tiny):
     options = EngineOptions(
         models={"tiny": str(tiny)}, backend=request.param, precision="float32", threads=1

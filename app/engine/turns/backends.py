@@ -1,18 +1,18 @@
 """Which backend computes a model, in which precision: as the options say, or the machine has."""
 
-import importlib.util
 import logging
 from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
-from app.gpt2 import Checkpoint, PagedModel
+from app.gpt2 import BuildError, Checkpoint, PagedModel
 
 from ..options import EngineOptions
 
 log = logging.getLogger(__name__)
 
 GPU = Path("/dev/nvidiactl")  # the driver is asked for, not torch, which takes seconds to import
+HINT = "Install a C compiler (Debian and Ubuntu: apt install gcc) and start again."
 Ready = TypeVar("Ready")
 
 
@@ -45,16 +45,26 @@ def _open_on_gpu(checkpoint: Checkpoint, options: EngineOptions) -> PagedModel:
 
 
 def _open_on_cpu(checkpoint: Checkpoint, options: EngineOptions) -> PagedModel:
-    has_openvino = importlib.util.find_spec("openvino") is not None
-    if options.backend == "torch" or (options.backend == "auto" and not has_openvino):
+    """By our own kernel; by torch where it cannot be built, which costs speed and says so."""
+    if options.backend == "torch":
         return _open_torch(checkpoint, options)
-    from app.gpt2 import OpenVINOModel, open_int8
+    try:
+        return _open_native(checkpoint, options)
+    except BuildError as error:
+        if options.backend == "native" or options.precision == "int8":
+            raise ValueError(f"{error} {HINT}") from None
+        log.warning("%s torch computes instead, several times slower. %s", error, HINT)
+        return _open_torch(checkpoint, options)
+
+
+def _open_native(checkpoint: Checkpoint, options: EngineOptions) -> PagedModel:
+    from app.gpt2 import NativeModel, open_int8
 
     config, weights, *_ = checkpoint
+    folder = Path(options.compiled) if options.compiled is not None else None
     if options.precision in ("auto", "int8"):
-        folder = Path(options.compiled) if options.compiled is not None else None
         return open_int8(config, weights, folder, options.threads)
-    return OpenVINOModel(config, weights, options.precision, options.threads)
+    return NativeModel(config, weights, options.precision, options.threads, folder)
 
 
 def _open_torch(checkpoint: Checkpoint, options: EngineOptions) -> PagedModel:
@@ -63,7 +73,7 @@ def _open_torch(checkpoint: Checkpoint, options: EngineOptions) -> PagedModel:
     from app.gpt2 import TorchPagedModel
 
     if options.precision == "int8":
-        raise ValueError("precision int8 needs the openvino backend; torch has float32, bfloat16.")
+        raise ValueError("precision int8 needs the native backend; torch has float32 and bfloat16.")
     if options.threads is not None:
         torch.set_num_threads(options.threads)
     precision = "float32" if options.precision == "auto" else options.precision

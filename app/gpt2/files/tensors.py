@@ -93,7 +93,7 @@ class Safetensors(Tensors):
     def __init__(self, path: Path, size: int) -> None:
         with path.open("rb") as file:
             n_header = int.from_bytes(file.read(8), "little")
-            header = file.read(n_header)
+            header = file.read(min(n_header, size))
         truncated = TensorsError(f"{path} is cut short; download or copy it again.")
         if len(header) < n_header:
             raise truncated

@@ -1,1 +1,1 @@
-"""The CPU's own arithmetic."""
+"""The CPU: a kernel in C, built once on this machine, and what feeds it."""

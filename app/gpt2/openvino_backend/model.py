@@ -52,6 +52,7 @@ Weights = Mapping[str, np.ndarray | Quantized]
 
 class OpenVINOModel:
     backend = "openvino"
+    instruction_set = None
     device = "cpu"
     same_bits = "always"
     longest = 512

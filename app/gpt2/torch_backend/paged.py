@@ -84,6 +84,7 @@ class FarLogits:
 
 class TorchPagedModel:
     backend = "torch"
+    instruction_set = None
     perplexity_loss: float | None = None
     notes: Sequence[str] = ()
     same_bits = "same batch"  # torch picks other kernels for batches of other sizes

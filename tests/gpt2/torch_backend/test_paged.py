@@ -13,6 +13,7 @@ import torch
 from hypothesis import strategies as st
 
 from app.gpt2 import Feed, Logits, TorchModel, TorchPagedModel, sampling
+from app.gpt2.paged import CANDIDATES
 from app.gpt2.sampling import Draw
 from app.gpt2.torch_backend import draws as torch_draws
 from app.gpt2.torch_backend import graphs as torch_graphs
@@ -125,7 +126,7 @@ def test_chunks_of_any_lengths_go_together(model, exact):
 def test_a_turn_of_which_nothing_is_wanted_gives_nothing(model):
     turn = model.forward([*next_ones([0], wanted=0), Feed(IDS[:5], 0, pages_of(1), 0)])
     assert turn.logits.shape == (0, SMALL.vocab_size)
-    assert turn.top_ids.shape == turn.top_scores.shape == (0, 64)
+    assert turn.top_ids.shape == turn.top_scores.shape == (0, CANDIDATES)
 
 
 def test_a_step_writes_its_tokens_and_touches_no_page_of_others(model):
@@ -150,7 +151,7 @@ def test_a_step_never_looks_at_numbers_on_the_device():
     """Tensors of the meta device have shapes but no numbers, and raise where one is asked for."""
     given = torch.zeros((4, FIRST_PAGE + 8), dtype=torch.int64, device="meta")
     logits, told = make_model("meta", "bfloat16")._step(given)
-    assert logits.shape == (4, SMALL.vocab_size) and told.shape == (4, 2 * 64 + 1)
+    assert logits.shape == (4, SMALL.vocab_size) and told.shape == (4, 2 * CANDIDATES + 1)
 
 
 # ---- candidates ----
@@ -159,7 +160,7 @@ def test_a_step_never_looks_at_numbers_on_the_device():
 def test_candidates_are_the_likeliest_with_their_logits(model):
     turn = model.forward([Feed(IDS[:5], 0, pages_of(0), 3), *next_ones([0] * 3)[1:]])
     logits = all_of(turn.logits)
-    assert (turn.top_ids == np.argsort(-logits, axis=1, kind="stable")[:, :64]).all()
+    assert (turn.top_ids == np.argsort(-logits, axis=1, kind="stable")[:, :CANDIDATES]).all()
     assert (turn.top_scores == np.take_along_axis(logits, turn.top_ids, axis=1)).all()
 
 

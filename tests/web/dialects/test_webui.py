@@ -3,7 +3,7 @@ import math
 
 def test_what_sillytavern_reads(client):
     said = client.get("/v1/internal/model/info").json
-    assert said == {"model_name": "fake", "lora_names": [], "loader": "openvino"}
+    assert said == {"model_name": "fake", "lora_names": [], "loader": "native"}
 
 
 def test_tokens_there_and_back(client):

@@ -24,7 +24,7 @@ def test_it_shows_readers_speed_and_models(client):
     assert "Texts being written</th><td>0 of 4" in said
     assert re.search(r"half within [\d.]+ s, 95% within [\d.]+ s", said)
     assert "Requests finished</th><td>1" in said
-    assert "<td>int8</td> <td>u8</td><td>openvino, cpu, 1 thread</td>" in said
+    assert "<td>int8</td> <td>u8</td><td>native, cpu, 1 thread</td>" in said
     assert "Failures in the last hour: 0" in said
 
 

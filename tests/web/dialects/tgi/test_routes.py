@@ -188,7 +188,7 @@ def test_info_tells_the_model_and_its_limits(client):
     said = client.get("/info").json
     assert said["model_id"] == "fake" and said["max_total_tokens"] == 1024
     assert said["max_best_of"] == 64 and said["max_stop_sequences"] == 64
-    assert said["backend"] == "openvino" and said["precision"] == "int8"
+    assert said["backend"] == "native" and said["precision"] == "int8"
     assert said["cache"] == {"precision": "u8", "bytes": 2**20}
 
 

@@ -1,0 +1,85 @@
+/* The likeliest tokens of a row of logits: in falling order, equals by rising id. */
+
+#ifndef CANDIDATES_H
+#define CANDIDATES_H
+
+#include <stdlib.h>
+
+#include "vector.h"
+
+#define GROUP 64
+
+/* A whole number that rises as x does; zeros of both signs are equal. */
+INLINE int32_t rank_of(float x) {
+    int32_t bits;
+    x += 0.0f;
+    memcpy(&bits, &x, sizeof bits);
+    return bits ^ ((bits >> 31) & 0x7FFFFFFF);
+}
+
+/* Greater for greater scores, then for smaller ids. */
+INLINE int64_t key_of(float x, int id) { return (int64_t)rank_of(x) * (INT64_C(1) << 32) + (INT32_MAX - id); }
+
+static int falling(const void *a, const void *b) {
+    int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
+    return (x < y) - (x > y);
+}
+
+/* The k-th greatest of n whole numbers, in whose array it leaves another order. */
+static int32_t kth_greatest(int32_t *x, int n, int k) {
+    int low = 0, high = n - 1;
+    while (low < high) {
+        int32_t pivot = x[(low + high) / 2];
+        int i = low, j = high;
+        while (i <= j) {
+            while (x[i] > pivot) i++;
+            while (x[j] < pivot) j--;
+            if (i <= j) {
+                int32_t swap = x[i];
+                x[i++] = x[j];
+                x[j--] = swap;
+            }
+        }
+        if (k - 1 <= j) high = j;
+        else if (k - 1 >= i) low = i;
+        else break;
+    }
+    return x[k - 1];
+}
+
+/* ids [k] and scores [k] of logits [n]. `greatest` has room for n / 64 + 1 numbers, `found` for n. */
+static void likeliest(const float *logits, int n, int k, int32_t *ids, float *scores, int32_t *greatest,
+                      int64_t *found) {
+    /* 1. If k groups have a number as great as the bar, k numbers are: none below it is wanted. */
+    int n_groups = (n + GROUP - 1) / GROUP, n_found = 0;
+    int32_t bar = INT32_MIN;
+    for (int g = 0; g < n_groups; g++) {
+        int32_t most = INT32_MIN;
+        int end = (g + 1) * GROUP < n ? (g + 1) * GROUP : n;
+        for (int i = g * GROUP; i < end; i++) {
+            int32_t rank = rank_of(logits[i]);
+            most = rank > most ? rank : most;
+        }
+        greatest[g] = most;
+    }
+    /* 2. What reaches it. Groups are looked through only where their greatest does. */
+    if (n_groups >= k) {
+        int32_t *copy = greatest + n_groups;
+        memcpy(copy, greatest, (size_t)n_groups * sizeof *copy);
+        bar = kth_greatest(copy, n_groups, k);
+    }
+    for (int g = 0; g < n_groups; g++) {
+        if (greatest[g] < bar) continue;
+        int end = (g + 1) * GROUP < n ? (g + 1) * GROUP : n;
+        for (int i = g * GROUP; i < end; i++)
+            if (rank_of(logits[i]) >= bar) found[n_found++] = key_of(logits[i], i);
+    }
+    /* 3. In order. */
+    qsort(found, (size_t)n_found, sizeof *found, falling);
+    for (int i = 0; i < k; i++) {
+        ids[i] = INT32_MAX - (int32_t)(found[i] & 0xFFFFFFFF);
+        scores[i] = logits[ids[i]];
+    }
+}
+
+#endif

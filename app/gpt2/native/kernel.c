@@ -1,0 +1,381 @@
+/* GPT-2's forward pass over a paged cache, for a CPU. Reads as the network does: see `layer`.
+
+   Called from model.py, which owns all memory but what threads scribble on: weights as they are
+   packed (matrix.h), pages of the cache (attention.h), logits. Bits depend neither on the processor
+   nor on how many threads there are, nor on what else is in the turn, nor on how prompts are cut.
+
+   Shapes: T tokens of a turn, all rows flat; W of them wanted; E width, H heads, D head size,
+   I inner width, V vocabulary. Widths are padded to multiples of 64 with zeros. */
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "attention.h"
+#include "candidates.h"
+#include "functions.h"
+#include "matrix.h"
+#include "threads.h"
+
+#define AT_ONCE 256 /* tokens that go through the layers together; longer turns go in parts */
+
+typedef struct weights { /* of a layer */
+    const float *ln_1_weight, *ln_1_bias, *ln_2_weight, *ln_2_bias; /* [E] */
+    matrix attention, projection, widening, narrowing; /* c_attn, attn.c_proj, c_fc, mlp.c_proj */
+    char *cache;                                       /* records of its pages and heads */
+    float scale;                                       /* of scores */
+} weights;
+
+typedef struct network { /* mirrored in library.py */
+    int32_t n_layer, n_head, n_embd, n_inner, n_vocab, n_positions; /* as they are, not padded */
+    int32_t n_candidates, n_threads, whole_cache;
+    float epsilon;
+    const float *positions; /* [n_positions][E] */
+    const float *ln_f_weight, *ln_f_bias;
+    weights *layers;
+    matrix head; /* the token table */
+} network;
+
+typedef struct turn { /* mirrored in library.py */
+    int32_t n_rows, n_tokens, n_wanted, n_pages; /* pages: that the cache has */
+    const int32_t *ids;         /* [T] */
+    const int32_t *pasts;       /* [rows] tokens of each that its pages hold */
+    const int32_t *begins;      /* [rows + 1] where each row's tokens begin */
+    const int32_t *pages;       /* of all rows */
+    const int32_t *page_begins; /* [rows + 1] */
+    const int32_t *wanted;      /* [W] which of the T tokens, rising */
+    float *logits;              /* [W][V] */
+    int32_t *top_ids;           /* [W][n_candidates] */
+    float *top_scores;          /* [W][n_candidates] */
+} turn;
+
+typedef struct engine {
+    network net;
+    shape cache;
+    team team;
+    desk **desks; /* [threads] */
+    int E, I, V, QKV;
+    /* what the tokens that go together are on their way, [AT_ONCE][...] */
+    float *x, *normed, *qkv, *seen, *hidden;
+    int8_t *whole; /* inputs of an int8 matrix, and their steps */
+    float *steps;
+    span *spans;
+    int32_t *greatest; /* for `likeliest`, a share for each thread */
+    int64_t *found;
+    atomic_int *taken; /* pieces of each step of the work */
+    size_t n_steps;
+    /* the part of the turn that is computed now */
+    const turn *turn;
+    int n_spans, first, n, n_wanted, first_wanted;
+    void *memory;
+} engine;
+
+/* ---- steps of the work, in each of which a thread takes pieces ---- */
+
+/* A thread's way through them: each has a count of its own of the pieces that are taken. */
+typedef struct path {
+    engine *e;
+    int thread;
+    size_t step;
+} path;
+
+#define EACH_PIECE(p, i, n) for (int i; (i = take(&(p)->e->taken[(p)->step], (n))) >= 0;)
+
+static void done(path *p) {
+    p->step++;
+    meet(&p->e->team);
+}
+
+/* One at a time is too little to fetch; so many tokens are a piece where tokens are. */
+static int tokens_a_piece(const engine *e, int n) {
+    int share = n / (4 * e->team.n);
+    return share < 1 ? 1 : share > 16 ? 16 : share;
+}
+
+#define EACH_TOKEN(p, t, count)                                                                    \
+    for (int size = tokens_a_piece((p)->e, (count)), piece;                                        \
+         (piece = take(&(p)->e->taken[(p)->step], ((count) + size - 1) / size)) >= 0;)             \
+        for (int t = piece * size; t < (count) && t < (piece + 1) * size; t++)
+
+static void embed(path *p) {
+    engine *e = p->e;
+    const network *net = &e->net;
+    const matrix *m = &net->head;
+    EACH_TOKEN(p, t, e->n) {
+        int at = e->first + t, id = e->turn->ids[at], row = 0;
+        while (e->turn->begins[row + 1] <= at) row++;
+        int position = e->turn->pasts[row] + at - e->turn->begins[row];
+        const float *place = net->positions + (size_t)position * (size_t)e->E;
+        float *x = e->x + (size_t)t * (size_t)e->E;
+        size_t first = (size_t)(id / LANES * LANES) * (size_t)m->n_in, lane = (size_t)(id % LANES);
+        for (int k = 0; k < e->E; k++) {
+            size_t one = first + (size_t)k * LANES + lane;
+            if (m->kind == INT8) {
+                int8_t w = ((const int8_t *)m->weights)[first + (size_t)(k / 4) * 4 * LANES + lane * 4 + (size_t)(k % 4)];
+                x[k] = (float)w * m->scales[id] * m->inverses[k] + place[k];
+            } else if (m->kind == BFLOAT16) {
+                uint32_t bits = (uint32_t)((const uint16_t *)m->weights)[one] << 16;
+                float w;
+                memcpy(&w, &bits, sizeof w);
+                x[k] = w + place[k];
+            } else {
+                x[k] = ((const float *)m->weights)[one] + place[k];
+            }
+        }
+    }
+    done(p);
+}
+
+/* Where a matrix's inputs are whole numbers, rounds row t of x for it. */
+static void round_row(engine *e, const matrix *m, const float *x, int t) {
+    if (m->kind == INT8) e->steps[t] = round_inputs(e->whole + (size_t)t * (size_t)m->n_in, x, m);
+}
+
+static void normalize(path *p, const float *weight, const float *bias, const matrix *next) {
+    engine *e = p->e;
+    EACH_TOKEN(p, t, e->n) {
+        float *y = e->normed + (size_t)t * (size_t)e->E;
+        norm(y, e->x + (size_t)t * (size_t)e->E, weight, bias, e->net.n_embd, e->E, e->net.epsilon);
+        round_row(e, next, y, t);
+    }
+    done(p);
+}
+
+static void round_rows(path *p, const matrix *next, const float *x) {
+    if (next->kind != INT8) return;
+    EACH_TOKEN(p, t, p->e->n) round_row(p->e, next, x + (size_t)t * (size_t)next->n_in, t);
+    done(p);
+}
+
+/* The greatest inputs that a matrix meets, for whoever makes its vector. */
+static void note_greatest(const matrix *m, const float *x, int n) {
+    for (int t = 0; t < n; t++)
+        for (int k = 0; k < m->n_in; k++) {
+            float size = fabsf(x[(size_t)t * (size_t)m->n_in + (size_t)k]);
+            if (size > m->greatest[k]) m->greatest[k] = size;
+        }
+}
+
+static void times(path *p, const matrix *m, const float *x, int n, float *to, enum how how) {
+    engine *e = p->e;
+    inputs in = {x, e->whole, e->steps, (size_t)m->n_in};
+    outputs out = {to, (size_t)m->n_out, how};
+    if (m->greatest != NULL && p->thread == 0) note_greatest(m, x, n);
+    EACH_PIECE(p, piece, m->n_out / PIECE) multiply(m, &in, (size_t)n, piece, &out);
+    done(p);
+}
+
+static void remember_all(path *p, const weights *w) {
+    engine *e = p->e;
+    const int E = e->net.n_embd, D = e->cache.head;
+    EACH_PIECE(p, i, e->n_spans) {
+        const span *s = &e->spans[i];
+        for (int t = 0; t < s->n; t++) {
+            const float *qkv = e->qkv + (size_t)(s->token + t) * (size_t)e->QKV;
+            int position = s->position + t;
+            for (int h = 0; h < e->net.n_head; h++)
+                remember(&e->cache, record_at(&e->cache, w->cache, s->pages[position / PAGE], h), position % PAGE,
+                         qkv + E + h * D, qkv + 2 * E + h * D);
+        }
+    }
+    done(p);
+}
+
+static void attend_all(path *p, const weights *w) {
+    engine *e = p->e;
+    const int H = e->net.n_head, D = e->cache.head;
+    EACH_PIECE(p, i, e->n_spans * H) {
+        const span *s = &e->spans[e->n_spans - 1 - i / H]; /* later tokens of a chunk have more to see */
+        const int h = i % H;
+        attend(&e->cache, w->cache, s, h, w->scale, e->qkv + (size_t)s->token * (size_t)e->QKV + h * D,
+               (size_t)e->QKV, e->seen + (size_t)s->token * (size_t)e->E + h * D, (size_t)e->E,
+               e->desks[p->thread]);
+    }
+    done(p);
+}
+
+static void layer(path *p, const weights *w) {
+    engine *e = p->e;
+    normalize(p, w->ln_1_weight, w->ln_1_bias, &w->attention);
+    times(p, &w->attention, e->normed, e->n, e->qkv, STORE); /* [n][3E] */
+    remember_all(p, w);
+    attend_all(p, w); /* [n][E] */
+    round_rows(p, &w->projection, e->seen);
+    times(p, &w->projection, e->seen, e->n, e->x, ADD);
+
+    normalize(p, w->ln_2_weight, w->ln_2_bias, &w->widening);
+    times(p, &w->widening, e->normed, e->n, e->hidden, GELU); /* [n][I] */
+    round_rows(p, &w->narrowing, e->hidden);
+    times(p, &w->narrowing, e->hidden, e->n, e->x, ADD);
+}
+
+/* Logits and candidates of the tokens that are wanted of this part. */
+static void conclude(path *p) {
+    engine *e = p->e;
+    const network *net = &e->net;
+    const int K = net->n_candidates;
+    if (e->n_wanted == 0) return;
+    EACH_TOKEN(p, i, e->n_wanted) {
+        int t = e->turn->wanted[e->first_wanted + i] - e->first;
+        float *y = e->normed + (size_t)i * (size_t)e->E;
+        norm(y, e->x + (size_t)t * (size_t)e->E, net->ln_f_weight, net->ln_f_bias, net->n_embd, e->E, net->epsilon);
+        round_row(e, &net->head, y, i);
+    }
+    done(p);
+    float *logits = e->turn->logits + (size_t)e->first_wanted * (size_t)e->V;
+    times(p, &net->head, e->normed, e->n_wanted, logits, STORE); /* [n_wanted][V] */
+    EACH_PIECE(p, i, e->n_wanted) {
+        size_t at = (size_t)(e->first_wanted + i) * (size_t)K, share = (size_t)p->thread * (size_t)e->V;
+        likeliest(logits + (size_t)i * (size_t)e->V, net->n_vocab, K, e->turn->top_ids + at, e->turn->top_scores + at,
+                  e->greatest + share, e->found + share);
+    }
+    done(p);
+}
+
+static void forward(void *of, int thread) {
+    engine *e = of;
+    path p = {e, thread, 0};
+    embed(&p);
+    for (int i = 0; i < e->net.n_layer; i++) layer(&p, &e->net.layers[i]);
+    conclude(&p);
+}
+
+/* ---- what model.py calls ---- */
+
+const char *native_isa(void) { return ISA; }
+
+/* Of both mirrored structures and of a matrix and a layer, to be compared with the mirror's. */
+void native_sizes(int32_t sizes[4]) {
+    sizes[0] = (int32_t)sizeof(network);
+    sizes[1] = (int32_t)sizeof(turn);
+    sizes[2] = (int32_t)sizeof(weights);
+    sizes[3] = (int32_t)sizeof(matrix);
+}
+
+int64_t native_record_bytes(int32_t whole, int32_t head) {
+    return (int64_t)record_bytes(whole != 0, (head + LANES - 1) / LANES * LANES);
+}
+
+static size_t rounded(size_t bytes) { return (bytes + 63) / 64 * 64; }
+
+void native_close(engine *e) {
+    if (e == NULL) return;
+    team_end(&e->team);
+    free(e->desks);
+    free(e->memory);
+    free(e);
+}
+
+/* NULL where there is no memory or no thread to be had. */
+engine *native_open(const network *net) {
+    engine *e = calloc(1, sizeof *e);
+    if (e == NULL) return NULL;
+    e->net = *net;
+    e->E = net->head.n_in;
+    e->V = net->head.n_out;
+    e->I = net->layers[0].narrowing.n_in;
+    e->QKV = net->layers[0].attention.n_out;
+    int head = net->n_embd / net->n_head, padded = (head + LANES - 1) / LANES * LANES;
+    e->cache = (shape){net->n_head, head, padded, net->whole_cache != 0, record_bytes(net->whole_cache != 0, padded)};
+    e->n_steps = (size_t)(10 * net->n_layer + 4);
+    const size_t T = AT_ONCE, F = sizeof(float), n_threads = (size_t)net->n_threads;
+    const size_t length = (size_t)(net->n_positions + PAGE - 1) / PAGE * PAGE;
+    size_t widest = (size_t)(e->I > e->E ? e->I : e->E);
+    struct part {
+        void *to;
+        size_t bytes;
+    } parts[] = {
+        {&e->x, T * (size_t)e->E * F},
+        {&e->normed, T * (size_t)e->E * F},
+        {&e->qkv, T * (size_t)e->QKV * F},
+        {&e->seen, T * (size_t)e->E * F},
+        {&e->hidden, T * (size_t)e->I * F},
+        {&e->whole, T * widest},
+        {&e->steps, T * F},
+        {&e->spans, T * sizeof(span)},
+        {&e->greatest, n_threads * (size_t)e->V * sizeof(int32_t)},
+        {&e->found, n_threads * (size_t)e->V * sizeof(int64_t)},
+        {&e->taken, e->n_steps * sizeof(atomic_int)},
+    };
+    const size_t n_parts = sizeof parts / sizeof *parts;
+    const size_t a_desk = rounded(sizeof(desk)) + rounded(QUERIES * length * F);
+    size_t total = n_threads * a_desk;
+    for (size_t i = 0; i < n_parts; i++) total += rounded(parts[i].bytes);
+    e->memory = aligned_alloc(64, total);
+    e->desks = calloc(n_threads, sizeof *e->desks);
+    if (e->memory == NULL || e->desks == NULL || team_start(&e->team, net->n_threads)) {
+        native_close(e);
+        return NULL;
+    }
+    memset(e->memory, 0, total);
+    char *at = e->memory;
+    for (size_t i = 0; i < n_parts; i++) {
+        memcpy(parts[i].to, &at, sizeof at);
+        at += rounded(parts[i].bytes);
+    }
+    for (size_t i = 0; i < n_threads; i++) {
+        e->desks[i] = (desk *)at;
+        e->desks[i]->scores = (float *)(at + rounded(sizeof(desk)));
+        e->desks[i]->length = length;
+        at += a_desk;
+    }
+    return e;
+}
+
+/* What is wrong with a turn, or NULL. Nothing outside an array is read or written if it is NULL. */
+static const char *fault(const engine *e, const turn *t) {
+    const network *net = &e->net;
+    if (t->n_rows < 0 || t->n_tokens < 0 || t->n_wanted < 0 || t->n_wanted > t->n_tokens) return "a count is wrong";
+    if (t->begins[0] != 0 || t->begins[t->n_rows] != t->n_tokens) return "rows do not hold all tokens";
+    for (int r = 0; r < t->n_rows; r++) {
+        int n = t->begins[r + 1] - t->begins[r], n_pages = t->page_begins[r + 1] - t->page_begins[r];
+        if (n < 1) return "a row has no token";
+        if (t->pasts[r] < 0 || t->pasts[r] > net->n_positions - n) return "a row is longer than the window";
+        if (t->page_begins[r] < 0 || n_pages < (t->pasts[r] + n - 1) / PAGE + 1) return "a row has too few pages";
+        for (int i = t->page_begins[r]; i < t->page_begins[r + 1]; i++)
+            if (t->pages[i] < 0 || t->pages[i] >= t->n_pages) return "a page does not exist";
+    }
+    for (int i = 0; i < t->n_tokens; i++)
+        if (t->ids[i] < 0 || t->ids[i] >= net->n_vocab) return "an id is not in the vocabulary";
+    for (int i = 0; i < t->n_wanted; i++)
+        if (t->wanted[i] < (i ? t->wanted[i - 1] + 1 : 0) || t->wanted[i] >= t->n_tokens)
+            return "what is wanted does not rise within the turn";
+    return NULL;
+}
+
+/* The tokens from `first` to `end`, cut where rows end and each so many. */
+static void cut_into_spans(engine *e, const turn *t, int first, int end) {
+    e->n_spans = 0;
+    for (int r = 0, at = first; at < end; r++)
+        for (; at < end && at < t->begins[r + 1]; at += e->spans[e->n_spans++].n) {
+            int n = (t->begins[r + 1] < end ? t->begins[r + 1] : end) - at;
+            e->spans[e->n_spans] = (span){
+                .token = at - first,
+                .n = n < QUERIES ? n : QUERIES,
+                .position = t->pasts[r] + at - t->begins[r],
+                .pages = t->pages + t->page_begins[r],
+            };
+        }
+}
+
+/* NULL, or what is wrong with the turn, of which then nothing was computed. */
+const char *native_forward(engine *e, const turn *t) {
+    const char *wrong = fault(e, t);
+    if (wrong != NULL) return wrong;
+    e->turn = t;
+    e->first_wanted = e->n_wanted = 0;
+    for (e->first = 0; e->first < t->n_tokens; e->first += e->n) {
+        int end = t->n_tokens - e->first < AT_ONCE ? t->n_tokens : e->first + AT_ONCE;
+        e->n = end - e->first;
+        e->first_wanted += e->n_wanted;
+        for (e->n_wanted = 0; e->first_wanted + e->n_wanted < t->n_wanted;) {
+            if (t->wanted[e->first_wanted + e->n_wanted] >= end) break;
+            e->n_wanted++;
+        }
+        cut_into_spans(e, t, e->first, end);
+        for (size_t i = 0; i < e->n_steps; i++) atomic_store_explicit(&e->taken[i], 0, memory_order_relaxed);
+        team_run(&e->team, forward, e);
+    }
+    return NULL;
+}

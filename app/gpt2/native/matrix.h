@@ -1,0 +1,167 @@
+/* Rows of x times a matrix: all outputs of 64, the unit of a thread's work.
+
+   Weights are packed so that one load serves sixteen outputs and nothing is added across lanes:
+     int8                [outputs/16][inputs/4][16][4]
+     bfloat16, float32   [outputs/16][inputs][16]
+   Every width is padded with zeros to a multiple of 64.
+
+   int8: x is rounded too, a row at a time, after a division by a fixed vector over the inputs which
+   the weights were multiplied by (see quantize.py). Sums are whole numbers, so they are exact.
+   Floats: each output is added up along its inputs, one by one, in one order whatever the batch. */
+
+#ifndef MATRIX_H
+#define MATRIX_H
+
+#include <stddef.h>
+
+#include "functions.h"
+
+#define PIECE 64 /* outputs */
+
+enum kind { INT8, BFLOAT16, FLOAT32 };
+
+typedef struct matrix {
+    const void *weights;
+    const float *bias;     /* [out] */
+    const float *scales;   /* [out] of int8 */
+    const int32_t *sums;   /* [out] of int8: what an output's weights come to */
+    const float *inverses; /* [in] of int8: one over the vector */
+    float *greatest;       /* [in] the greatest |x| met, or NULL: nobody asks */
+    int32_t kind, n_in, n_out;
+} matrix;
+
+typedef struct inputs {
+    const float *floats; /* [n][stride] */
+    const int8_t *whole; /* [n][stride], QUAD_BIAS added */
+    const float *steps;  /* [n] */
+    size_t stride;
+} inputs;
+
+enum how { STORE, ADD, GELU };
+
+typedef struct outputs {
+    float *to; /* [n][stride] */
+    size_t stride;
+    enum how how;
+} outputs;
+
+/* x [n_in], rounded for an int8 matrix. */
+static float round_inputs(int8_t *whole, const float *x, const matrix *m) {
+    vec most = vec_set(0), zeros = vec_set(0);
+    for (int k = 0; k < m->n_in; k += LANES) {
+        vec here = vec_mul(vec_load(x + k), vec_load(m->inverses + k));
+        most = vec_max(vec_abs(here), most);
+        zeros = vec_fma(here, vec_set(0), zeros);
+    }
+    float size = vec_greatest(most) + vec_sum(zeros);
+    vec factor = vec_set(steps_per_one(size));
+    for (int k = 0; k < m->n_in; k += LANES) {
+        vec here = vec_mul(vec_load(x + k), vec_load(m->inverses + k));
+        vec_to_int8(whole + k, vec_round(vec_mul(here, factor)), QUAD_BIAS);
+    }
+    return step_of(size);
+}
+
+INLINE void put(const outputs *out, size_t row, int at, vec y) {
+    float *to = out->to + row * out->stride + at;
+    if (out->how == GELU) y = vec_gelu(y);
+    if (out->how == ADD) y = vec_add(vec_load(to), y);
+    vec_store(to, y);
+}
+
+/* Tiles of R rows by NB sixteens of outputs: as many sums as there are registers for. */
+#define NB TILE_SIXTEENS
+
+INLINE void tile_int8(const int R, const matrix *m, const inputs *x, size_t row, int at, const outputs *out) {
+    const int8_t *w = (const int8_t *)m->weights + (size_t)at * m->n_in;
+    const int8_t *rows = x->whole + row * x->stride;
+    const size_t next = (size_t)m->n_in * LANES;
+    ivec sums[TILE_ROWS][NB];
+#pragma GCC unroll 8
+    for (int r = 0; r < R; r++)
+#pragma GCC unroll 2
+        for (int b = 0; b < NB; b++) sums[r][b] = ivec_set(0);
+    for (int k = 0; k < m->n_in; k += 4) {
+        quads ws[NB];
+#pragma GCC unroll 2
+        for (int b = 0; b < NB; b++) ws[b] = quads_load(w + b * next + (size_t)k * LANES);
+#pragma GCC unroll 8
+        for (int r = 0; r < R; r++) {
+            quad four = quad_load(rows + r * x->stride + k);
+#pragma GCC unroll 2
+            for (int b = 0; b < NB; b++) sums[r][b] = ivec_dot(sums[r][b], ws[b], four);
+        }
+    }
+#pragma GCC unroll 2
+    for (int b = 0; b < NB; b++) {
+        int o = at + b * LANES;
+        vec scales = vec_load(m->scales + o), bias = vec_load(m->bias + o);
+        ivec biased = ivec_times(ivec_load(m->sums + o), -QUAD_BIAS);
+#pragma GCC unroll 8
+        for (int r = 0; r < R; r++) {
+            vec factor = vec_mul(vec_set(x->steps[row + r]), scales);
+            put(out, row + r, o, vec_fma(vec_from_ivec(ivec_add(sums[r][b], biased)), factor, bias));
+        }
+    }
+}
+
+INLINE vec load_weights(const enum kind kind, const void *weights, size_t at) {
+    if (kind == BFLOAT16) return vec_from_bf16((const uint16_t *)weights + at);
+    return vec_load((const float *)weights + at);
+}
+
+INLINE void tile_floats(const int R, const enum kind kind, const matrix *m, const inputs *x, size_t row, int at,
+                        const outputs *out) {
+    const size_t first = (size_t)at * m->n_in, next = (size_t)m->n_in * LANES;
+    const float *rows = x->floats + row * x->stride;
+    vec sums[TILE_ROWS][NB];
+#pragma GCC unroll 8
+    for (int r = 0; r < R; r++)
+#pragma GCC unroll 2
+        for (int b = 0; b < NB; b++) sums[r][b] = vec_set(0);
+    for (int k = 0; k < m->n_in; k++) {
+        vec ws[NB];
+#pragma GCC unroll 2
+        for (int b = 0; b < NB; b++) ws[b] = load_weights(kind, m->weights, first + b * next + (size_t)k * LANES);
+#pragma GCC unroll 8
+        for (int r = 0; r < R; r++) {
+            vec one = vec_set(rows[r * x->stride + k]);
+#pragma GCC unroll 2
+            for (int b = 0; b < NB; b++) sums[r][b] = vec_fma(one, ws[b], sums[r][b]);
+        }
+    }
+#pragma GCC unroll 2
+    for (int b = 0; b < NB; b++)
+#pragma GCC unroll 8
+        for (int r = 0; r < R; r++) {
+            int o = at + b * LANES;
+            put(out, row + r, o, vec_add(sums[r][b], vec_load(m->bias + o)));
+        }
+}
+
+#define TILE(R)                                                                                    \
+    case R:                                                                                        \
+        if (m->kind == INT8) tile_int8(R, m, x, row, at, out);                                     \
+        else if (m->kind == BFLOAT16) tile_floats(R, BFLOAT16, m, x, row, at, out);                \
+        else tile_floats(R, FLOAT32, m, x, row, at, out);                                          \
+        break;
+
+/* Outputs from 64 `piece` on, of all n rows. */
+static void multiply(const matrix *m, const inputs *x, size_t n, int piece, const outputs *out) {
+    for (int at = piece * PIECE; at < (piece + 1) * PIECE; at += NB * LANES)
+        for (size_t row = 0; row < n;) {
+            int R = n - row < TILE_ROWS ? (int)(n - row) : TILE_ROWS;
+            switch (R) {
+                TILE(1)
+#if TILE_ROWS >= 4
+                TILE(2) TILE(3) TILE(4)
+#endif
+#if TILE_ROWS >= 8
+                TILE(5) TILE(6) TILE(7) TILE(8)
+#endif
+            }
+            row += (size_t)R;
+        }
+}
+
+#endif
