@@ -79,9 +79,13 @@ def find_models(words: Sequence[str]) -> dict[str, str]:
 
 
 def __getattr__(name: str) -> object:
-    """continue_texts is looked up when asked for: a web worker never does."""
+    """What a notebook imports is looked up when asked for: a web worker never does."""
     if name == "continue_texts":
         from app.samples import continue_texts
 
         return continue_texts
+    if name == "finetune":
+        from app.training import finetune
+
+        return finetune
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

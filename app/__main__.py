@@ -49,6 +49,17 @@ class Sentences(click.Group):
             raise
 
 
+OLD_SPELLINGS = {  # gpt-2-simple's, transformers' run_generation's
+    "length": "max-tokens", "k": "top-k", "p": "top-p", "stop-token": "stop",
+}  # fmt: skip
+
+
+def today(word: str) -> str:
+    """--top_k -> --top-k, --length -> --max-tokens."""
+    dashed = word.replace("_", "-")
+    return OLD_SPELLINGS.get(dashed, dashed)
+
+
 @click.group(cls=Sentences, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="continuo")
 @click.pass_context
@@ -176,7 +187,7 @@ def parameter_options(command: Callable) -> Callable:
     return command
 
 
-@main.command()
+@main.command(context_settings={"token_normalize_func": today})
 @click.argument("prompts", nargs=-1)
 @click.option("-m", "--model", help="A name in models/ or a path; without it, what serve serves.")
 @click.option("--file", type=click.File(encoding="utf-8"), help="A prompt from a file, or -.")

@@ -39,13 +39,20 @@ class SamplesError(ValueError):
 
 def continue_texts(
     model: str | Path, prompts: str | Sequence[str], seed: int | None = None, **params: Any
-) -> dict[str, str]:
-    """Each prompt with its continuation behind it, by prompt. `params` are those of a request."""
+) -> dict[str, Any]:
+    """Each prompt with its continuation behind it, by prompt; with n above 1, a list of them.
+
+    `params` are those of a request.
+    """
     params = make_params(params | {"seed": seed})
     with open_engine(model) as engine:
         prompts = [prompts] if isinstance(prompts, str) else list(prompts)
-        texts = _in_order(engine, ((prompt, params) for prompt in prompts))
-        return {prompt: prompt + text for prompt, text in zip(prompts, texts, strict=True)}
+        continued = {}
+        each = _in_order(engine, ((prompt, params) for prompt in prompts))
+        for prompt, texts in zip(prompts, each, strict=True):
+            whole = [prompt + text for text in texts]
+            continued[prompt] = whole[0] if params.n == 1 else whole
+        return continued
 
 
 @contextlib.contextmanager
@@ -62,18 +69,18 @@ def open_engine(model: str | Path) -> Iterator[AnyEngine]:
         engine.close()
 
 
-def _in_order(engine: AnyEngine, asked: Iterable[tuple[str, Params]]) -> Iterator[str]:
-    """The continuation of each, in the order asked; as many run at once as the engine takes."""
+def _in_order(engine: AnyEngine, asked: Iterable[tuple[str, Params]]) -> Iterator[list[str]]:
+    """The continuations of each, in the order asked; as many run at once as the engine takes."""
     running: deque[Completion] = deque()
     at_once = engine.info().max_running
     for prompt, params in asked:
         if len(running) >= at_once:
-            yield _text_of(running.popleft())
+            yield _texts_of(running.popleft())
         while (completion := _try(engine, prompt, params, can_wait=bool(running))) is None:
-            yield _text_of(running.popleft())
+            yield _texts_of(running.popleft())
         running.append(completion)
     while running:
-        yield _text_of(running.popleft())
+        yield _texts_of(running.popleft())
 
 
 def _try(engine: AnyEngine, prompt: str, params: Params, can_wait: bool) -> Completion | None:
@@ -86,14 +93,15 @@ def _try(engine: AnyEngine, prompt: str, params: Params, can_wait: bool) -> Comp
         raise
 
 
-def _text_of(completion: Completion) -> str:
-    text = ""
+def _texts_of(completion: Completion) -> list[str]:
+    """The text of each choice."""
+    texts: dict[int, str] = {}
     for event in completion:
         if isinstance(event, Failed):
             raise EngineError(event.message)
         if isinstance(event, Token | Ended):
-            text += event.text
-    return text
+            texts[event.choice] = texts.get(event.choice, "") + event.text
+    return [text for _, text in sorted(texts.items())]
 
 
 # ---- files of many samples ----
@@ -132,7 +140,7 @@ def write_samples(
     with open(path, "r+b") as file:
         file.truncate(progress.n_bytes)  # what came after the last note was not finished
         file.seek(progress.n_bytes)
-        for text in texts:
+        for (text,) in texts:
             before = shown[progress.n_done // n]
             end = "" if text.endswith("\n") else "\n"
             progress.n_bytes += file.write(f"{before}{text}{end}{delimiter}".encode())

@@ -87,6 +87,25 @@ def test_a_door_opens_without_the_heavy_libraries(module, absent):
     assert done.stdout.strip() == b"[]", done.stderr
 
 
+FLOORS = ("corpus", "learn", "run", "report")  # of training: each knows those before it
+
+
+@pytest.mark.parametrize(
+    "path",
+    [path for path in FILES if room(path) == "training"],
+    ids=lambda path: str(path.relative_to(ROOT)),
+)
+def test_the_floors_of_training_know_only_those_below(path):
+    own = path.relative_to(ROOT / "app" / "training").parts[0]
+    if own not in FLOORS:
+        return
+    for name in imports(path):
+        parts = name.split(".")
+        if parts[:2] == ["app", "training"] and len(parts) > 2:
+            known = (*FLOORS[: FLOORS.index(own) + 1], "config", "errors")
+            assert parts[2] in known, f"{own} may not know {name}"
+
+
 def test_there_is_no_junk_drawer():
     for path in FILES:
         assert path.stem not in ("utils", "util", "common", "core", "helpers", "misc"), path

@@ -90,3 +90,9 @@ def test_a_pickle_saved_by_a_script_converts(tmp_path):
     """The tutorial's way: a bare state dict, renamed and copied about."""
     torch.save({"a": torch.ones(1)}, tmp_path / "x.bin")
     assert "this is no GPT-2 (it holds a" in continuo("inspect", tmp_path / "x.bin").stderr
+
+
+def test_generate_understands_the_old_tools_spellings(tiny):
+    new = continuo("generate", "-m", tiny, "--max-tokens", 4, "--top-k", 1, "--seed", 1, "a")
+    old = continuo("generate", "-m", tiny, "--length=4", "--top_k", 1, "--seed", 1, "a")
+    assert old.returncode == 0 and old.stdout == new.stdout

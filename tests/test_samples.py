@@ -30,6 +30,14 @@ def test_texts_are_continued_as_the_old_notebooks_had_it(tiny):
     assert continue_texts(tiny, PROMPTS[0], seed=1, max_tokens=5)[PROMPTS[0]] == texts[PROMPTS[0]]
 
 
+def test_several_texts_of_a_prompt_are_a_list(tiny):
+    """The tokens of both were interleaved into one text."""
+    one = continue_texts(tiny, PROMPTS, seed=1, max_tokens=5)
+    two = continue_texts(tiny, PROMPTS, seed=1, max_tokens=5, n=2)
+    assert [texts[0] for texts in two.values()] == list(one.values())
+    assert all(len(texts) == 2 and texts[0] != texts[1] for texts in two.values())
+
+
 def test_a_file_has_n_samples_of_each_prompt(engine, tmp_path):
     path = tmp_path / "samples.txt"
     assert write(engine, path) == list(range(11))

@@ -5,7 +5,7 @@ import dataclasses
 import math
 import shlex
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +62,40 @@ def begin(request: TrainRequest, tell: Tell) -> Outcome:
     )
     with in_sentences():
         return train(run, model)
+
+
+def finetune(
+    texts: str | Path | Sequence[str | Path], name: str, tell: Tell = print, **options: Any
+) -> Path:
+    """Train models/NAME on `texts` as `continuo train` does, and return its folder.
+
+    `options` are those of the command: base="starter", steps=500, line_by_line=True, fresh=True.
+    The same call again goes on; so does Ctrl-C (the stop button) and the same call.
+
+        >>> from app import finetune, continue_texts
+        >>> finetune("friends.txt", "friends", base="starter", steps=500)
+        >>> continue_texts("friends", "Joey: ", seed=1)
+    """
+    named = [texts] if isinstance(texts, str | Path) else texts
+    configurable = {field.name for field in dataclasses.fields(TrainConfig)} - {"base"}
+    settable = {field.name for field in dataclasses.fields(TrainRequest)} - {"config"}
+    given: dict[str, Any] = {}
+    config: dict[str, Any] = {}
+    for option_name, value in options.items():
+        if option_name in settable:
+            given[option_name] = value
+        elif option_name in configurable:
+            config[option_name] = value
+        else:
+            raise TrainingError(f"{option_name} is no option; see `continuo train --help`.")
+    for several in ("exclude", "validation", "test", "prompts"):
+        if isinstance(given.get(several), str | Path):
+            given[several] = (str(given[several]),)
+    if "into" in given:
+        given["into"] = Path(given["into"])
+    request = TrainRequest(texts=tuple(map(str, named)), name=name, config=config, **given)
+    begin(request, silent if request.quiet else tell)
+    return request.into / "models" / name
 
 
 def silent(line: str) -> None:

@@ -14,9 +14,10 @@ import pytest
 import torch
 from click.testing import CliRunner
 
+import app
 from app import MODELS, gpt2
 from app.__main__ import main
-from app.training import commands
+from app.training import TrainingError, commands
 from app.training.run import metrics
 from app.training.run.checkpoint import sha256
 from tests.training.conftest import story
@@ -368,3 +369,16 @@ def test_what_prepare_tells_to_do_is_a_command(home):
 def test_a_vocabulary_smaller_than_asked_for_is_said(home):
     said = run(home, f"prepare {home}/texts --into {home} --new-vocabulary 50000")
     assert "There is no more to merge in so little text" in said
+
+
+def test_python_trains_as_the_command_does(home):
+    told: list[str] = []
+    options = {"layers": 1, "width": 32, "heads": 2, "window": 32, "batch": 4, "threads": 1}
+    options |= {"new_vocabulary": 280, "steps": 6, "sample_tokens": 5, "into": home}
+    model = app.finetune(home / "texts", "mine", tell=told.append, **options)
+    assert model == home / "models" / "mine" and gpt2.load(model).config.n_layer == 1
+    assert "holds the best weights" in told[-1]
+    app.finetune([str(home / "texts")], "mine", tell=told.append, **options | {"steps": 8})
+    assert "Going on from step 6." in told
+    with pytest.raises(TrainingError, match="colour is no option; see `continuo train --help`"):
+        app.finetune(home / "texts", "mine", colour="red")

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from app.gpt2.files.checkpoint import WEIGHTS_BY_RANK, CheckpointError, load
+from app.gpt2.files.shelf import SIZES
 from app.gpt2.tokenizer import FILES as TOKENIZER_FILES
 
 if TYPE_CHECKING:
@@ -31,10 +32,6 @@ PUBLISHED = {  # what people call them: their place on the hub
     "gpt2-xl": "openai-community/gpt2-xl",
     "distilgpt2": "distilbert/distilgpt2",
 }
-SIZES = {  # OpenAI's names; the first two sizes were miscounted when they were published
-    "117M": "gpt2", "124M": "gpt2", "345M": "gpt2-medium", "355M": "gpt2-medium",
-    "774M": "gpt2-large", "1558M": "gpt2-xl",
-}  # fmt: skip
 HUB_ID = re.compile(r"\w[\w.-]*/\w[\w.-]*")
 
 

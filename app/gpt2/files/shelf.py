@@ -13,6 +13,10 @@ if TYPE_CHECKING:
 TUTORIALS = "gpt2-pytorch_model.bin"  # where the tutorials of 2019 tell people to put their model
 STARTER = "starter"
 WEIGHTS = (".bin", ".pt", ".pth", ".safetensors")
+SIZES = {  # OpenAI's names; the first two sizes were miscounted when they were published
+    "117M": "gpt2", "124M": "gpt2", "345M": "gpt2-medium", "355M": "gpt2-medium",
+    "774M": "gpt2-large", "1558M": "gpt2-xl",
+}  # fmt: skip
 
 
 class ModelNotFound(ValueError):
@@ -26,7 +30,7 @@ def find(word: str | Path | None, models: Path) -> Path:
     """
     if word is None:
         word = TUTORIALS if (models / TUTORIALS).is_file() else STARTER
-    for path in (models / word, Path(word)):
+    for path in (models / word, Path(word), models / SIZES.get(str(word), word)):
         # a TensorFlow prefix (model-4000) is no file itself; model-4000.index beside it is
         if path.exists() or path.with_name(path.name + ".index").exists():
             return path

@@ -81,3 +81,16 @@ class TokenFile:
 
     def __len__(self) -> int:
         return len(self.ids)
+
+    def pieces(self, block: int) -> tuple[np.ndarray, np.ndarray]:
+        """Where each document's rows of `block` + 1 tokens begin and end.
+
+        Where one ends the next begins with the same token, so every token but the first of a
+        document is a label once.
+        """
+        starts = self.starts.astype(np.int64)
+        ends = np.append(starts, len(self))[1:]
+        counts = np.maximum(1, -(-(ends - starts - 1) // block))
+        nth = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
+        begins = np.repeat(starts, counts) + nth * block
+        return begins, np.minimum(begins + block + 1, np.repeat(ends, counts))

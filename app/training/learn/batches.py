@@ -6,7 +6,6 @@ Knows no model.
 
 from collections.abc import Iterator
 from functools import lru_cache
-from itertools import chain
 
 import numpy as np
 
@@ -69,12 +68,12 @@ class Stream:
 
 
 class Lines:
-    """A row is one document, at most `block` tokens of it; shorter ones are padded."""
+    """A row is a document, or `block` tokens of a longer one; short rows are padded."""
 
     def __init__(self, tokens: TokenFile, block: int, seed: int, pad: int) -> None:
         self.ids, self.block, self.seed, self.pad = tokens.ids, block, seed, pad
-        self.bounds = np.append(tokens.starts, len(tokens)).astype(np.int64)
-        self.n_rows = len(tokens.starts)
+        self.begins, self.ends = tokens.pieces(block)
+        self.n_rows = len(self.begins)
         self._epoch = lru_cache(maxsize=2)(self._shuffled)
 
     def _shuffled(self, epoch: int) -> np.ndarray:
@@ -83,18 +82,14 @@ class Lines:
     def rows(self, first: int, count: int) -> tuple[np.ndarray, np.ndarray]:
         """Inputs and labels, both [count, longest]; the labels of padding are IGNORED."""
         places = [divmod(n, self.n_rows) for n in range(first, first + count)]
-        firsts = (self._epoch(epoch)[n] for epoch, n in places)
-        return self.padded([next(self._pieces(document)) for document in firsts])
+        return self.padded([self._piece(self._epoch(epoch)[n]) for epoch, n in places])
 
     def every_piece(self) -> Iterator[slice]:
-        """All documents, in order; every token but the first of each is a label once."""
-        return chain.from_iterable(map(self._pieces, range(self.n_rows)))
+        """All documents, in order."""
+        return map(self._piece, range(self.n_rows))
 
-    def _pieces(self, document: int) -> Iterator[slice]:
-        """A document in rows; where one ends the next begins with the same token."""
-        start, end = self.bounds[document : document + 2].tolist()
-        for at in range(start, max(start + 1, end - 1), self.block):
-            yield slice(at, min(at + self.block + 1, end))
+    def _piece(self, n: int) -> slice:
+        return slice(int(self.begins[n]), int(self.ends[n]))
 
     def padded(self, pieces: list[slice]) -> tuple[np.ndarray, np.ndarray]:
         texts = [self.ids[piece] for piece in pieces]

@@ -7,6 +7,7 @@ import contextlib
 import ctypes
 import resource
 import signal
+import threading
 import types
 from collections.abc import Iterator
 
@@ -55,6 +56,9 @@ class Interrupted:
 def interruptible() -> Iterator[Interrupted]:
     """The first Ctrl-C or SIGTERM is noted for the end of the step, the second takes effect."""
     asked = Interrupted()
+    if threading.current_thread() is not threading.main_thread():  # only that one has signals
+        yield asked
+        return
 
     def note(number: int, frame: types.FrameType | None) -> None:
         asked.signal = number

@@ -59,7 +59,9 @@ def make_plan(config: TrainConfig, corpus: Corpus, model: nn.Module, world: int 
         raise TrainingError(f"block is {config.block}, more than the model's window of {window}.")
     block = min(config.block or window, max(1, len(corpus.train) - 1))
     batch = config.batch or max(1, (8192 if config.base is None else 2048) // block)
-    n_rows = len(corpus.train.starts) if config.line_by_line else len(corpus.train) // block
+    n_rows = len(corpus.train) // block
+    if config.line_by_line:
+        n_rows = len(corpus.train.pieces(block)[0])
     epoch = n_rows / (batch * config.accumulate * world)
     steps = config.steps or max(1, math.ceil(config.epochs * epoch))
     every = config.evaluate_every or min(1000, max(1, steps // 10))

@@ -62,6 +62,15 @@ def test_every_line_is_taken_once_an_epoch(corpus):
     assert sorted(lines._epoch(0)) == list(range(len(corpus.train.starts)))
 
 
+def test_the_ends_of_long_lines_are_learned_too(corpus):
+    """A line longer than a row was learned up to there and no further."""
+    lines = Lines(corpus.train, 16, seed=1, pad=7)
+    _, labels = lines.rows(0, lines.n_rows)  # one epoch
+    learned = sorted(labels[labels != IGNORED].tolist())
+    firsts = corpus.train.starts.astype(int)
+    assert learned == sorted(np.delete(corpus.train.ids, firsts).tolist())
+
+
 @pytest.mark.parametrize("block", [7, 16, 10_000])
 def test_pieces_of_long_lines_have_every_token_as_a_label_once(corpus, block):
     """Their ends were left out of the loss, and their bytes were counted all the same."""
