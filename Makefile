@@ -50,9 +50,10 @@ test-gpu: $(GPU_READY)
 bench-gpu: $(GPU_READY)
 	@$(GPU_PYTHON) -m tests.benchmarks.engine --device cuda
 
-# long ones: 5,000 requests, fifty kills; and speed, on a machine with nothing else to do
+# long ones: 5,000 requests, fifty kills; two hundred readers for ten minutes, and each fault; and speed, on a machine with nothing else to do
 soak: $(VENV)/dev
 	@$(TEST) -m soak --timeout 3600
+	@$(BIN)/python -m tests.soak
 
 bench: $(VENV)/dev
 	@$(BIN)/python -m tests.benchmarks
