@@ -31,7 +31,7 @@ RUN python3 -m venv /venv \
 COPY pyproject.toml LICENSE NOTICE gunicorn.conf.py ./
 COPY app app
 # The arithmetic, for every processor that the image may meet.
-RUN test ! -e app/gpt2/native/build.py || /venv/bin/python -m app.gpt2.native.build
+RUN /venv/bin/python -m app.gpt2.native.build
 RUN python3 -m pip --python /venv/bin/python install --no-cache-dir --no-deps --no-build-isolation -e .
 
 # ---- what runs
