@@ -43,6 +43,7 @@ class FakeEngine:
         self.delay = delay  # seconds before each token
         self.completions = {}
         self.submitted = queue.SimpleQueue()  # the ids, as they come
+        self.written = threading.Semaphore(0)  # released when all events of a request are put
         self.cancelled = []
         self.song = SONG
         self.step = threading.Event()  # cleared: it stands still between tokens
@@ -55,7 +56,6 @@ class FakeEngine:
         self.lasts = None  # tokens until the end of the text
         self.fails_after = None  # tokens
         self.is_closed = False
-        self.path = "/models"  # where its models would lie
         self.condition = EngineState(name="ready", message="")
         self._running = set()
 
@@ -93,6 +93,7 @@ class FakeEngine:
                 if stop.is_set():
                     self.cancelled.append(completion.id)
             completion.put(event)
+        self.written.release()
 
     def _events(self, prompt, params, stop):
         if not self.begin.is_set():
@@ -175,7 +176,7 @@ class FakeEngine:
     def info(self):
         self._check(None)
         return EngineInfo(
-            models=[_model(name, self.path) for name in self.models()],
+            models=[_model(name) for name in self.models()],
             threads=1,
             max_running=4,
             max_queue=4,
@@ -248,10 +249,11 @@ def _scored(prompt, alternatives):
             for i, t in enumerate(tokens)]  # fmt: skip
 
 
-def _model(name, path):
+def _model(name):
     return ModelInfo(
         name=name,
-        path=f"{path}/{name}",
+        path=f"/models/{name}",
+        about="Lullabies." if name == "fake" else "",
         backend="native",
         device="cpu",
         instruction_set="avx2",

@@ -66,6 +66,24 @@ def test_what_may_not_be_named(place, names):
             assert not {name.split(".")[0] for name in imports(path)} & names, path
 
 
+@pytest.mark.parametrize(
+    "folder, unknown",
+    [
+        ("app/web/native", ["dialects"]),
+        ("app/web/run", ["dialects", "native", "docs"]),
+        ("app/web/body", ["dialects", "native", "guard"]),
+        ("app/web/guard", ["dialects", "native"]),
+    ],
+)
+def test_folders_of_the_web_know_only_what_lies_below(folder, unknown):
+    for path in FILES:
+        if str(path.relative_to(ROOT)).startswith(folder):
+            for name in imports(path):
+                assert name.split(".")[:2] != ["app", "web"] or not set(name.split(".")) & {
+                    *unknown
+                }, f"{path} imports {name}"
+
+
 def test_the_environment_is_read_in_settings_only():
     for path in FILES:
         reads = "os.environ" in (text := path.read_text(encoding="utf-8")) or "getenv" in text

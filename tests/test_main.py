@@ -39,7 +39,7 @@ def test_inspect_tells_what_a_checkpoint_holds(tiny):
 
 def test_inspect_reads_a_checkpoint_whole_so_that_damage_shows(tmp_path):
     folder = tmp_path / "openai"
-    shutil.copytree(ROOT / "tests" / "gpt2" / "tensorflow" / "openai", folder)
+    shutil.copytree(ROOT / "tests" / "gpt2" / "files" / "tensorflow" / "openai", folder)
     assert continuo("inspect", folder).returncode == 0
     (data,) = folder.glob("*.data-*")
     data.write_bytes(bytes(data.stat().st_size))

@@ -31,6 +31,7 @@ class Scored(msgspec.Struct, frozen=True):
 class ModelInfo(msgspec.Struct, frozen=True):
     name: str
     path: str
+    about: str  # one line by whoever trained it, or ""
     backend: str  # native | torch
     device: str  # cpu | cuda
     instruction_set: str | None  # that the native backend was built for

@@ -14,6 +14,8 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import msgspec
+
 from app import gpt2
 
 from .answers import EngineInfo, EngineState, EngineStats, ModelInfo, Scored, Tokenized
@@ -318,6 +320,7 @@ def _model_info(name: str, path: str, lane: Lane) -> ModelInfo:
     return ModelInfo(
         name=name,
         path=path,
+        about=_about(Path(path)),
         backend=model.backend,
         device=model.device,
         instruction_set=model.instruction_set,
@@ -336,6 +339,15 @@ def _model_info(name: str, path: str, lane: Lane) -> ModelInfo:
         eos_token_ids=list(config.eos_token_ids),
         cache_bytes=lane.scheduler.cache.n_pages * model.page_bytes,
     )
+
+
+def _about(model: Path) -> str:
+    """The line that training left beside the model, if it was ours that made it."""
+    try:
+        about = msgspec.json.decode((model / "training.json").read_bytes())["about"]
+    except (OSError, msgspec.MsgspecError, KeyError, TypeError):
+        return ""
+    return about if isinstance(about, str) else ""
 
 
 def _count_resident_bytes() -> int:

@@ -105,17 +105,17 @@ def failed(event: Failed) -> Problem:
 
 
 def native(problem: Problem) -> tuple[int, Any]:
-    said: dict[str, Any] = {"type": problem.kind, "message": problem.message}
+    error: dict[str, Any] = {"type": problem.kind, "message": problem.message}
     if problem.field is not None:
-        said["field"] = problem.field
+        error["field"] = problem.field
     if problem.retry_after is not None:
-        said["retry_after_ms"] = round(problem.retry_after * 1000)
-    said |= problem.details | {"request_id": g.get("request_id")}
-    return problem.status, {"error": said}
+        error["retry_after_ms"] = round(problem.retry_after * 1000)
+    error |= problem.details | {"request_id": g.get("request_id")}
+    return problem.status, {"error": error}
 
 
 def speaks(app: Flask, prefix: str, render: Render) -> None:
-    """Problems on paths that begin so are said so."""
+    """Problems on paths that begin so are rendered by this."""
     app.extensions.setdefault("continuo.shapes", {})[prefix] = render
 
 
@@ -134,8 +134,8 @@ def answer(problem: Problem) -> Response:
         page = render_template("error.html", problem=problem)
         response = Response(page, problem.status, mimetype="text/html")
     else:
-        status, said = _render()(problem)
-        response = reply(said, status)
+        status, body = _render()(problem)
+        response = reply(body, status)
     if problem.retry_after is not None:
         response.headers["Retry-After"] = str(max(1, math.ceil(problem.retry_after)))
         response.headers["retry-after-ms"] = str(round(problem.retry_after * 1000))

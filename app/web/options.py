@@ -1,4 +1,4 @@
-"""What a web app is told: who may come in, how large, how patient. Settings adds where from.
+"""What an operator may set: who may come in, how large, how patient. Settings adds the sources.
 
 Each field's description is what `continuo serve --help` prints. Imports no Flask.
 """

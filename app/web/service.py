@@ -28,7 +28,7 @@ class Service:
         self.faults = Faults()
         self.hangups = Hangups()
         self.stopping = Stopping()  # whoever starts the server may put a shared one here
-        self.warned: set[str] = set()  # what was said once is not said again
+        self.warned: set[str] = set()  # each warning is logged once
         self.began = int(time.time())
         self._models: dict[str, ModelInfo] = {}
 

@@ -20,6 +20,7 @@ from app.engine import (
     Token,
     UnknownModel,
 )
+from app.engine.engine import _about
 from app.engine.turns import choosing
 from tests.engine.reading import ended_of, ids_of, of_kind, read, started_of, text_of
 
@@ -495,3 +496,12 @@ def test_torch_serves_the_same_interface(tiny, engine):
     assert ids_of(read(ask(ours, **greedy))) == ids_of(read(ask(engine, **greedy)))
     assert ours.info().models[0].same_bits == "same batch"
     ours.close()
+
+
+@pytest.mark.parametrize(
+    "text, about",
+    [('{"about": "Lullabies."}', "Lullabies."), ('{"about": 5}', ""), ("not JSON", ""), ("{}", "")],
+)
+def test_a_model_says_what_it_was_trained_on(tmp_path, text, about):
+    (tmp_path / "training.json").write_text(text, encoding="utf-8")
+    assert _about(tmp_path) == about

@@ -34,7 +34,7 @@ from ..service import service
 Fields = Mapping[str, Any]
 Names = Mapping[str, tuple[str, ...]]
 
-# Output of another form than was asked for is worse than none: these are refused, never ignored.
+# Text in another form than the client expects is worse than none: refused, never ignored.
 GRAMMARS = (
     "grammar",
     "grammar_string",
@@ -121,7 +121,7 @@ def refuse_grammars(fields: Fields) -> None:
 
 
 def model(fields: Fields) -> ModelInfo:
-    """The model asked for. Any name will do where one is served: clients send what they have."""
+    """The requested model. Any name will do where one is served: clients send what they have."""
     name = body.take(fields, "model", str, None)
     if not name or len(service().models()) == 1:
         return service().model()

@@ -143,17 +143,17 @@ def _routes(app: Flask) -> Iterator[tuple[Rule, str, Callable]]:
 
 
 def _operation(rule: Rule, method: str, view: Callable, schemas: Schemas) -> Schema:
-    said = (inspect.getdoc(view) or rule.endpoint).partition("\n\n")
+    head, _, rest = (inspect.getdoc(view) or rule.endpoint).partition("\n\n")
     # A static file's view is Flask's own; its first line is not for our readers.
-    summary = "A file of the page." if rule.endpoint == "static" else said[0].replace("\n", " ")
+    summary = "A file of the page." if rule.endpoint == "static" else head.replace("\n", " ")
     operation: Schema = {
         "operationId": f"{rule.endpoint}.{method.lower()}.{_slug(rule.rule)}",
         "tags": [rule.endpoint.partition(".")[0]],
         "summary": summary,
         "responses": _responses(rule, view, schemas),
     }
-    if said[2] and rule.endpoint != "static":
-        operation["description"] = said[2]
+    if rest and rule.endpoint != "static":
+        operation["description"] = rest
     if rule.arguments:
         operation["parameters"] = [
             {"name": name, "in": "path", "required": True, "schema": TEXT}
@@ -176,8 +176,10 @@ def _responses(rule: Rule, view: Callable, schemas: Schemas) -> Schema:
     failure = {"description": "Why not, in a sentence.", "content": {k: {} for k in said_in}}
     content: Schema = {kind: {} for kind in kinds}
     if types := getattr(view, "replies", ()):
-        said = [schemas[type] for type in types]
-        content["application/json"] = {"schema": said[0] if len(said) == 1 else {"anyOf": said}}
+        options = [schemas[type] for type in types]
+        content["application/json"] = {
+            "schema": options[0] if len(options) == 1 else {"anyOf": options}
+        }
     return {
         "200": {"description": "As requested.", "content": content},
         "4XX": failure,

@@ -1,10 +1,8 @@
 """The native API: POST /generate in all its formats, and what goes with it."""
 
 from collections.abc import Iterable
-from pathlib import Path
 from typing import Any
 
-import msgspec
 from flask import Blueprint, Response, g, request, stream_template
 
 from app.engine import MAX_ID, PARAMETERS
@@ -222,7 +220,7 @@ def models_data() -> dict[str, Any]:
                 "window": model.n_positions,
                 "precision": model.precision,
                 "loss_by_quantization": model.perplexity_loss,
-                "about": _about(Path(model.path)),
+                "about": model.about,
             }
             for model in info.models
         ],
@@ -230,15 +228,6 @@ def models_data() -> dict[str, Any]:
         "object": "list",
         "data": [replies.card(model) for model in info.models],
     }
-
-
-def _about(model: Path) -> str:
-    """The line that training left beside the model, if it was ours that made it."""
-    try:
-        said = msgspec.json.decode((model / "training.json").read_bytes())["about"]
-    except (OSError, msgspec.MsgspecError, KeyError, TypeError):
-        return ""
-    return said if isinstance(said, str) else ""
 
 
 @native.get("/parameters")

@@ -7,7 +7,7 @@ from typing import Any
 
 
 def socket_of(environ: dict[str, Any]) -> socket.socket | None:
-    """The accepted socket, where the server tells: gunicorn and werkzeug do, a test client not."""
+    """The accepted socket, as gunicorn and werkzeug pass it on; a test client has none."""
     return environ.get("gunicorn.socket") or environ.get("werkzeug.socket")
 
 

@@ -68,14 +68,14 @@ def _describe(response: Response) -> dict[str, Any]:
     return line
 
 
-def _end(begun: float, said: dict[str, Any], runs: list[Run], here: Service) -> None:
-    said["ms"] = round((time.monotonic() - begun) * 1000, 1)
-    said["runs"] = [_run_said(run, here.options.log_prompts) for run in runs]
-    _note_faults(said, runs, here)
+def _end(begun: float, line: dict[str, Any], runs: list[Run], here: Service) -> None:
+    line["ms"] = round((time.monotonic() - begun) * 1000, 1)
+    line["runs"] = [_describe_run(run, here.options.log_prompts) for run in runs]
+    _note_faults(line, runs, here)
     if here.options.log == "json":
-        log.info("%s", msgspec.json.encode(said).decode())
+        log.info("%s", msgspec.json.encode(line).decode())
     else:
-        log.info("%s", _for_people(said))
+        log.info("%s", _for_people(line))
 
 
 def _note_faults(line: dict[str, Any], runs: list[Run], here: Service) -> None:
@@ -86,24 +86,24 @@ def _note_faults(line: dict[str, Any], runs: list[Run], here: Service) -> None:
         here.faults.note(Fault(time.time(), line["status"], kind, line["method"], line["path"]))
 
 
-def _run_said(run: Run, with_prompt: bool) -> dict[str, Any]:
-    said: dict[str, Any] = {"model": run.model, "end": run.end}
+def _describe_run(run: Run, with_prompt: bool) -> dict[str, Any]:
+    entry: dict[str, Any] = {"model": run.model, "end": run.end}
     if run.usage is not None:
-        said |= msgspec.structs.asdict(run.usage)
+        entry |= msgspec.structs.asdict(run.usage)
     if run.timings is not None:
-        said |= {k: round(v, 1) for k, v in msgspec.structs.asdict(run.timings).items()}
+        entry |= {k: round(v, 1) for k, v in msgspec.structs.asdict(run.timings).items()}
     if with_prompt:
-        said["prompt"] = run.prompt
-    return said
+        entry["prompt"] = run.prompt
+    return entry
 
 
-def _for_people(said: dict[str, Any]) -> str:
-    words = ["{method} {path!r} {status} {ms:.0f} ms".format_map(said)]
-    for run in said["runs"]:
-        words.append(f"{run['model']}: " + ", ".join(_pairs(run)))
-    if "problem" in said:
-        words.append(said["problem"])
-    return " | ".join([*words, said["id"]])
+def _for_people(line: dict[str, Any]) -> str:
+    parts = ["{method} {path!r} {status} {ms:.0f} ms".format_map(line)]
+    for run in line["runs"]:
+        parts.append(f"{run['model']}: " + ", ".join(_pairs(run)))
+    if "problem" in line:
+        parts.append(line["problem"])
+    return " | ".join([*parts, line["id"]])
 
 
 def _pairs(run: dict[str, Any]) -> list[str]:

@@ -1,30 +1,8 @@
-"""The app of tests/web, and what a stream of events says."""
+"""What a stream of events says, and what the engine was asked."""
 
 import json
 
 import pytest
-
-from app import create_app
-from app.settings import Settings
-from tests.fake_engine import FakeEngine
-
-
-@pytest.fixture
-def engine():
-    return FakeEngine()
-
-
-@pytest.fixture
-def make_client(engine):
-    def make(**settings):
-        return create_app(Settings(**settings), engine).test_client()
-
-    return make
-
-
-@pytest.fixture
-def client(make_client):
-    return make_client()
 
 
 @pytest.fixture

@@ -63,9 +63,9 @@ def extra_version() -> Response:
         "tts",
         "embeddings",
     )
-    said = {"result": "KoboldCpp", "version": KOBOLD_CPP}
+    own = {"result": "KoboldCpp", "version": KOBOLD_CPP}
     protected = {"protected": bool(service().options.api_keys)}
-    return reply(said | protected | dict.fromkeys(absent, False))
+    return reply(own | protected | dict.fromkeys(absent, False))
 
 
 @about.get("/extra/preloadstory")

@@ -85,12 +85,6 @@ def check() -> Response:
     return reply({"results": [{"text": "" if run is None else run.text}]})
 
 
-@kobold.get("/extra/generate/check")
-def check_any() -> Response:
-    """Nothing: without a key nobody's text is shown."""
-    return reply({"results": [{"text": ""}]})
-
-
 @kobold.post("/extra/abort")
 @openapi.takes(KEY)
 def abort() -> Response:

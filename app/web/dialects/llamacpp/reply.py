@@ -42,17 +42,9 @@ class Alternative(msgspec.Struct, kw_only=True):
     prob: float | UnsetType = UNSET
 
 
-class OldAlternative(msgspec.Struct):
-    """As clients of 2024 read them."""
-
-    tok_str: str
-    prob: float
-
-
 class Probabilities(Alternative, kw_only=True):
     top_logprobs: list[Alternative] | UnsetType = UNSET
     top_probs: list[Alternative] | UnsetType = UNSET
-    probs: list[OldAlternative]
 
 
 class Speeds(msgspec.Struct, kw_only=True):
@@ -126,7 +118,7 @@ def _final(
 
 
 def _filtered(final: Final, wanted: CompletionRequest) -> Any:
-    """Only the fields that were asked for, those inside others by their last name:
+    """Only the requested fields; nested ones by their last name:
     "generation_settings/n_predict" -> {"n_predict": ...}."""
     if not wanted.response_fields:
         return final
@@ -164,8 +156,8 @@ def _speeds(run: Run, n: int) -> Speeds:
 def _probabilities(
     tokens: Iterable[Token], wanted: CompletionRequest
 ) -> list[Probabilities] | UnsetType:
-    """Whenever they are asked for, even of no token: mikupad counts on the list. They are the
-    model's own, before any sampling, under either name."""
+    """An empty list for no token, because mikupad counts on one. The probabilities are the model's
+    own, before any sampling, under either name."""
     if wanted.params.logprobs is None:
         return UNSET
     return [_of(token, wanted) for token in tokens]
@@ -173,9 +165,8 @@ def _probabilities(
 
 def _of(token: Token, wanted: CompletionRequest) -> Probabilities:
     tops = [_alternative(Alternative, top, wanted) for top in token.top]
-    old = [OldAlternative(shared.plain(t.bytes), math.exp(t.logprob)) for t in token.top]
     name = "top_probs" if wanted.as_probabilities else "top_logprobs"
-    return _alternative(Probabilities, token, wanted, **{name: tops}, probs=old)
+    return _alternative(Probabilities, token, wanted, **{name: tops})
 
 
 def _alternative(kind: Any, token: Token | TopToken, wanted: CompletionRequest, **more: Any) -> Any:

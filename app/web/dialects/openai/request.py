@@ -72,8 +72,8 @@ def read(fields: Fields) -> CompletionRequest:
             raise bad_value(name, f"{name} is not supported: {advice}.")
     info = shared.model(fields)
     # OpenAI's prompt is the end of a text unless one is sent: it writes from nothing.
-    asked = fields if fields.get("prompt") is not None else {"prompt": ""}
-    prompts = [_fitting(prompt, fields, info) for prompt in shared.prompts(asked, info)[0]]
+    body = fields if fields.get("prompt") is not None else {"prompt": ""}
+    prompts = [_fitting(prompt, fields, info) for prompt in shared.prompts(body, info)[0]]
     params = shared.params(fields, NAMES, DEFAULTS)
     stream, echo = _flag(fields, "stream"), _flag(fields, "echo")
     n = take(fields, "n", int, 1)

@@ -97,7 +97,6 @@ def info() -> Response:
             "max_stop_sequences": ROWS["stop"].max_items,
             "max_input_tokens": model.n_positions - 1,
             "max_total_tokens": model.n_positions,
-            "validation_workers": 1,
             "max_client_batch_size": 1,
             "router": "continuo",
             "version": openapi.VERSION,
