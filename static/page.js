@@ -7,6 +7,7 @@ import { recall, remember } from "./frame/storage.js";
 import * as dialogs from "./frame/dialogs.js";
 import { find, make } from "./frame/element.js";
 import { readFile, settingsIn, writeFile } from "./story/files.js";
+import { Ghost } from "./tools/ghost.js";
 import { Heat } from "./tools/heat.js";
 import { Horizon } from "./tools/horizon.js";
 import { invite } from "./frame/invite.js";
@@ -44,6 +45,7 @@ const heat = new Heat(surface, painter, { model: () => model, failed: (error) =>
 const horizon = new Horizon(surface, () => model, roomFor);
 const word = new Alternatives(surface, painter, (offset) => desk.story.tokenAt(offset) ?? heat.tokenAt(offset), branch);
 const wantedModel = new URLSearchParams(location.search).get("model");
+const ghost = new Ghost(surface, { settings: request, room: roomFor, isFree: () => !writing.busy && !desk.isReading, story: () => desk.story });
 let models = null;
 let model = null; // the one in use, as /models describes it
 
@@ -58,6 +60,7 @@ desk.on("wanted", act);
 function changed(event) {
 	const { story } = desk;
 	word.hear(event);
+	ghost.later();
 	if (event.type === "arrived") {
 		several.hear(event);
 		if (event.node === story.head) voice.hear(event.text);
@@ -79,6 +82,7 @@ function lookAgain() {
 }
 
 function caret() {
+	ghost.later();
 	heat.measure();
 	horizon.later();
 }
@@ -171,6 +175,7 @@ const actions = {
 	next: () => desk.story.sideways(1),
 	alternatives: () => { if (!word.open()) bar.status(say("word.unknown")); },
 	heat: () => heat.toggle(),
+	ghost: () => { ghost.toggle(); bar.status(say(ghost.isOn ? "ghost.on" : "ghost.off")); },
 	heatTable: () => heat.table(),
 	map: () => showMap(find("#map").hidden),
 	stories: () => showStories(journal, { open: openAt, begin: () => act("new"), rename, delete: remove }),

@@ -55,7 +55,7 @@ export function askForName(name, title = say("do.rename")) {
 
 /** What the model is told besides the text: {memory, note, noteDepth}. */
 export function askForMemory({ memory, note, noteDepth }) {
-	const field = (id, value, rows) => make("textarea", { id, rows, "aria-describedby": `${id}-why` }, value);
+	const field = (id, value, rows) => make("textarea", { id, rows, autofocus: id === "memory", "aria-describedby": `${id}-why` }, value);
 	const [first, aside] = [field("memory", memory, 5), field("note", note, 3)];
 	const depth = make("input", { id: "note-depth", type: "number", min: 1, max: 50, value: noteDepth, required: true });
 	const about = (id) => [make("label", { for: id }, say(`${id}.label`)), make("p", { id: `${id}-why` }, say(`${id}.why`))];

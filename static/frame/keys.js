@@ -18,6 +18,7 @@ export const KEYS = {
 	again: ["side g"],
 	heat: ["side h"],
 	heatTable: ["side l"],
+	ghost: ["side j"],
 	map: ["side t"],
 	stories: ["side s"],
 	new: ["side n"],

@@ -9,7 +9,7 @@ import { choose, LANGUAGES, number, say } from "./language.js";
 const GROUPS = {
 	story: ["stories", "new", "rename", "memory", "import"],
 	machine: ["several", "temperatures", "again", "redo", "key"],
-	view: ["heat", "heatTable", "map", "help"],
+	view: ["heat", "heatTable", "ghost", "map", "help"],
 	copy: ["share", "copyColour", "copyPlain"],
 };
 const THEMES = ["auto", "light", "dark"];

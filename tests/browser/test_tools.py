@@ -355,3 +355,42 @@ def test_a_storys_file_brings_its_settings_to_who_wants_them(desk, tmp_path):
     chooser.value.set_files(path)
     desk.notice("imported").get_by_role("button", name="Use its settings").click()
     expect(desk.page.locator("#knob-temperature")).to_have_value("1.3")
+
+
+def test_ghost_text_comes_after_a_pause_and_tab_takes_a_word(desk, engine):
+    engine.story = [" upon", " a", " time"]
+    desk.press("Alt+j").type("Once")
+    ghost = desk.page.locator("#ghost")
+    expect(ghost).to_have_text(re.compile("^ upon a time"))
+    assert engine.requests[-1][1].max_tokens == 12
+    desk.press("Tab")
+    assert (desk.text, desk.painted()) == ("Once upon", [" upon"])
+    expect(ghost).to_have_text(re.compile("^ a time"))
+    desk.press("Shift+Tab")
+    assert desk.text.startswith("Once upon a time upon")
+    desk.type("!")
+    expect(ghost).to_be_hidden()
+    desk.press("Alt+j").type("?")
+    asked = len(engine.requests)
+    expect(desk.page.locator("#horizon")).not_to_have_text("0 / 1,024")
+    desk.continue_()
+    assert len(engine.requests) == asked + 1
+
+
+def test_ghost_text_gives_way_to_those_who_wait(desk, engine):
+    engine.begin.clear()
+    desk.press("Alt+j").type("Once")
+    desk.page.wait_for_function(
+        "() => performance.getEntriesByName(location.href + 'generate').length > 0"
+    )
+    assert desk.page.locator("#ghost").is_hidden()
+    assert desk.notice("error").count() == 0
+
+
+def test_a_key_cancels_the_ghost(desk, engine):
+    engine.allow(0)
+    desk.press("Alt+j").type("Once")
+    with desk.page.expect_event("requestfailed", lambda request: "generate" in request.url):
+        desk.page.wait_for_timeout(900)  # the pause, and the request on its way
+        desk.type("!")
+    assert desk.text == "Once!"
