@@ -152,8 +152,8 @@ function request() {
 }
 
 /** How many tokens a prompt may have, so that what is written with these settings still fits beside it. */
-function roomFor({ max_tokens = knobs.value("max_tokens") } = {}) {
-	return model === null ? null : Math.max(model.window >> 1, model.window - (max_tokens ?? 0));
+function roomFor({ max_tokens = knobs.value("max_tokens"), finish_sentence = 0 } = {}) {
+	return model === null ? null : Math.max(model.window >> 1, model.window - (max_tokens ?? 0) - finish_sentence);
 }
 
 function chosenModel() {
@@ -174,6 +174,7 @@ const actions = {
 	previous: () => desk.story.sideways(-1),
 	next: () => desk.story.sideways(1),
 	alternatives: () => { if (!word.open()) bar.status(say("word.unknown")); },
+	ban,
 	heat: () => heat.toggle(),
 	ghost: () => { ghost.toggle(); bar.status(say(ghost.isOn ? "ghost.on" : "ghost.off")); },
 	heatTable: () => heat.table(),
@@ -229,6 +230,18 @@ function showMap(isShown) {
 	remember("map", isShown ? "shown" : "hidden");
 	map.draw(desk.story);
 	if (isShown) map.focus();
+}
+
+/** The selected words are never written again, until that is taken back. */
+function ban() {
+	const { start, end } = surface.selected;
+	const phrase = desk.story.text.slice(start, end).trim();
+	if (phrase === "") return bar.status(say("ban.select"));
+	const before = knobs.value("banned_phrases") ?? [];
+	knobs.set("banned_phrases", [...before.filter((other) => other !== phrase), phrase]);
+	knobs.draw();
+	const undo = () => { knobs.set("banned_phrases", before); knobs.draw(); };
+	notify("ban", say("ban.done", { text: phrase }), [[say("do.undo"), undo]]);
 }
 
 function copyText(inColour) {

@@ -16,6 +16,7 @@ export const KEYS = {
 	temperatures: ["side shift Enter"],
 	alternatives: ["mod ."],
 	again: ["side g"],
+	ban: ["side b"],
 	heat: ["side h"],
 	heatTable: ["side l"],
 	ghost: ["side j"],

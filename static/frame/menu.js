@@ -8,7 +8,7 @@ import { choose, LANGUAGES, number, say } from "./language.js";
 
 const GROUPS = {
 	story: ["stories", "new", "rename", "memory", "import"],
-	machine: ["several", "temperatures", "again", "redo", "key"],
+	machine: ["several", "temperatures", "again", "ban", "redo", "key"],
 	view: ["heat", "heatTable", "ghost", "map", "help"],
 	copy: ["share", "copyColour", "copyPlain"],
 };

@@ -9,6 +9,7 @@ import { has, say } from "../frame/language.js";
 const NEAR = ["max_tokens", "temperature", "top_k", "top_p", "seed"];
 const OFTEN = ["min_p", "repetition_penalty", "presence_penalty", "frequency_penalty", "stop", "banned_phrases", "finish_sentence", "dry_multiplier", "xtc_probability"];
 const HIDDEN = ["n", "logprobs", "prompt_logprobs"]; // the page's own affair
+const OURS = { finish_sentence: 32 }; // where the page begins with something else than the server
 const SLIDERS = { max_tokens: [0, 512, 8], temperature: [0, 2, 0.05] };
 const PRESETS = {
 	careful: { temperature: 0.4, top_k: 20, top_p: 0.9, repetition_penalty: 1.1 },
@@ -28,8 +29,9 @@ export class Controls {
 
 	/** What differs from the server's own defaults: the request says no more. */
 	settings() {
-		const rows = this.table.filter((row) => row.name in this.chosen && !HIDDEN.includes(row.name));
-		return Object.fromEntries(rows.map((row) => [row.name, this.chosen[row.name]]));
+		const chosen = { ...OURS, ...this.chosen };
+		const rows = this.table.filter((row) => row.name in chosen && !HIDDEN.includes(row.name));
+		return Object.fromEntries(rows.map((row) => [row.name, chosen[row.name]]));
 	}
 
 	/** Those of some settings from elsewhere that this server has, each of its kind. */
@@ -43,12 +45,12 @@ export class Controls {
 	}
 
 	value(name) {
-		return this.chosen[name] ?? this.table.find((row) => row.name === name)?.default ?? null;
+		return this.chosen[name] ?? OURS[name] ?? this.table.find((row) => row.name === name)?.default ?? null;
 	}
 
 	set(name, value) {
-		const row = this.table.find((other) => other.name === name);
-		if (value === null || JSON.stringify(value) === JSON.stringify(row?.default)) delete this.chosen[name];
+		const usual = OURS[name] ?? this.table.find((row) => row.name === name)?.default;
+		if (value === null || JSON.stringify(value) === JSON.stringify(usual)) delete this.chosen[name];
 		else this.chosen[name] = value;
 		remember("settings", JSON.stringify(this.chosen));
 	}
@@ -123,7 +125,7 @@ export class Controls {
 	#input(row, id) {
 		if (row.type === "bool") return this.#checkbox(row, id);
 		if (/list|dict/.test(row.type)) return this.#lines(row, id);
-		const value = this.chosen[row.name] ?? (row.name === "seed" ? "" : row.default);
+		const value = row.name === "seed" ? this.chosen.seed ?? "" : this.value(row.name);
 		const attributes = { id, type: "number", value: value ?? "", min: row.low, max: row.high, step: row.type.startsWith("int") ? 1 : "any" };
 		if (row.name === "seed") attributes.placeholder = say("knob.random");
 		const input = make("input", attributes);

@@ -394,3 +394,23 @@ def test_a_key_cancels_the_ghost(desk, engine):
         desk.page.wait_for_timeout(900)  # the pause, and the request on its way
         desk.type("!")
     assert desk.text == "Once!"
+
+
+def test_selected_words_are_never_written_again_until_taken_back(desk, engine):
+    desk.type("lamp").press("Control+a", "Alt+b", "End")
+    expect(desk.notice("ban")).to_contain_text("“lamp” is never written")
+    desk.continue_()
+    assert engine.requests[-1][1].banned_phrases == ["lamp"]
+    desk.notice("ban").get_by_role("button", name="Undo").click()
+    desk.continue_()
+    assert engine.requests[-1][1].banned_phrases == []
+
+
+def test_the_page_finishes_sentences_unless_told_not_to(desk, engine):
+    desk.type("Once").continue_()
+    assert engine.requests[-1][1].finish_sentence == 32
+    desk.page.click("#knobs .more")
+    desk.page.fill("#knob-finish_sentence", "0")
+    desk.page.locator("#text").focus()
+    desk.continue_()
+    assert engine.requests[-1][1].finish_sentence == 0
