@@ -18,11 +18,12 @@ ARG TORCH_INDEX=https://download.pytorch.org/whl/${TORCH_BUILD}
 WORKDIR /continuo
 # requirements-cluster.txt, for the nodes of a Ray cluster.
 ARG REQUIREMENTS=requirements.txt
-COPY requirements*.txt ./
+COPY requirements*.txt requirements.lock ./
 RUN python3 -m venv /venv \
     && torch=$(grep '^torch==' requirements.txt) \
     && /venv/bin/pip install --no-cache-dir --no-deps --index-url "$TORCH_INDEX" "$torch+$TORCH_BUILD" \
-    && /venv/bin/pip install --no-cache-dir -r "$REQUIREMENTS" setuptools==84.2.1 \
+    && /venv/bin/pip install --no-cache-dir --no-deps --require-hashes -r requirements.lock \
+    && /venv/bin/pip install --no-cache-dir -r "$REQUIREMENTS" \
     && cd /venv/lib/python3.*/site-packages \
     && rm -rf torch/test torch/include pip* \
     && find torch/bin -type f ! -name torch_shm_manager -delete \

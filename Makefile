@@ -161,3 +161,27 @@ $(VENV)/cluster: requirements-cluster.txt $(VENV)/dev
 	@echo "Installing Ray ..."
 	@$(PIP) -r requirements-cluster.txt
 	@touch $@
+
+# ---- supply chain ----
+
+AUDIT = $(VENV)-audit/bin
+LOCKED = sed -n 's/^\([a-z0-9.-]*\)==.*/\1/p' requirements.lock
+
+.PHONY: lock audit
+# requirements.txt with all that it brings, and the hashes of every file
+lock: $(AUDIT)/python
+	@{ sed '/^[^#]/,$$d' requirements.lock; $(AUDIT)/pip-compile --quiet --strip-extras --generate-hashes --allow-unsafe \
+		--unsafe-package torch --no-annotate --no-header --no-emit-options --output-file - requirements.txt \
+		| sed '/^# The following packages/,$$d'; } > requirements.lock.new && mv requirements.lock.new requirements.lock
+
+# known vulnerabilities, the licence of everything that serving installs, and a bill of materials
+audit: $(AUDIT)/python $(VENV)/serving
+	@{ echo "# What serving installs, and under which licences (\`make audit\`)"; echo; \
+		$(AUDIT)/pip-licenses --python $(BIN)/python --format markdown --packages torch $$($(LOCKED)); } > docs/licences.md
+	@$(AUDIT)/cyclonedx-py requirements requirements.lock --output-file sbom.json
+	@$(AUDIT)/pip-audit --disable-pip --require-hashes --requirement requirements.lock
+
+$(AUDIT)/python: | $(BIN)/python
+	@$(BIN)/python -m venv $(VENV)-audit
+	@$(AUDIT)/python -m pip install --disable-pip-version-check --quiet --upgrade pip pip-tools==7.6.2 \
+		pip-audit==2.10.1 pip-licenses==5.5.5 cyclonedx-bom==7.5.0
