@@ -206,6 +206,39 @@ def test_prompt_logprobs_tell_each_token_but_the_first(engine):
     assert [len(token.top) for token in prompt] == [0, 2, 2, 2]
 
 
+def test_a_sentence_is_finished_beyond_the_length_but_not_for_ever(engine):
+    full_stop = engine.tokenize(".").ids[0]
+    long = ids_of(read(ask(engine, max_tokens=40)))
+    assert full_stop not in long
+    finished = {"max_tokens": 10, "finish_sentence": 20}
+    assert ids_of(read(ask(engine, **finished))) == long[:30]
+    ended = read(ask(engine, **finished, logit_bias={full_stop: 8.0}))
+    assert 10 <= len(ids_of(ended)) < 30
+    assert text_of(ended).endswith(".") and ended_of(ended).reason == "length"
+
+
+def test_a_banned_phrase_is_taken_back_and_written_otherwise(engine):
+    """What came before it stays, and the same seed gives the same text again."""
+    plain = text_of(read(ask(engine, max_tokens=40)))
+    phrase = plain[len(plain) // 2 :][:12]
+    events = read(ask(engine, max_tokens=40, banned_phrases=[phrase.upper()]))
+    text = text_of(events)
+    assert len(ids_of(events)) == 40 and engine.detokenize(ids_of(events)) == text
+    assert phrase.lower() not in text.lower()
+    begin = plain.lower().index(phrase.lower())
+    assert text[: begin - 12] == plain[: begin - 12]
+    again = read(ask(engine, max_tokens=40, banned_phrases=[phrase.upper()]))
+    assert ids_of(again) == ids_of(events)
+
+
+def test_single_letters_can_be_banned_even_from_what_is_held_at_a_stop(engine):
+    banned = {"banned_phrases": ["e", "a", "i", "o", "u"], "max_tokens": 30}
+    text = text_of(read(ask(engine, **banned)))
+    assert text and not set("aeiou") & set(text.lower())
+    stop = text[5:7]
+    assert text_of(read(ask(engine, **banned, stop=[stop]))) == text[: text.index(stop)]
+
+
 # ---- healing ----
 
 
@@ -391,10 +424,10 @@ def test_nothing_is_told_after_a_cancel_but_the_end(engine):
 def test_a_fault_in_one_requests_sampling_fails_that_request_alone(engine, monkeypatch):
     whole = choosing.sampling.choose
 
-    def faulty(turn, draws):
+    def faulty(turn, draws, n_known):
         if any(draw.seed == 666 for draw in draws):
             raise ZeroDivisionError("a planted fault")
-        return whole(turn, draws)
+        return whole(turn, draws, n_known)
 
     monkeypatch.setattr(choosing.sampling, "choose", faulty)
     here = {"typical_p": 0.9}  # never drawn by a model on its device

@@ -179,6 +179,11 @@ PARAMS = st.builds(
     logprobs=st.sampled_from([None, None, 2]),
     prompt_logprobs=st.sampled_from([None, None, None, 1]),
     healing=st.booleans(),
+    finish_sentence=st.sampled_from([0, 0, 7]),
+    banned_phrases=st.sampled_from([[], [], ["e", "t a"], [" the", "x", "in", "on"]]),
+    dry_multiplier=st.sampled_from([0.0, 0.0, 1.0]),
+    no_repeat_ngram=st.sampled_from([0, 0, 2]),
+    xtc_probability=st.sampled_from([0.0, 0.0, 0.5]),
 )
 ACTIONS = st.one_of(
     st.tuples(
@@ -220,6 +225,8 @@ def test_whatever_happens_the_invariants_hold(actions, n_pages):
             n_told = len(told) if is_whole else len(of_kind(told, Token | Slid))
             assert told[:n_told] == expected[choice][:n_told]
             assert not is_whole or n_told == len(expected[choice])
+            text = "".join(event.text for event in told if not isinstance(event, Slid)).lower()
+            assert not any(phrase in text for phrase in params.banned_phrases)
 
 
 @pytest.mark.parametrize("n_prompt", [2, 32, 33])

@@ -33,6 +33,7 @@ class Odds(NamedTuple):
 
 class Choice(NamedTuple):
     row: Row
+    at: int  # the place of its logits
     id: int | None
     error: Exception | None
     odds: Odds | None  # where the row wants to tell them
@@ -51,8 +52,19 @@ def choose(drawing: list[Drawing], logits: Logits) -> list[Choice]:
         log.exception("The batch could not be sampled; its rows are tried one by one.")
         return [_choose_one(d, o, logits) for d, o in zip(drawing, odds, strict=True)]
     return [
-        Choice(d.row, id, None, o) for d, id, o in zip(drawing, ids.tolist(), odds, strict=True)
+        Choice(d.row, d.at, id, None, o)
+        for d, id, o in zip(drawing, ids.tolist(), odds, strict=True)
     ]
+
+
+def logits_at(logits: Logits, at: int) -> Logits:
+    """A copy of those in one place, which outlives the turn."""
+    return Logits(
+        np.array(logits.logits[at])[None],
+        logits.top_ids[at : at + 1].copy(),
+        logits.top_scores[at : at + 1].copy(),
+        loud=logits.loud,
+    )
 
 
 def odds_at(logits: Logits, at: int) -> Odds:
@@ -79,9 +91,9 @@ class _Scores:
 def _choose_one(drawing: Drawing, odds: Odds | None, logits: Logits) -> Choice:
     try:
         [id] = _choose_together([drawing], logits)
-        return Choice(drawing.row, int(id), None, odds)
+        return Choice(drawing.row, drawing.at, int(id), None, odds)
     except Exception as error:
-        return Choice(drawing.row, None, error, odds)
+        return Choice(drawing.row, drawing.at, None, error, odds)
 
 
 def _choose_together(drawing: list[Drawing], logits: Logits) -> np.ndarray:

@@ -24,9 +24,9 @@ from ..completion import (
     Usage,
 )
 from .cache import PAGE, PageCache, pages_for
-from .choosing import Choice, Drawing, Odds, choose, odds_at, plain_draw
+from .choosing import Choice, Drawing, Odds, choose, logits_at, odds_at, plain_draw
 from .estimate import Need, Speed, starts
-from .request import End, Request, Row
+from .request import End, Held, Request, Row
 from .scheduler import Scheduler, Step
 from .vocabulary import Vocabulary
 
@@ -128,7 +128,7 @@ class Lane:
         logits = self.model.forward([_feed(step) for step in steps])
         drawing = self._advance(steps, logits)
         for choice in choose(drawing, logits):
-            self._hand_out(choice)
+            self._hand_out(choice, logits)
 
     def _note(self, work: "_Work", seconds: float) -> None:
         if n_tokens := sum(work):
@@ -213,7 +213,7 @@ class Lane:
 
     # ---- handing out ----
 
-    def _hand_out(self, choice: Choice) -> None:
+    def _hand_out(self, choice: Choice, logits: Logits) -> None:
         row, id = choice.row, choice.id
         request, params = row.request, row.request.params
         if request.is_over or request.is_cancelled:
@@ -222,36 +222,60 @@ class Lane:
             log.error("A request could not be sampled.", exc_info=choice.error)
             message = f"The next token could not be drawn: {choice.error}"
             return self.fail(request, "engine_error", message)
-        data = self.vocabulary.bytes_of(id)
-        if row.heal is not None and row.heal.id == id:  # the token taken back, drawn again
-            row.take(id, data)
+        if row.take_again(id):
             return self._slide_if_full(row)
         end = request.ends.get(id)
         if end is not None and (end.reason == "end_of_text" or not params.include_stop):
             return self._end(row, end)
-        self._tell_token(row, id, row.take(id, data), choice.odds)
+        kept = logits_at(logits, choice.at) if request.phrases is not None else None
+        row.take(id, self.vocabulary.bytes_of(id), choice.odds, kept)
+        if n := row.find_banned():
+            return self._draw_again(row, n)
+        self._tell(row, row.count_certain())
         if row.text.stopped_by is not None:
             end = End("stop", row.text.stopped_by)
-        elif end is None and len(row.written) == params.max_tokens:
+        elif end is None and self._is_long_enough(row):
             end = End("length", None)
         if end is not None:
             self._end(row, end)
         else:
             self._slide_if_full(row)
 
-    def _tell_token(self, row: Row, id: int, data: bytes, odds: Odds | None) -> None:
-        request, params = row.request, row.request.params
-        row.written.append(id)
-        row.text.may_stop = len(row.written) >= params.min_tokens
-        text = row.text.push(data)
+    def _draw_again(self, row: Row, n: int) -> None:
+        """The last n tokens complete a banned phrase: another one in place of the first."""
+        first = row.take_back(n)
+        self.scheduler.take_back(row)
+        assert first.logits is not None
+        [choice] = choose([Drawing(row, 0)], first.logits)
+        self._hand_out(choice, first.logits)
+
+    def _is_long_enough(self, row: Row) -> bool:
+        params, n = row.request.params, len(row.written)
+        if params.max_tokens is None or n < params.max_tokens:
+            return False
+        is_at_end = not row.held and row.text.ends_sentence
+        return is_at_end or n >= params.max_tokens + params.finish_sentence
+
+    def _tell(self, row: Row, n: int) -> None:
+        """The first n of the tokens that are held; up to one that completes a stop text."""
+        for held in row.held[:n]:
+            if row.text.stopped_by is None:
+                self._tell_token(row, held)
+
+    def _tell_token(self, row: Row, held: Held) -> None:
+        request, params, odds = row.request, row.request.params, held.odds
+        row.held.pop(0)
+        row.text.may_stop = row.n_told >= params.min_tokens
+        text = row.text.push(held.data)
         self.tally.completion_tokens += 1
         if request.first_token is None:
             request.first_token = time.monotonic()
         if odds is None:
-            request.put(Token(row.choice, id, text, data, None, []))
+            request.put(Token(row.choice, held.id, text, held.data, None, []))
         else:
             top = self.vocabulary.top(odds.logprobs, odds.top_ids[: params.logprobs])
-            request.put(Token(row.choice, id, text, data, float(odds.logprobs[id]), top))
+            logprob = float(odds.logprobs[held.id])
+            request.put(Token(row.choice, held.id, text, held.data, logprob, top))
 
     def _slide_if_full(self, row: Row) -> None:
         if len(row.ids) > self.config.n_positions:
@@ -273,6 +297,12 @@ class Lane:
 
     def _end(self, row: Row, end: End) -> None:
         request = row.request
+        if end.reason != "cancelled":
+            self._tell(row, len(row.held))
+        if row.held:  # drawn, and now of no use
+            row.take_back(len(row.held))
+        if row.text.stopped_by is not None:
+            end = End("stop", row.text.stopped_by)
         request.put(Ended(row.choice, end.reason, end.stop, row.text.flush()))
         if row.written:
             self.speed.note_length(len(row.written))

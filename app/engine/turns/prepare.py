@@ -14,6 +14,7 @@ from app.gpt2 import Config, TokenizerError, sampling
 from ..completion import Event
 from ..parameters import MAX_SEED, InvalidParams, Params
 from .cache import page_keys
+from .phrases import Phrases
 from .request import End, Heal, Request, Row
 from .text import TextStream
 from .vocabulary import Vocabulary
@@ -58,6 +59,7 @@ def prepare(
         ends=ends,
         banned=banned,
         keys=page_keys(ids),
+        phrases=Phrases(params.banned_phrases) if params.banned_phrases else None,
         is_breaker=vocabulary.containing(params.dry_breakers) if params.dry_multiplier else None,
     )
     seed = secrets.randbelow(MAX_SEED + 1) if params.seed is None else params.seed

@@ -12,10 +12,14 @@ import numpy as np
 
 from ..completion import Event, PromptToken
 from ..parameters import Params
+from .phrases import Phrases
 from .text import TextStream
 
 if TYPE_CHECKING:
+    from app.gpt2 import Logits
+
     from .adjusting import Adjuster
+    from .choosing import Odds
 
 
 class End(NamedTuple):
@@ -29,6 +33,25 @@ class Heal(NamedTuple):
     id: int
     data: bytes  # the token's bytes
     ids: np.ndarray  # that may be drawn: never empty
+
+
+MOST_REFUSED = 64  # tokens in one place; then a phrase is let through
+
+
+class Held(NamedTuple):
+    """A token drawn and not yet told, and all that is needed to draw another in its place."""
+
+    id: int
+    data: bytes
+    odds: "Odds | None"
+    logits: "Logits | None"  # of its place alone, where it may have to be drawn again
+    heal: Heal | None
+    refused: list[int]  # ids
+
+    @property
+    def may_be_refused(self) -> bool:
+        n_others = MOST_REFUSED if self.heal is None else len(self.heal.ids) - 1
+        return len(self.refused) < min(MOST_REFUSED, n_others)
 
 
 @dataclasses.dataclass(eq=False)
@@ -50,6 +73,7 @@ class Row:
     keys: list[bytes] = dataclasses.field(default_factory=list)  # of pages, as far as known
     n_published: int = 0
     written: list[int] = dataclasses.field(default_factory=list)  # ids of the continuation
+    held: list["Held"] = dataclasses.field(default_factory=list)  # the last of these, not yet told
     refused: list[int] = dataclasses.field(default_factory=list)  # ids that must not come next
     adjuster: "Adjuster | None" = None  # once its scores are to be changed
     is_over: bool = False
@@ -63,13 +87,57 @@ class Row:
         """Tokens that are still to be read before it can write."""
         return self.n_to_prefill - self.n_computed
 
-    def take(self, id: int, data: bytes) -> bytes:
-        """The row goes on with this token. Returns the bytes that are not the prompt's own."""
+    def take_again(self, id: int) -> bool:
+        """The row goes on with this token, if it is the one taken back from the prompt."""
+        if self.heal is None or self.heal.id != id:
+            return False
         self.ids.append(id)
-        if self.heal is None:
-            return data
-        new, self.heal = data.removeprefix(self.heal.data), None
-        return new
+        self.heal, self.refused = None, []
+        return True
+
+    def take(self, id: int, data: bytes, odds: "Odds | None", logits: "Logits | None") -> None:
+        """The row goes on with this token, which is still to be told."""
+        new = data if self.heal is None else data.removeprefix(self.heal.data)
+        self.held.append(Held(id, new, odds, logits, self.heal, self.refused))
+        self.ids.append(id)
+        self.written.append(id)
+        self.heal, self.refused = None, []
+
+    def take_back(self, n: int) -> Held:
+        """The last n tokens were not to be. Returns the first of them."""
+        first = self.held[-n]
+        del self.held[-n:], self.ids[-n:], self.written[-n:]
+        self.heal, self.refused = first.heal, [*first.refused, first.id]
+        return first
+
+    @property
+    def n_told(self) -> int:
+        return len(self.written) - len(self.held)
+
+    def find_banned(self) -> int:
+        """How many of the last tokens to take back, so that no banned phrase is written."""
+        if self.request.phrases is None:
+            return 0
+        start = self.request.phrases.find(b"".join(held.data for held in self.held))
+        if start is None:
+            return 0
+        at = -1
+        while start >= 0:
+            at += 1
+            start -= len(self.held[at].data)
+        return len(self.held) - at if self.held[at].may_be_refused else 0
+
+    def count_certain(self) -> int:
+        """How many of the held tokens no banned phrase can begin in."""
+        if self.request.phrases is None:
+            return len(self.held)
+        data = b"".join(held.data for held in self.held)
+        n_certain = len(data) - self.request.phrases.n_uncertain(data)
+        for n, held in enumerate(self.held):
+            n_certain -= len(held.data)
+            if n_certain < 0:
+                return n
+        return len(self.held)
 
 
 @dataclasses.dataclass(eq=False)
@@ -85,6 +153,7 @@ class Request:
     ends: dict[int, End]  # tokens that end a row
     banned: list[int]
     keys: list[bytes]  # of the prompt's whole pages
+    phrases: Phrases | None = None  # that must not be written
     is_breaker: np.ndarray | None = None  # [V] tokens that DRY's repetitions stop at
     rows: list[Row] = dataclasses.field(default_factory=list)
     ahead: int | None = None  # requests before it, as last told
@@ -111,7 +180,8 @@ class Request:
         if self.params.max_tokens is None:
             return math.inf
         first = self.rows[0]
-        return len(first.ids) + (first.heal is not None) + max(0, self.params.max_tokens - 1)
+        n_written = self.params.max_tokens + self.params.finish_sentence
+        return len(first.ids) + (first.heal is not None) + max(0, n_written - 1)
 
     @property
     def n_written(self) -> int:

@@ -198,7 +198,8 @@ class Scheduler:
 
     def _publish(self, row: Row) -> None:
         """Whole pages that were prefilled and that the row will not rewrite may be found now."""
-        n_known = min(row.n_computed, row.n_to_prefill) // PAGE
+        n_kept = len(row.ids) - len(row.held)  # what is not told yet may be drawn again
+        n_known = min(row.n_computed, row.n_to_prefill, n_kept) // PAGE
         if row.may_slide and not row.is_over:
             n_known = min(n_known, row.n_shared)  # a row that slides rewrites its own pages
         for at in range(row.n_published, n_known):
@@ -216,6 +217,11 @@ class Scheduler:
             if is_partial:
                 copies.append(Copy(first.pages[at], row.pages[at]))
         return copies
+
+    def take_back(self, row: Row) -> None:
+        """The row has lost its last ids."""
+        row.n_computed = min(row.n_computed, len(row.ids))
+        row.n_to_prefill = min(row.n_to_prefill, row.n_computed)
 
     # ---- past the window ----
 

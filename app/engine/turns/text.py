@@ -13,7 +13,12 @@ beginning of a stop text. Both are held back, no longer than needed.
 """
 
 import codecs
+import re
 from collections.abc import Sequence
+
+ENOUGH = 8  # characters to see a sentence's end by
+# Its mark, whatever closes with it, and white space; or a line's end.
+SENTENCE_END = re.compile(r"""[.!?…。！？]["'”’»)\]」』）]*\s*\Z|\n\s*\Z""")
 
 
 class TextStream:
@@ -22,12 +27,19 @@ class TextStream:
         self._include_stop = include_stop
         self._decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
         self._held = ""
+        self._end = ""  # the last characters, those held back included
         self.may_stop = True
         self.stopped_by: str | None = None
 
     def push(self, data: bytes) -> str:
         """The text that these bytes make certain; look at stopped_by afterwards."""
-        return self._settle(self._decoder.decode(data))
+        new = self._decoder.decode(data)
+        self._end = (self._end + new)[-ENOUGH:]
+        return self._settle(new)
+
+    @property
+    def ends_sentence(self) -> bool:
+        return SENTENCE_END.search(self._end) is not None
 
     def flush(self) -> str:
         """What was held back and now will not be continued."""
