@@ -115,16 +115,17 @@ def _describe(checkpoint: "Checkpoint") -> dict[str, Any]:
 @main.command()
 def models() -> None:
     """What is in models/, with its size and whether it opens."""
-    from app.gpt2 import open_all
+    from app.gpt2 import card_of, open_all
 
     rows = list(open_all(MODELS))
     for name, opened in rows:
         if isinstance(opened, Exception):
             click.echo(f"{name:<24} does not open: {opened}")
-        else:
-            click.echo(
-                f"{name:<24} {opened.config.n_parameters / 1e6:>7,.1f} M  {opened.facts.dtype}"
-            )
+            continue
+        size = f"{opened.config.n_parameters / 1e6:>7,.1f} M  {opened.facts.dtype}"
+        card = card_of(MODELS / name)
+        blurb = " ".join((card.blurb or card.title).split()) if card is not None else ""
+        click.echo(f"{name:<24} {size:<20} {blurb}".rstrip())
     if not rows:
         click.echo(f"{MODELS} is empty. `continuo download gpt2` fetches a model.")
 

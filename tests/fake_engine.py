@@ -56,6 +56,7 @@ class FakeEngine:
         self.lasts = None  # tokens until the end of the text
         self.fails_after = None  # tokens
         self.is_closed = False
+        self.cards = {}  # by name
         self.condition = EngineState(name="ready", message="")
         self._running = set()
 
@@ -176,7 +177,7 @@ class FakeEngine:
     def info(self):
         self._check(None)
         return EngineInfo(
-            models=[_model(name) for name in self.models()],
+            models=[_model(name, self.cards.get(name)) for name in self.models()],
             threads=1,
             max_running=4,
             max_queue=4,
@@ -249,7 +250,7 @@ def _scored(prompt, alternatives):
             for i, t in enumerate(tokens)]  # fmt: skip
 
 
-def _model(name):
+def _model(name, card):
     return ModelInfo(
         name=name,
         path=f"/models/{name}",
@@ -271,4 +272,5 @@ def _model(name):
         bos_token_id=0,
         eos_token_ids=[0],
         cache_bytes=2**20,
+        card=card,
     )

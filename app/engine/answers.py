@@ -3,6 +3,8 @@
 Imports no torch: these cross the socket.
 """
 
+from typing import Any
+
 import msgspec
 
 from .completion import PromptToken
@@ -49,6 +51,7 @@ class ModelInfo(msgspec.Struct, frozen=True):
     bos_token_id: int
     eos_token_ids: list[int]
     cache_bytes: int
+    card: dict[str, Any] | None = None  # how it introduces itself, from its card.toml
 
 
 class EngineInfo(msgspec.Struct, frozen=True):

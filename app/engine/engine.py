@@ -19,6 +19,7 @@ import msgspec
 from app import gpt2
 
 from .answers import EngineInfo, EngineState, EngineStats, ModelInfo, Scored, Tokenized
+from .cards import card_data
 from .completion import (
     Completion,
     EngineBusy,
@@ -338,6 +339,7 @@ def _model_info(name: str, path: str, lane: Lane) -> ModelInfo:
         bos_token_id=config.bos_token_id,
         eos_token_ids=list(config.eos_token_ids),
         cache_bytes=lane.scheduler.cache.n_pages * model.page_bytes,
+        card=card_data(path),
     )
 
 

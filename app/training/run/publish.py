@@ -7,13 +7,16 @@ from typing import Any
 
 from transformers import GPT2LMHeadModel
 
-from app.gpt2 import whole_folder
+from app.gpt2 import card_toml, whole_folder
 from app.training.learn import model as network
 from app.training.learn.plan import Plan
 from app.training.learn.score import Score
+from app.training.run.card import proposed_card
+from app.training.run.checkpoint import sha256
 from app.training.run.run import Run, State
 
 TRAINING = "training.json"  # only a model that was trained here has it
+CARD = "card.toml"
 
 
 def publish(
@@ -25,12 +28,27 @@ def publish(
         pad = corpus.pad if corpus.line_by_line else None
         network.write(model, folder, pad)
         corpus.tokenizer.save(folder, corpus.begin, corpus.end, pad)
-        facts = json.dumps(training_json(run, plan, state, score), ensure_ascii=False, indent=1)
-        (folder / TRAINING).write_text(facts, encoding="utf-8")
-        _keep_theirs(run.result, folder)
+        facts = training_json(run, plan, state, score)
+        if is_ours(run.result):
+            card = card_toml(proposed_card(run, facts["about"]))
+            (folder / CARD).write_text(card, encoding="utf-8")
+            facts["card"] = sha256(folder / CARD)
+        (folder / TRAINING).write_text(
+            json.dumps(facts, ensure_ascii=False, indent=1), encoding="utf-8"
+        )
+        keep_theirs(run.result, folder)
 
 
-def _keep_theirs(old: Path, new: Path) -> None:
+def is_ours(model: Path) -> bool:
+    """Whether there is no card yet, or the one that was proposed, as it was."""
+    try:
+        proposed = json.loads((model / TRAINING).read_text(encoding="utf-8")).get("card")
+        return not (model / CARD).exists() or sha256(model / CARD) == proposed
+    except (OSError, ValueError, AttributeError):
+        return not (model / CARD).exists()
+
+
+def keep_theirs(old: Path, new: Path) -> None:
     """Whatever else lies in the old folder, such as a README: it is not ours to delete."""
     for path in old.iterdir() if old.is_dir() else ():
         if (new / path.name).exists():

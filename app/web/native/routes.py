@@ -221,6 +221,7 @@ def models_data() -> dict[str, Any]:
                 "precision": model.precision,
                 "loss_by_quantization": model.perplexity_loss,
                 "about": model.about,
+                "card": model.card,
             }
             for model in info.models
         ],

@@ -190,6 +190,13 @@ def test_models_say_what_they_were_trained_on(client):
     assert [m["about"] for m in client.get("/models").json["models"]] == ["Lullabies.", ""]
 
 
+def test_models_show_their_cards(client, engine):
+    card = {"title": "Lullabies"}
+    engine.cards = {"fake": card}
+    assert [m["card"] for m in client.get("/models").json["models"]] == [card, None]
+    assert client.get("/info").json["card"] == card
+
+
 def test_parameters_are_the_table(client):
     rows = {row["name"]: row for row in client.get("/parameters").json["parameters"]}
     assert rows["temperature"]["high"] == 5 and rows["max_tokens"]["default"] == 128

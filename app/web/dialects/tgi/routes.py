@@ -105,6 +105,7 @@ def info() -> Response:
             "backend": model.backend,
             "precision": model.precision,
             "cache": {"precision": model.cache_precision, "bytes": model.cache_bytes},
+            "card": model.card,
         }
     )
 

@@ -1,0 +1,115 @@
+"""models/NAME/card.toml, proposed from the corpus: its language, first lines, who speaks in it."""
+
+import re
+from collections import Counter
+from collections.abc import Iterator
+from itertools import groupby
+
+import numpy as np
+
+from app.gpt2 import Card
+from app.training.corpus.corpus import Corpus
+from app.training.run.run import Run
+from app.training.run.samples import TEMPERATURE, TOP_K
+
+DOCUMENTS = 200  # looked at, evenly over the training text
+OPENING = 64  # tokens of each
+N_STARTERS, LONGEST = 5, 60  # characters, cut at a word
+PASSAGE = 20_000  # tokens looked at for speakers and language, from each of several places
+SPEECH = re.compile(r"^([^\W\d_][\w.'’ -]{0,30}?)[:：]", re.MULTILINE)
+N_SPEAKERS = 8
+
+
+def proposed_card(run: Run, about: str) -> Card:
+    text = "\n".join(_passages(run.corpus))
+    return Card(
+        title=run.result.name[:200],
+        blurb=about[:2000],
+        language=language_of(text),
+        starters=starters_of(_openings(run.corpus)),
+        settings={"temperature": TEMPERATURE, "top_k": TOP_K},
+        speakers=speakers_of(text),
+    )
+
+
+def _openings(corpus: Corpus) -> Iterator[str]:
+    tokens, n = corpus.train, len(corpus.train.starts)
+    specials = set(corpus.tokenizer.specials.values())
+    for document in np.unique(np.linspace(0, n - 1, min(n, DOCUMENTS)).astype(int)):
+        start = int(tokens.starts[document])
+        end = int(tokens.starts[document + 1]) if document + 1 < n else len(tokens)
+        ids = tokens.ids[start : min(end, start + OPENING)].tolist()
+        yield corpus.tokenizer.decode([id for id in ids if id not in specials])
+
+
+def starters_of(openings: Iterator[str]) -> list[str]:
+    """A few first lines that differ, each cut at a word, evenly from all that there are."""
+    found = list(dict.fromkeys(filter(None, map(_starter, openings))))
+    if len(found) <= N_STARTERS:
+        return found
+    return [found[i * len(found) // N_STARTERS] for i in range(N_STARTERS)]
+
+
+def _starter(text: str) -> str:
+    """The first line that is a sentence's beginning rather than a title."""
+    for line in text.splitlines():
+        line = line.strip().rstrip("\ufffd")  # where the last character was cut
+        chinese = len(re.findall("[\u3040-\u9fff\uac00-\ud7af]", line))
+        if chinese >= 6:
+            return line[:20]
+        if len(line.split()) >= 4 and re.search("[^\\W\\d_]", line) and not line.isupper():
+            cut = line[:LONGEST]
+            return cut if len(line) <= LONGEST else cut.rpartition(" ")[0]
+    return ""
+
+
+def _passages(corpus: Corpus) -> Iterator[str]:
+    tokens = corpus.train
+    for start in np.linspace(0, max(0, len(tokens) - PASSAGE), 5).astype(int):
+        yield from _between(tokens.ids[start : start + PASSAGE].tolist(), corpus)
+        if len(tokens) <= PASSAGE:
+            return
+
+
+def _between(ids: list[int], corpus: Corpus) -> Iterator[str]:
+    """The texts between separators and marks."""
+    specials = set(corpus.tokenizer.specials.values())
+    for is_mark, group in groupby(ids, specials.__contains__):
+        if not is_mark:
+            yield corpus.tokenizer.decode(list(group))
+
+
+def speakers_of(text: str) -> list[str]:
+    """Who speaks most, in a text of which a good part of the lines begin with a name."""
+    lines = [line for line in text.splitlines() if line.strip()]
+    names = Counter(match[1].strip() for match in SPEECH.finditer(text))
+    if sum(names.values()) < 0.3 * len(lines) or len(lines) < 20:
+        return []
+    often = [(name, n) for name, n in names.most_common(N_SPEAKERS) if n >= 0.02 * len(lines)]
+    return [name for name, _ in often]
+
+
+COMMON = {  # words that one language has and the others have not, or rarely
+    "en": "the and of to was with that",
+    "de": "der und die nicht das ist mit",
+    "fr": "les et des une dans est que",
+    "es": "los que las una por con está",
+    "it": "che di il della con non gli",
+    "pt": "que não uma com para os dos",
+}
+SCRIPTS = (  # the first that a tenth of the letters are of
+    ("ja", "[\u3040-\u30ff]"), ("ko", "[\uac00-\ud7af]"), ("zh", "[\u4e00-\u9fff]"),
+    ("ru", "[\u0400-\u04ff]"), ("el", "[\u0370-\u03ff]"), ("ar", "[\u0600-\u06ff]"),
+)  # fmt: skip
+
+
+def language_of(text: str) -> str:
+    """ "" where it is none of these, or hard to tell."""
+    letters = sum(letter.isalpha() for letter in text)
+    for language, script in SCRIPTS:
+        if letters and len(re.findall(script, text)) > 0.1 * letters:
+            return language
+    words = Counter(re.findall(r"\w+", text.lower()))
+    counts = {name: sum(words[w] for w in common.split()) for name, common in COMMON.items()}
+    best, second = sorted(counts, key=counts.__getitem__, reverse=True)[:2]
+    return best if counts[best] > max(5, 1.5 * counts[second]) else ""
