@@ -47,6 +47,13 @@ export class Desk {
 		await this.open(stories.find(({ id }) => id === here)?.id ?? stories[0]?.id ?? null);
 	}
 
+	/** What was typed while the story was looked for goes on at its end. */
+	#takeIn(early) {
+		if (early === "") return;
+		this.story.edit(this.story.text.length, 0, early);
+		this.surface.select(this.story.text.length);
+	}
+
 	/** Open a story of the journal, or with null a new one. */
 	async open(id) {
 		if (!await this.mayLeave()) return;
@@ -95,9 +102,11 @@ export class Desk {
 			this.journal.follow(story);
 			this.tabs.follow(story);
 		}
+		const { early } = this.surface;
 		this.surface.show(story);
 		if (isOurs) this.surface.keepInView(story.text.length);
 		story.watch((event) => { if (story === this.story) this.#emit("changed", event); });
+		this.#takeIn(early);
 		this.#emit("changed", { type: "opened" });
 	}
 

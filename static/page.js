@@ -44,6 +44,8 @@ const several = new Candidates((node) => { writing.stop(); desk.story.go(node.id
 const heat = new Heat(surface, painter, { model: () => model, failed: (error) => complain(error, () => heat.update()) });
 const horizon = new Horizon(surface, () => model, roomFor);
 const word = new Alternatives(surface, painter, (offset) => desk.story.tokenAt(offset) ?? heat.tokenAt(offset), branch);
+let begin;
+const started = new Promise((resolve) => { begin = () => resolve(null); });
 const wantedModel = new URLSearchParams(location.search).get("model");
 const ghost = new Ghost(surface, { settings: request, room: roomFor, isFree: () => !writing.busy && !desk.isReading, story: () => desk.story });
 let models = null;
@@ -197,6 +199,7 @@ const actions = {
 const WRITES = ["continue", "retry", "again", "several", "temperatures", "undo", "redo", "previous", "next", "rename", "memory"];
 
 async function act(name) {
+	if (desk.story === undefined) await started; // a key may be quicker than the storage
 	if (desk.isReading && WRITES.includes(name)) await writeOn();
 	return actions[name]();
 }
@@ -407,6 +410,7 @@ await loadWords();
 drawMenu({ act, exported, translated });
 find("#map").hidden = recall("map") === "hidden" || innerWidth < 1100;
 await desk.start();
+begin();
 await openAsked();
 await openShared();
 addEventListener("hashchange", openShared);

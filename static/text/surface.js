@@ -26,6 +26,11 @@ export class Surface {
 		for (const change of ["scroll", "resize"]) addEventListener(change, () => this.#paint(), { passive: true });
 	}
 
+	/** What was typed before there was a story. */
+	get early() {
+		return this.story === undefined ? this.element.innerText.replace(/\n$/, "") : "";
+	}
+
 	/** Whether the text is only to be read. */
 	lock(isLocked) {
 		this.element.contentEditable = isLocked ? "false" : this.editable;
@@ -156,7 +161,7 @@ export class Surface {
 	}
 
 	#showSelection() {
-		if (document.activeElement !== this.element || this.composing) return;
+		if (document.activeElement !== this.element || this.composing || this.story === undefined) return;
 		const selection = getSelection();
 		const now = this.#read(selection);
 		const { start, end } = this.remembered;
@@ -175,7 +180,7 @@ export class Surface {
 	}
 
 	#noteSelection() {
-		if (document.activeElement !== this.element || this.composing) return;
+		if (document.activeElement !== this.element || this.composing || this.story === undefined) return;
 		const now = this.#read(getSelection());
 		if (now === null) return;
 		this.remembered = now;
@@ -185,6 +190,7 @@ export class Surface {
 	// ---- input ----
 
 	#beforeInput(event) {
+		if (this.story === undefined) return; // the page is not there yet: what is typed waits in the paragraphs
 		this.expected = null;
 		if (event.isComposing || event.inputType === "insertCompositionText" || !event.cancelable) return;
 		if (event.inputType.startsWith("history")) {
@@ -214,6 +220,7 @@ export class Surface {
 	/** The browser changed the paragraphs by itself. Some of Android's do although they were asked not to:
 	 * the edit is in the story already, so the paragraphs are put back. */
 	#input({ inputType }) {
+		if (this.story === undefined) return;
 		if (inputType !== this.expected || this.composing) return this.#readBack();
 		this.expected = null;
 		const { start, end } = this.remembered;
@@ -245,6 +252,7 @@ export class Surface {
 
 	#composed() {
 		this.composing = false;
+		if (this.story === undefined) return;
 		this.#readBack();
 	}
 
@@ -281,6 +289,7 @@ export class Surface {
 	#splice(at, removed, put) {
 		const first = this.lineAt(at);
 		const last = this.lineAt(at + removed);
+		if (first.index === last.index && rewriteAt(this.lines[first.index], at - first.start, removed, put)) return this.#paint();
 		const before = this.lines[first.index].text.slice(0, at - first.start);
 		const after = this.lines[last.index].text.slice(at + removed - last.start);
 		const texts = (before + put + after).split("\n");
@@ -292,7 +301,7 @@ export class Surface {
 
 	/** Colours only what is near the window: ten thousand ranges would slow every key. */
 	#paint() {
-		if (this.lines.length === 0) return;
+		if (this.lines.length === 0 || this.story === undefined) return;
 		this.element.classList.toggle("empty", this.story.text === "");
 		const from = this.#firstLine((rect) => rect.bottom > -innerHeight);
 		const to = this.#firstLine((rect) => rect.top > 2 * innerHeight);
@@ -321,6 +330,16 @@ function paragraph(text) {
 /** An empty line needs something to stand on. */
 function fill(element, text) {
 	element.replaceChildren(text === "" ? document.createElement("br") : text);
+}
+
+/** Change a line that stays one, and whose place is known; gives whether it was such a change. */
+function rewriteAt(line, at, removed, put) {
+	const node = line.element.firstChild;
+	const isEmptied = line.text.length - removed + put.length === 0;
+	if (line.text === "" || isEmptied || put.includes("\n") || !(node instanceof Text)) return false;
+	node.replaceData(at, removed, put);
+	line.text = line.text.slice(0, at) + put + line.text.slice(at + removed);
+	return true;
 }
 
 /** Change only what differs, so that selections in the rest of the line stay. */

@@ -3,6 +3,8 @@
 import pytest
 from playwright.sync_api import expect
 
+from .desk import Desk
+
 PAGE_OF_TEXT = "The lamp went out over the river.\n" * 120
 IN_VIEW = """() => {
   const {bottom} = document.querySelector('#text p:last-child').getBoundingClientRect();
@@ -285,3 +287,22 @@ def test_a_clipboard_that_only_looks_like_ours_is_plain_text(desk, ours):
     desk.page.evaluate(PUT_ON_CLIPBOARD, [ours, "plain"])
     assert desk.text == "plain"
     assert desk.painted() == []
+
+
+def test_what_is_typed_before_the_page_is_ready_is_kept(context, url, engine):
+    page = context.new_page()
+    held = []
+    page.route("**/words/en.json", lambda route: held.append(route))
+    page.goto(url, wait_until="domcontentloaded")
+    page.locator("#text").click()
+    page.keyboard.type("Once upon")
+    page.keyboard.press("Enter")
+    page.keyboard.type("a time")
+    page.keyboard.press("Control+Enter")
+    page.wait_for_function("() => document.querySelector('#text').textContent.includes('time')")
+    held[0].continue_()
+    desk = Desk(page).ready()
+    desk.wait_for_text("Once upon\na time")
+    expect(desk.status).to_contain_text("per second")
+    assert engine.requests[-1][0] == "Once upon\na time"
+    assert len(desk.painted()) == 1
