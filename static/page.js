@@ -14,6 +14,7 @@ import { invite } from "./frame/invite.js";
 import { nameOf } from "./story/library.js";
 import { actionOf, readable } from "./frame/keys.js";
 import { Controls } from "./tools/controls.js";
+import { count } from "./story/count.js";
 import { findLoop } from "./story/loop.js";
 import { TreeMap } from "./tools/map.js";
 import { drawMenu, drawModels } from "./frame/menu.js";
@@ -186,6 +187,9 @@ const actions = {
 	rename: () => rename(desk.story),
 	memory: async () => { const about = await dialogs.askForMemory(desk.story); if (about !== null) desk.story.instruct(about); },
 	settings: () => knobs.toggle(),
+	count: () => bar.status(counted()),
+	read: () => { document.documentElement.classList.toggle("reading"); surface.focus(); },
+	print: () => print(),
 	copyColour: () => copyText(true),
 	copyPlain: () => copyText(false),
 	share: () => share(),
@@ -214,7 +218,8 @@ function write(task) {
 
 /** Esc: the machine stops; else what is open closes; else the keyboard goes back to the text. */
 function escape() {
-	if (word.isOpen) word.hide();
+	if (document.documentElement.classList.contains("reading")) act("read");
+	else if (word.isOpen) word.hide();
 	else if (writing.busy) writing.stop();
 	else if (several.isOpen) several.close();
 	else surface.focus();
@@ -247,9 +252,19 @@ function ban() {
 	notify("ban", say("ban.done", { text: phrase }), [[say("do.undo"), undo]]);
 }
 
-function copyText(inColour) {
+/** The pieces of the selection, or of the whole text. */
+function chosenPieces() {
 	const { start, end } = surface.selected;
-	const pieces = end > start ? slice(desk.story.pieces, start, end) : desk.story.pieces;
+	return end > start ? slice(desk.story.pieces, start, end) : desk.story.pieces;
+}
+
+function counted() {
+	const { words, characters, share: machines } = count(chosenPieces());
+	return say("story.count", { words: number(words), characters: number(characters), percent: number(machines * 100) });
+}
+
+function copyText(inColour) {
+	const pieces = chosenPieces();
 	bar.status(copy(pieces, inColour) ? say("story.copied") : say("story.copyFailed", { key: readable("mod c") }));
 }
 

@@ -21,6 +21,8 @@ export const KEYS = {
 	heatTable: ["side l"],
 	ghost: ["side j"],
 	map: ["side t"],
+	read: ["side r"],
+	count: ["side k"],
 	stories: ["side s"],
 	new: ["side n"],
 	rename: ["F2"],

@@ -9,8 +9,8 @@ import { choose, LANGUAGES, number, say } from "./language.js";
 const GROUPS = {
 	story: ["stories", "new", "rename", "memory", "import"],
 	machine: ["several", "temperatures", "again", "ban", "redo", "key"],
-	view: ["heat", "heatTable", "ghost", "map", "help"],
-	copy: ["share", "copyColour", "copyPlain"],
+	view: ["heat", "heatTable", "ghost", "map", "read", "count", "help"],
+	copy: ["share", "copyColour", "copyPlain", "print"],
 };
 const THEMES = ["auto", "light", "dark"];
 const SIGNS = ["underline", "weight", "none"];

@@ -414,3 +414,21 @@ def test_the_page_finishes_sentences_unless_told_not_to(desk, engine):
     desk.page.locator("#text").focus()
     desk.continue_()
     assert engine.requests[-1][1].finish_sentence == 0
+
+
+def test_words_are_counted_in_the_selection_or_in_all(desk, engine):
+    engine.story = [" upon", " a"]
+    desk.length(2).type("Once").continue_().press("Alt+k")
+    expect(desk.status).to_have_text("Words: 3 · characters: 11 · generated: 64 %")
+    desk.press("Control+Home", *["Shift+ArrowRight"] * 4, "Alt+k")
+    expect(desk.status).to_have_text("Words: 1 · characters: 4 · generated: 0 %")
+
+
+def test_the_text_alone_is_shown_and_left_again(desk):
+    desk.type("Once").press("Alt+r")
+    expect(desk.page.locator("#bar")).to_be_hidden()
+    desk.press("Escape")
+    expect(desk.page.locator("#bar")).to_be_visible()
+    desk.press("Alt+r").page.get_by_role("button", name="Back to the desk").click()
+    expect(desk.page.locator("#bar")).to_be_visible()
+    assert desk.text == "Once"
