@@ -63,7 +63,7 @@ def tell(desk: Desk) -> Desk:
 
 def sow(desk: Desk, seed: str) -> None:
     """Set the seed, though a phone has no room to show it."""
-    change = "(input, seed) => { input.value = seed; input.dispatchEvent(new Event('change')); }"
+    change = "(input, seed) => { input.value = seed; input.dispatchEvent(new Event('input')); }"
     desk.page.locator("#knob-seed").evaluate(change, seed)
 
 
