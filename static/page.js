@@ -70,7 +70,7 @@ function changed(event) {
 		return;
 	}
 	bar.refresh(story, writing);
-	invite(story.text === "", (text) => { surface.type(text); surface.focus(); });
+	invite(story.text === "", model?.card ?? null, (text) => { surface.type(text); surface.focus(); });
 	find("#title").textContent = nameOf(story) || say("story.untitled");
 	if (event.isNew !== false) map.draw(story); // keys of one burst are one dot
 	lookAgain();
@@ -402,6 +402,8 @@ function showModels() {
 		showModels();
 		horizon.later();
 	});
+	knobs.suggest(model.card);
+	changed({ type: "model" });
 }
 
 /** What the server can do: its models and its parameters. */
@@ -409,8 +411,8 @@ async function learn() {
 	try {
 		const [table, served] = await Promise.all([server.parameters(), server.models()]);
 		models = served;
-		showModels();
 		knobs.draw(table);
+		showModels();
 		horizon.later();
 		dismiss("unknown");
 	} catch (error) {

@@ -11,12 +11,16 @@ const STARTERS = [ // in the language of the models, whatever the page speaks
 	"It is a truth seldom spoken aloud, that a clock which has stopped",
 ];
 
-/** Shown while the text is empty; a starter that is taken becomes the writer's text. */
-export function invite(isEmpty, take) {
+/** Shown while the text is empty: what the model says of itself (its card, or null), and first lines. One that is
+ * taken becomes the writer's text. */
+export function invite(isEmpty, card, take) {
 	const place = find("#invite");
-	if (place.hidden === !isEmpty && place.dataset.language === document.documentElement.lang) return;
+	const what = `${document.documentElement.lang} ${JSON.stringify(card)}`;
+	if (place.hidden === !isEmpty && place.dataset.what === what) return;
 	place.hidden = !isEmpty;
-	place.dataset.language = document.documentElement.lang;
-	const starters = STARTERS.map((text) => button(text, () => take(text), { lang: "en" }));
-	place.replaceChildren(make("p", {}, say("page.invite", { key: hasKeyboard ? readable(KEYS.continue[0]) : say("do.continue") })), ...starters);
+	place.dataset.what = what;
+	const { title = "", blurb = "", warning = "", language = "", starters = [] } = card ?? {};
+	const [lines, lang] = starters.length > 0 ? [starters, language || null] : [STARTERS, "en"];
+	const about = [title && make("h2", { dir: "auto" }, title), blurb && make("p", { dir: "auto" }, blurb), warning && make("p", { class: "warning", dir: "auto" }, warning)];
+	place.replaceChildren(...about.filter(Boolean), make("p", {}, say("page.invite", { key: hasKeyboard ? readable(KEYS.continue[0]) : say("do.continue") })), ...lines.map((text) => button(text, () => take(text), { lang, dir: "auto" })));
 }

@@ -21,15 +21,28 @@ const PRESETS = {
 export class Controls {
 	constructor() {
 		this.chosen = JSON.parse(recall("settings") ?? "{}");
+		this.card = null; // what the model says of itself
 		this.own = JSON.parse(recall("presets") ?? "{}"); // the writer's presets, by name
 		this.table = [];
 		this.open = false;
 		this.expert = false;
 	}
 
+	/** A model's card: the settings under which it writes best are where the page begins. */
+	suggest(card) {
+		this.card = card ?? null;
+		this.draw();
+	}
+
+	/** What a setting is where nothing was chosen, and the server's default is not it. */
+	get #usual() {
+		const { settings = {}, stop = [] } = this.card ?? {};
+		return { ...OURS, ...this.known(stop.length > 0 ? { ...settings, stop } : settings) };
+	}
+
 	/** What differs from the server's own defaults: the request says no more. */
 	settings() {
-		const chosen = { ...OURS, ...this.chosen };
+		const chosen = { ...this.#usual, ...this.chosen };
 		const rows = this.table.filter((row) => row.name in chosen && !HIDDEN.includes(row.name));
 		return Object.fromEntries(rows.map((row) => [row.name, chosen[row.name]]));
 	}
@@ -45,11 +58,11 @@ export class Controls {
 	}
 
 	value(name) {
-		return this.chosen[name] ?? OURS[name] ?? this.table.find((row) => row.name === name)?.default ?? null;
+		return this.chosen[name] ?? this.#usual[name] ?? this.table.find((row) => row.name === name)?.default ?? null;
 	}
 
 	set(name, value) {
-		const usual = OURS[name] ?? this.table.find((row) => row.name === name)?.default;
+		const usual = this.#usual[name] ?? this.table.find((row) => row.name === name)?.default;
 		if (value === null || JSON.stringify(value) === JSON.stringify(usual)) delete this.chosen[name];
 		else this.chosen[name] = value;
 		remember("settings", JSON.stringify(this.chosen));
@@ -85,6 +98,8 @@ export class Controls {
 
 	#presets() {
 		const buttons = Object.entries(PRESETS).map(([name, values]) => button(say(`preset.${name}`), () => this.use({ ...this.chosen, ...values })));
+		const { title = "", settings = {} } = this.card ?? {};
+		if (Object.keys(settings).length > 0) buttons.unshift(button(say("preset.card", { title }), () => this.use({})));
 		const own = Object.entries(this.own).map(([name, values]) => make("span", { class: "own" },
 			button(name, () => this.use(values)), cross(`${say("do.delete")}: ${name}`, () => this.#keep(name, null))));
 		const saving = button(say("preset.save"), async () => {

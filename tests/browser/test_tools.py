@@ -4,6 +4,8 @@ import re
 
 from playwright.sync_api import expect
 
+from app.gpt2 import Card
+
 from .desk import Desk
 
 POINT_IN_WORD = """() => {
@@ -432,3 +434,30 @@ def test_the_text_alone_is_shown_and_left_again(desk):
     desk.press("Alt+r").page.get_by_role("button", name="Back to the desk").click()
     expect(desk.page.locator("#bar")).to_be_visible()
     assert desk.text == "Once"
+
+
+def test_a_model_introduces_itself_and_its_settings_are_where_the_page_begins(
+    engine, open_desk, serve
+):
+    engine.cards["fake"] = Card(
+        title="Lullabies",
+        blurb="Songs for <b>small</b> people.",
+        starters=["Sleep, little one,"],
+        settings={"temperature": 0.9, "no_such_setting": 1},
+        stop=["THE END"],
+        warning="It may put you to sleep.",
+    )
+    desk = open_desk(serve())
+    invitation = desk.page.locator("#invite")
+    for said in ("Lullabies", "Songs for <b>small</b> people.", "It may put you to sleep."):
+        expect(invitation).to_contain_text(said)
+    expect(desk.page.locator("#knob-temperature")).to_have_value("0.9")
+    invitation.get_by_role("button", name="Sleep, little one,").click()
+    desk.continue_()
+    params = engine.requests[-1][1]
+    assert (params.temperature, params.stop) == (0.9, ["THE END"])
+    desk.page.click("#knobs .more")
+    desk.page.get_by_role("button", name="wild").click()
+    expect(desk.page.locator("#knob-temperature")).to_have_value("1.2")
+    desk.page.get_by_role("button", name="as Lullabies suggests").click()
+    expect(desk.page.locator("#knob-temperature")).to_have_value("0.9")

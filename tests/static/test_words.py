@@ -43,7 +43,7 @@ COMPOSED = {
     "menu.": [*keys_of("GROUPS"), "page"],
     "theme.": listed("THEMES"),
     "sign.": listed("SIGNS"),
-    "preset.": keys_of("PRESETS"),
+    "preset.": [*keys_of("PRESETS"), "card"],
     "saved.": ["full", "failed", "none", "late"],
     "memory.": ["label", "why"],
     "note.": ["label", "why"],
