@@ -73,10 +73,12 @@ def choose(turn: Logits, draws: Sequence[Draw], n_known: Sequence[int] | None = 
     known[known >= logits.shape[1]] = logits.shape[1]
     scores = top_scores / table.temperature  # [R, K] float64
     kept, is_settled = _keep(scores, known, table, logits.shape[1])
-    ids = _draw_among(scores, top_ids, kept, table)
+    noise = _gumbel(_hash(table.keys, top_ids))
+    best = np.where(kept, scores + noise, -np.inf).argmax(axis=1)
+    ids = np.take_along_axis(top_ids, best[:, None], axis=1)[:, 0]
     for row in np.flatnonzero(~is_settled):
         n = min(int(known[row, 0]), K)
-        wide = _Wide(logits[row], top_ids[row, :n], draws[row], table.only(row), turn.loud)
+        wide = _Wide(logits[row], top_ids[row, :n], noise[row, :n], draws[row], turn.loud)
         ids[row] = wide.draw()
     return ids
 
@@ -93,9 +95,6 @@ class _Table:
         self.min_p = np.array([[d.min_p] for d in draws])
         self.typical_p = np.array([[d.typical_p] for d in draws])
         self.keys = np.array([[key_of(d)] for d in draws], np.uint64)
-
-    def only(self, row: int) -> "_Table":
-        return _Table(self.draws[row : row + 1])
 
 
 # ---- among the candidates ----
@@ -155,11 +154,6 @@ def _top_choices(p: np.ndarray, threshold: float) -> np.ndarray:
     return np.flatnonzero(p >= threshold)[:-1]
 
 
-def _draw_among(scores: np.ndarray, ids: np.ndarray, kept: np.ndarray, table: _Table) -> np.ndarray:
-    noisy = np.where(kept, scores + _gumbel(_hash(table.keys, ids)), -np.inf)
-    return np.take_along_axis(ids, noisy.argmax(axis=1)[:, None], axis=1)[:, 0]
-
-
 # ---- among all tokens ----
 
 
@@ -172,17 +166,22 @@ class _Wide:
     """
 
     def __init__(
-        self, logits: np.ndarray, top_ids: np.ndarray, draw: Draw, table: _Table, loud: Loud | None
+        self,
+        logits: np.ndarray,
+        top_ids: np.ndarray,
+        top_noise: np.ndarray,
+        draw: Draw,
+        loud: Loud | None,
     ) -> None:
-        self.logits, self.top_ids, self.settings, self.loud = logits, top_ids, draw, loud
-        self.temperature = table.temperature[0, 0]
-        self.key = table.keys
+        self.logits, self.top_ids, self.top_noise = logits, top_ids, top_noise
+        self.settings, self.loud = draw, loud
+        self.temperature = max(draw.temperature, LEAST_TEMPERATURE)
+        self.key = key_of(draw)
         self.hashes: np.ndarray | None = None  # [V]
         self.top = logits[top_ids] / self.temperature  # [K] float64, in falling order
         self.best = self.top[0]
         self.weights = np.exp(self.top - self.best)
         self.struck = top_ids[:0]
-        self.top_noise = _gumbel(_hash(self.key, top_ids[None]))[0]
 
     def draw(self) -> int:
         d = self.settings
@@ -252,15 +251,15 @@ class _Wide:
             return int(self.top_ids[0])
         rarer = (self.logits.max() - self.logits) / np.float32(self.temperature)  # [V] float32
         weights = np.exp(-rarer)
-        weights[weights < self.settings.min_p] = 0
+        dropped = np.flatnonzero(weights < max(self.settings.min_p, 1e-30))  # banned ones too
+        weights[dropped], rarer[dropped] = 0, 0
         total = weights.sum(dtype=np.float64)
-        rarer[weights == 0] = 0  # infinite, where a token is banned
         expected = np.float32((weights * rarer).sum(dtype=np.float64) / total)
         far = np.abs(rarer - expected)
-        far[weights == 0] = np.inf
+        far[dropped] = np.inf
         while True:
             id = self._winner(lambda ids: np.isfinite(far[ids]))
-            if weights[far < far[id]].sum(dtype=np.float64) < share * total:
+            if (weights * (far < far[id])).sum(dtype=np.float64) < share * total:
                 return id
             far[far >= far[id]] = np.inf
 
@@ -278,10 +277,13 @@ class _Wide:
         So another token needs noise above b - s, that is a hash above a threshold.
         """
         noisy = np.where(may(self.top_ids), self.top + self.top_noise, -np.inf)
-        noisy[np.isin(self.top_ids, self.struck)] = -np.inf
+        if self.struck.size:
+            noisy[np.isin(self.top_ids, self.struck)] = -np.inf
         best = int(noisy.argmax())
         others, hashes = self._find_loud(noisy[best] - self.top[-1])
-        allowed = may(others) & ~np.isin(others, self.struck)
+        allowed = may(others)
+        if self.struck.size:
+            allowed &= ~np.isin(others, self.struck)
         others, hashes = others[allowed], hashes[allowed]
         if others.size:
             theirs = self.logits[others] / self.temperature + _gumbel(hashes)
@@ -294,9 +296,9 @@ class _Wide:
         """Ids of all tokens with more noise than that, or nearly as much, and their hashes."""
         bar = max(0, int(np.exp(-np.exp(-noise)) * 2.0**32 - 2))
         if self.loud is not None:
-            return self.loud(int(self.key[0, 0]), len(self.logits), bar)
+            return self.loud(self.key, len(self.logits), bar)
         if self.hashes is None:
-            self.hashes = _hash_all(int(self.key[0, 0]), len(self.logits))
+            self.hashes = _hash_all(self.key, len(self.logits))
         others = np.flatnonzero(self.hashes >= np.uint32(bar))
         return others, self.hashes[others]
 

@@ -16,6 +16,7 @@
 #include "candidates.h"
 #include "functions.h"
 #include "matrix.h"
+#include "noise.h"
 #include "threads.h"
 
 #define AT_ONCE 256 /* tokens that go through the layers together; longer turns go in parts */

@@ -5,7 +5,18 @@ import functools
 import logging
 import os
 import tempfile
-from ctypes import POINTER, Structure, c_bool, c_char_p, c_float, c_int32, c_int64, c_void_p
+from ctypes import (
+    POINTER,
+    Structure,
+    c_bool,
+    c_char_p,
+    c_float,
+    c_int32,
+    c_int64,
+    c_uint32,
+    c_uint64,
+    c_void_p,
+)
 from pathlib import Path
 
 from app.gpt2.native.build import BUILT, BuildError, build, find, runnable
@@ -124,6 +135,7 @@ def open_library(file: Path, isa: str) -> ctypes.CDLL:
     library.native_forward.argtypes = [c_void_p, POINTER(Turn)]
     library.native_record_bytes.restype = c_int64
     library.native_record_bytes.argtypes = [c_bool, c_int32]
+    library.native_loud.argtypes = [c_uint64, c_int32, c_uint32, c_void_p, c_void_p]
     sizes = (c_int32 * 4)()
     library.native_sizes(sizes)
     mirrored = [ctypes.sizeof(kind) for kind in (Network, Turn, Layer, Matrix)]

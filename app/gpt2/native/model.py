@@ -108,7 +108,13 @@ class NativeModel:
         fault = self._kernel.native_forward(self._engine, ctypes.byref(turn))
         assert fault is None, f"The model was fed what it cannot take: {fault.decode()}."
         logits = out.logits[:n, : self.config.vocab_size]
-        return Logits(logits, out.top_ids[:n], out.top_scores[:n])
+        return Logits(logits, out.top_ids[:n], out.top_scores[:n], loud=self.find_loud)
+
+    def find_loud(self, key: int, n_tokens: int, bar: int) -> tuple[np.ndarray, np.ndarray]:
+        """Ids of tokens whose noise is above a bar, and its bits: of sampling.py, but in C."""
+        ids, hashes = np.empty(n_tokens, np.int32), np.empty(n_tokens, np.uint32)
+        n = self._kernel.native_loud(key, n_tokens, bar, ids.ctypes.data, hashes.ctypes.data)
+        return ids[:n], hashes[:n]
 
     # ---- weights ----
 

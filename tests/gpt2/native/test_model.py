@@ -9,7 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.gpt2 import Config, NativeModel, TorchModel
+from app.gpt2 import Config, NativeModel, TorchModel, sampling
 from app.gpt2.native import build, library
 from app.gpt2.native.quantize import quantize
 from app.gpt2.paged import CANDIDATES, Feed
@@ -192,3 +192,15 @@ def test_a_turn_of_which_nothing_is_wanted_gives_nothing(models):
     turn = models["int8"].forward([Feed(IDS[:5], 0, [0], 0)])
     assert turn.logits.shape == (0, SMALL.vocab_size)
     assert turn.top_ids.shape == turn.top_scores.shape == (0, CANDIDATES)
+
+
+@pytest.mark.parametrize("isa", build.runnable())
+def test_its_noise_is_that_of_sampling(make, isa):
+    find_loud, rng = make(SMALL, "float32", isa).find_loud, np.random.default_rng(4)
+    for n_tokens in (1, 77, 1024, 50257):
+        key = int(rng.integers(0, 2**63))
+        expected = sampling._hash(np.array([[key]], np.uint64), np.arange(n_tokens)[None])[0]
+        for bar in (0, 2**31, 2**32 - 2**20, 2**32 - 1):
+            ids, hashes = find_loud(key, n_tokens, bar)
+            assert ids.tolist() == np.flatnonzero(expected >= bar).tolist()
+            assert hashes.tolist() == expected[ids].tolist()
