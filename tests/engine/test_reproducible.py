@@ -106,8 +106,20 @@ def test_a_cached_beginning_changes_no_token(engine):
         prompt = rng.integers(0, N_IDS, length).tolist()
         params = replace(SAMPLED, seed=length, max_tokens=24)
         fresh, cached = (read(engine.submit(prompt, params)) for _ in range(2))
-        assert started_of(cached).cached_tokens == max(0, (length - 2) // 32 * 32)
+        assert started_of(cached).cached_tokens == (length - 1) // 32 * 32
         assert ids_of(cached) == ids_of(fresh), length
+
+
+def test_going_on_from_what_was_written_reads_nothing_again_and_changes_no_token(engine):
+    rng = np.random.default_rng(6)
+    for length in (1, 20, 33, 64):
+        prompt = rng.integers(0, N_IDS, length).tolist()
+        greedy = replace(SAMPLED, temperature=0, max_tokens=100)
+        written = ids_of(read(engine.submit(prompt, greedy)))
+        so_far = prompt + written[:70]
+        going_on = read(engine.submit(so_far, replace(greedy, max_tokens=30)))
+        assert started_of(going_on).cached_tokens == (len(so_far) - 1) // 32 * 32
+        assert ids_of(going_on) == written[70:], length
 
 
 def test_each_of_n_rows_is_what_its_seed_gives_alone(engine):

@@ -5,7 +5,7 @@
 (512, 0)
 """
 
-LEAST = 8  # tokens of a prompt in a turn, and what cuts are multiples of: fewer cost as much
+LEAST = 8  # tokens of a prompt in a turn: fewer cost as much
 LONGEST = 512  # of prompts in the first turn; in later ones, unless the model takes more
 IDLE_S = 0.2  # that they may take when nobody is writing
 BUSY_S = 0.022  # when somebody is: so much longer do they wait for their next token

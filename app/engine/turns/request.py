@@ -65,7 +65,7 @@ class Row:
     text: TextStream
     heal: Heal | None = None  # until the first draw
     n_computed: int = 0  # of ids, from the first: those whose keys and values are in the pages
-    n_to_prefill: int = 0  # of ids: those to be computed as a prompt, not token by token
+    n_to_prefill: int = 0  # of ids: those to be read before it writes
     pages: list[int] = dataclasses.field(default_factory=list)
     n_shared: int = 0  # of pages, from the first: those that this row may never write again
     may_slide: bool = False

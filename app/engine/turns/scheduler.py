@@ -4,10 +4,8 @@ First come, first served. A request starts when there is a slot for each of its 
 that they can ever need is reserved, so that memory cannot run out later. Each turn feeds all rows
 that are writing one token, and cuts as much of the waiting prompts as the pace allows.
 
-Two rules make a row's results the same bits in any company, however prompts are cut; tests hold
-them. They come from one fact: a token alone is computed in another way than several in a row.
-  - no cut leaves a single token;
-  - only pages that were prefilled are used again, never those written token by token.
+A token's keys and values are the same bits read or written, alone or in a chunk: prompts are cut
+anywhere, and what a row wrote is known afterwards like what it read.
 """
 
 from collections import deque
@@ -16,7 +14,7 @@ from operator import attrgetter
 from typing import NamedTuple
 
 from .cache import PAGE, PageCache, page_keys, pages_for
-from .pace import LEAST, LONGEST, Pace
+from .pace import LONGEST, Pace
 from .request import Request, Row
 
 SCORED_CHUNK = 64  # tokens in a turn whose logits are all wanted: 200 kB for each
@@ -113,10 +111,10 @@ class Scheduler:
         return False
 
     def _find(self, request: Request) -> list[int]:
-        """The pages that hold the prompt's beginning. Two tokens at least are left to be read."""
+        """The pages that hold the prompt's beginning. One token at least is left to be read."""
         if request.wants_prompt:
             return []
-        n_most = max(0, (len(request.rows[0].ids) - 2) // PAGE)
+        n_most = (len(request.rows[0].ids) - 1) // PAGE
         return self.cache.find(request.keys[:n_most])
 
     def _claim(self, request: Request, found: list[int]) -> Claim:
@@ -197,9 +195,9 @@ class Scheduler:
         self._publish(step.row)
 
     def _publish(self, row: Row) -> None:
-        """Whole pages that were prefilled and that the row will not rewrite may be found now."""
+        """Whole pages that have keys and that the row will not rewrite may be found now."""
         n_kept = len(row.ids) - len(row.held)  # what is not told yet may be drawn again
-        n_known = min(row.n_computed, row.n_to_prefill, n_kept) // PAGE
+        n_known = min(min(row.n_computed, n_kept) // PAGE, len(row.keys))
         if row.may_slide and not row.is_over:
             n_known = min(n_known, row.n_shared)  # a row that slides rewrites its own pages
         for at in range(row.n_published, n_known):
@@ -242,8 +240,9 @@ class Scheduler:
     # ---- going ----
 
     def retire(self, row: Row) -> None:
-        """The row is over; its pages are free, and those it prefilled stay known."""
+        """The row is over; its pages are free, and what was read and written stays known."""
         row.is_over = True
+        row.keys = page_keys(row.ids[: row.n_computed])
         self._publish(row)
         self.cache.release(row.pages)
         self.cache.release(row.spare)
@@ -258,18 +257,4 @@ class Scheduler:
 
 
 def _chunk(row: Row, budget: int) -> Step:
-    return Step(row, cut(row.n_computed, row.n_to_prefill, budget))
-
-
-def cut(begin: int, n_tokens: int, budget: int) -> int:
-    """Where a chunk ends that begins at `begin`, of a prompt of n_tokens.
-
-    >>> cut(0, 100, 64), cut(64, 100, 64), cut(0, 97, 96), cut(0, 17, 3), cut(0, 9, 3)
-    (64, 100, 88, 8, 9)
-    """
-    end = begin + max(LEAST, budget // LEAST * LEAST)
-    if end >= n_tokens:
-        return n_tokens
-    if n_tokens - end > 1:
-        return end
-    return end - LEAST if end - LEAST > begin else n_tokens
+    return Step(row, min(row.n_to_prefill, row.n_computed + max(1, budget)))

@@ -4,9 +4,9 @@ import pytest
 
 from app.engine import Params
 from app.engine.turns.cache import PageCache, page_keys
-from app.engine.turns.pace import BUSY_S, LEAST
+from app.engine.turns.pace import BUSY_S
 from app.engine.turns.request import Request, Row
-from app.engine.turns.scheduler import MAX_SCORED, Scheduler, cut
+from app.engine.turns.scheduler import MAX_SCORED, Scheduler
 from app.engine.turns.text import TextStream
 
 WINDOW = 128
@@ -63,39 +63,18 @@ def retire(scheduler, made):
 
 # ---- cutting prompts ----
 
-CUTS = [
-    # begin, tokens, budget -> end
-    (0, 1, 64, 1),
-    (0, 2, 64, 2),
-    (0, 32, 64, 32),
-    (0, 33, 64, 33),
-    (0, 34, 32, 32),
-    (0, 33, 32, 24),  # never a single token left: eight less
-    (0, 9, 8, 9),  # or one more
-    (32, 41, 8, 41),
-    (32, 42, 8, 40),
-    (0, 1000, 512, 512),
-    (0, 1000, 100, 96),  # eights only
-    (0, 1000, 1, 8),  # and at least one
-    (512, 1000, 512, 1000),
-]
-
-
-@pytest.mark.parametrize("begin, n_tokens, budget, end", CUTS)
-def test_prompts_are_cut_by_eights_and_never_before_a_last_token(begin, n_tokens, budget, end):
-    assert cut(begin, n_tokens, budget) == end
-
 
 @pytest.mark.parametrize("budget", [1, 9, 32, 64, 512])
-def test_any_prompt_is_read_to_its_end_without_a_single_token_alone(budget):
-    for n_tokens in range(1, 200):
-        begin = 0
-        while begin < n_tokens:
-            end = cut(begin, n_tokens, budget)
-            assert end - begin >= min(2, n_tokens)
-            assert end == n_tokens or end % LEAST == 0
-            begin = end
-        assert begin == n_tokens
+def test_a_prompt_is_read_to_its_end_in_pieces_of_any_size(budget, monkeypatch):
+    scheduler = make(window=1024)
+    monkeypatch.setattr(scheduler.pace, "budget", lambda *args: budget)
+    made = request(600)
+    add(scheduler, made)
+    fed = []
+    while made.rows[0].is_prefilling:
+        [(_, n)] = turn(scheduler)
+        fed.append(n)
+    assert sum(fed) == 600 and set(fed[:-1]) <= {budget}
 
 
 # ---- coming ----
@@ -201,7 +180,7 @@ def test_a_short_prompt_does_not_wait_for_a_long_one():
     add(scheduler, writer)
     turn(scheduler)
     add(scheduler, long, short)
-    assert turn(scheduler) == [(writer.rows[0], 1), (long.rows[0], 40), (short.rows[0], 20)]
+    assert turn(scheduler) == [(writer.rows[0], 1), (long.rows[0], 44), (short.rows[0], 20)]
 
 
 def test_the_first_prompt_is_read_however_many_shorter_ones_come():
@@ -276,10 +255,11 @@ def prefilled(scheduler, n_tokens, **params):
     [
         (100, 100, 96),
         (100, 40, 32),
-        (100, 97, 64),  # a single token would remain
+        (100, 97, 96),
         (100, 96, 64),  # none would remain, and the last one's logits are wanted
         (100, 66, 64),
-        (100, 33, 0),
+        (100, 33, 32),
+        (100, 32, 0),
         (100, 1, 0),
         (31, 60, 0),  # no whole page was known
     ],
@@ -293,7 +273,7 @@ def test_a_known_beginning_is_not_read_again(before, n_tokens, n_cached):
     assert turn(scheduler) == [(made.rows[0], n_tokens - n_cached)]
 
 
-def test_pages_written_token_by_token_are_not_used_again():
+def test_what_was_written_is_known_like_what_was_read():
     scheduler = make(window=1024)
     made = request(40, max_tokens=100)
     add(scheduler, made)
@@ -304,7 +284,7 @@ def test_pages_written_token_by_token_are_not_used_again():
     again = request(len(ids))
     again.rows[0].ids, again.keys = ids, page_keys(ids)
     add(scheduler, again)
-    assert again.cached_tokens == 32
+    assert len(ids) == 100 and again.cached_tokens == 96
 
 
 def test_a_page_is_shared_while_its_first_owner_still_writes():
