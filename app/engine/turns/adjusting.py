@@ -48,8 +48,9 @@ class Adjuster:
         scores = logits[ids]  # a copy [N]
         if seen.size or written.size:
             is_seen, n_written = np.zeros(len(ids), bool), np.zeros(len(ids), np.int64)
-            is_seen[np.searchsorted(ids, seen)] = True
-            n_written[np.searchsorted(ids, written)] = counts
+            is_seen[np.searchsorted(ids, seen) if len(parts) > 1 else slice(None)] = seen.size > 0
+            if written.size:
+                n_written[np.searchsorted(ids, written)] = counts
             sampling.penalize(scores, is_seen, n_written, self._penalties)
         if costs:
             scores[np.searchsorted(ids, dry)] -= np.array(list(costs.values()), np.float32)

@@ -8,9 +8,11 @@ A dialect's vocabulary is a table: our parameter -> its names for it, the one it
 Unknown fields are passed over, as all these servers do; null is as good as absent.
 """
 
+import contextlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import msgspec
 from flask import g, request
 
 from app.engine import (
@@ -106,12 +108,39 @@ def _stop(value: Any) -> Any:
     return [text for text in texts if text != ""] if isinstance(texts, list) else texts
 
 
+def _texts(value: Any) -> Any:
+    """A list of texts, or the same written as JSON, as SillyTavern sends it."""
+    if isinstance(value, str):
+        with contextlib.suppress(msgspec.DecodeError):
+            value = msgspec.json.decode(value)
+    return _stop(value)
+
+
 def _switch(value: Any) -> Any:
     """-1 is how many say off, or all."""
     return 0 if isinstance(value, int | float) and value < 0 else value
 
 
-_READ = {"seed": _seed, "stop": _stop, "top_k": _switch, "penalty_range": _switch}
+_READ = {
+    "seed": _seed,
+    "stop": _stop,
+    "top_k": _switch,
+    "penalty_range": _switch,
+    "dry_range": _switch,
+    "dry_breakers": _texts,
+    "banned_phrases": _texts,
+}
+
+# DRY and XTC, by the names that all who have them agree on.
+MODERN: Names = {
+    "dry_multiplier": ("dry_multiplier",),
+    "dry_base": ("dry_base",),
+    "dry_allowed_length": ("dry_allowed_length",),
+    "dry_breakers": ("dry_sequence_breakers",),
+    "dry_range": ("dry_penalty_last_n", "dry_range"),
+    "xtc_probability": ("xtc_probability",),
+    "xtc_threshold": ("xtc_threshold",),
+}
 
 
 def refuse_grammars(fields: Fields) -> None:

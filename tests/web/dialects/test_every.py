@@ -225,3 +225,38 @@ def test_whatever_is_sent_is_an_answer_or_a_4xx(lasting_client, path, fields):
     assert reply.status_code == 200 or 400 <= reply.status_code < 500, reply.text[:500]
     if reply.status_code != 200:
         assert reply.json.keys() & {"error", "detail"}
+
+
+@pytest.mark.parametrize("path", ["/v1/completions", "/completion", "/api/v1/generate"])
+def test_dry_and_xtc_go_by_the_names_that_clients_know(client, params, path):
+    """Breakers as a list, or as SillyTavern sends them: a list written as JSON."""
+    wanted = {
+        "dry_multiplier": 0.8,
+        "dry_base": 1.5,
+        "dry_allowed_length": 3,
+        "dry_penalty_last_n": -1,
+        "xtc_probability": 0.5,
+        "xtc_threshold": 0.2,
+    }
+    for breakers in (["\n", "*"], '["\\n", "*"]'):
+        body = BODIES[path] | wanted | {"dry_sequence_breakers": breakers}
+        assert client.post(path, json=body).status_code == 200
+        assert (params.dry_multiplier, params.dry_base, params.dry_range) == (0.8, 1.5, 0)
+        assert (params.dry_allowed_length, params.dry_breakers) == (3, ["\n", "*"])
+        assert (params.xtc_probability, params.xtc_threshold) == (0.5, 0.2)
+
+
+@pytest.mark.parametrize("path", ["/v1/completions", "/api/v1/generate"])
+def test_phrases_can_be_banned(client, params, path):
+    assert (
+        client.post(path, json=BODIES[path] | {"banned_strings": ["of hearts"]}).status_code == 200
+    )
+    assert params.banned_phrases == ["of hearts"]
+
+
+def test_llama_cpps_samplers_switch_them_off(client, params):
+    body = BODIES["/completion"] | {"dry_multiplier": 1, "xtc_probability": 1}
+    client.post("/completion", json=body | {"samplers": ["top_k", "xtc"]})
+    assert (params.dry_multiplier, params.xtc_probability) == (0, 1)
+    client.post("/completion", json=body | {"dry_penalty_last_n": 0})
+    assert (params.dry_multiplier, params.xtc_probability) == (0, 1)

@@ -32,6 +32,8 @@ NAMES = {
     "ignore_eos": ("bypass_eos",),
     "seed": ("sampler_seed",),
     "n": ("n",),
+    "banned_phrases": ("banned_strings",),
+    **shared.MODERN,
 }
 DEFAULTS: dict[str, Any] = {
     "max_tokens": 180,

@@ -27,16 +27,19 @@ NAMES = {
     "stop": ("stop",),
     "seed": ("seed",),
     "logprobs": ("n_probs",),
+    **shared.MODERN,
 }
 DEFAULTS = {"temperature": 0.8, "top_k": 40, "top_p": 0.95, "min_p": 0.05, "penalty_range": 64}
 
 # What each of `samplers` stands for; one that is not in the list does not take part.
 SAMPLERS: dict[str, dict[str, float]] = {
     "penalties": {"repetition_penalty": 1, "presence_penalty": 0, "frequency_penalty": 0},
+    "dry": {"dry_multiplier": 0},
     "top_k": {"top_k": 0},
     "typ_p": {"typical_p": 1},
     "top_p": {"top_p": 1},
     "min_p": {"min_p": 0},
+    "xtc": {"xtc_probability": 0},
     "temperature": {"temperature": 1},
 }
 
@@ -137,7 +140,11 @@ def _absent(fields: Fields) -> set[str]:
     named = body.take(fields, "samplers", list, list(SAMPLERS))
     named = ["typ_p" if name == "typical_p" else name for name in named]
     absent = {name for name in SAMPLERS if name not in named}
-    return absent | ({"penalties"} if fields.get("repeat_last_n") == 0 else set())
+    if fields.get("repeat_last_n") == 0:
+        absent.add("penalties")
+    if fields.get("dry_penalty_last_n") == 0:
+        absent.add("dry")
+    return absent
 
 
 def _biases(fields: Fields, info: ModelInfo) -> tuple[dict[int, float], list[int | str]]:

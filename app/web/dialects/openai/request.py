@@ -36,6 +36,9 @@ NAMES = {
     "n": ("best_of", "n"),  # generate best_of, return n
     "logprobs": ("logprobs",),
     "banned": ("bad_words",),
+    "banned_phrases": ("banned_strings",),
+    "no_repeat_ngram": ("no_repeat_ngram_size",),
+    **shared.MODERN,
 }
 DEFAULTS = {"max_tokens": 16, "temperature": 1.0, "top_k": 0}
 CUTS = ("truncate_prompt_tokens", "truncation_length")  # vLLM's and text-generation-webui's
