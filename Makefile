@@ -11,7 +11,7 @@ BIN = $(VENV)/bin
 PIP = $(BIN)/python -m pip install --disable-pip-version-check --quiet $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX))
 TEST = $(BIN)/python -m pytest
 
-.PHONY: serve test test-gpu bench-gpu lint format training bench bench-llama bench-genai soak browser screenshots
+.PHONY: serve test test-gpu bench-gpu lint format docs training bench bench-llama bench-genai soak browser screenshots
 
 serve: $(VENV)/serving
 	@$(BIN)/python -m app serve $(MODEL) --port $(PORT)
@@ -36,6 +36,10 @@ lint: $(VENV)/dev $(VENV)/scripts
 format: $(VENV)/dev
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
+
+# what the documents show of the code: settings, parameters, the tree
+docs: $(VENV)/dev
+	@$(BIN)/python -m tests.documents
 
 training: $(VENV)/training
 
