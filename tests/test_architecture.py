@@ -1,6 +1,7 @@
 """Which room may know which: the arrows of the README's picture, read from the imports."""
 
 import ast
+import graphlib
 import subprocess
 import sys
 from pathlib import Path
@@ -122,6 +123,19 @@ def test_the_floors_of_training_know_only_those_below(path):
         if parts[:2] == ["app", "training"] and len(parts) > 2:
             known = (*FLOORS[: FLOORS.index(own) + 1], "config", "errors")
             assert parts[2] in known, f"{own} may not know {name}"
+
+
+def test_no_module_of_training_imports_itself_by_way_of_others():
+    graph: dict[str, set[str]] = {}
+    for path in FILES:
+        if room(path) == "training" and path.name != "__init__.py":
+            name = ".".join(path.relative_to(ROOT).with_suffix("").parts)
+            graph[name] = set()
+            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+                if isinstance(node, ast.ImportFrom) and node.module:
+                    graph[name] |= {node.module, *(f"{node.module}.{a.name}" for a in node.names)}
+    known = {name: reached & graph.keys() for name, reached in graph.items()}
+    graphlib.TopologicalSorter(known).prepare()  # raises CycleError
 
 
 def test_there_is_no_junk_drawer():

@@ -38,7 +38,9 @@ def has_bfloat16() -> bool:
 
 
 def peak_memory() -> int:
-    """Bytes this process has held at most."""
+    """Bytes this process has held at most, on a GPU if it has one."""
+    if torch.cuda.is_available():
+        return torch.cuda.max_memory_allocated()
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 

@@ -110,3 +110,4 @@ def write(model: GPT2LMHeadModel, folder: Path, pad: int | None = None) -> None:
     model.save_pretrained(folder)
     model.config.activation_function = GELU
     model.config.use_cache = False
+    model.config.pad_token_id = None  # or transformers looks for padding in every batch

@@ -4,6 +4,7 @@ It needs no network: styles and pictures are in the page.
 """
 
 import dataclasses
+import re
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +48,7 @@ def _template() -> jinja2.Template:
     where = jinja2.FileSystemLoader(Path(__file__).parent)
     page = jinja2.Environment(loader=where, autoescape=True, trim_blocks=True, lstrip_blocks=True)
     page.filters["duration"] = duration
+    page.filters["calmed"] = lambda text: re.sub(r"\n{3,}", "\n\n", text)  # no holes in samples
     return page.get_template("report.html")
 
 
@@ -123,7 +125,7 @@ def _curves(rows: list[dict]) -> list[tuple[str, Markup]]:
     pictures = [("Loss, in nats per token, over the steps", line_chart(lines, 820, 340, mark))]
     for name, caption in SMALL:
         points = _points(rows, name)
-        if len(points) > 1:
+        if len(points) > 1 and any(value for _, value in points):
             pictures.append((caption, line_chart([Line("validation", points)], 400, 210)))
     return pictures
 

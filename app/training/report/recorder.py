@@ -105,9 +105,12 @@ class Recorder:
         with self.folder.writing():
             samples.keep_samples(self.folder.path, self.state.step, texts)
         self._add(copied=found.share, longest_copy=len(found.longest), longest=found.longest)
-        shown = " ".join((texts[-1]["prompt"] + texts[-1]["text"]).split())
-        copies = f"{found.share:.0%} copied, at most {len(found.longest)} characters in a row"
-        self.progress.say(f"step {self.state.step:,}  writes: {shown}  ({copies})")
+        lines = (texts[-1]["prompt"] + texts[-1]["text"]).splitlines()
+        shown = " / ".join(" ".join(line.split()) for line in lines if line.strip())
+        if found.longest:
+            most = f"at most {len(found.longest)} characters in a row"
+            shown += f"  ({found.share:.0%} copied, {most})"
+        self.progress.say(f"step {self.state.step:,}  writes: {shown}")
 
     def publish(self, model: GPT2LMHeadModel, score: Score | None) -> None:
         """models/NAME with these weights, and the report beside them."""
@@ -129,7 +132,10 @@ class Recorder:
         if stop is not None:
             say(f"{stop.reason}: stopped at step {state.step:,} of {self.plan.steps:,}, saved.")
             say(f"Go on with: {run.resume_command}{stop.and_with}")
-        say(f"{run.result} holds the best weights, of step {state.best_step or state.step:,}.")
+        say(
+            f"{run.result} holds the best weights, of step {state.best_step or state.step:,}; "
+            "a server that has them open goes on with the older ones until it is started again."
+        )
 
     def _report(self, folder: Path) -> None:
         if folder.is_dir():  # models/NAME may have been moved away meanwhile

@@ -26,10 +26,18 @@ def proposed_card(run: Run, about: str) -> Card:
         title=run.result.name[:200],
         blurb=about[:2000],
         language=language_of(text),
-        starters=starters_of(_openings(run.corpus)),
+        starters=starters_of(_beginnings(run.corpus, text)),
         settings={"temperature": TEMPERATURE, "top_k": TOP_K},
         speakers=speakers_of(text),
     )
+
+
+def _beginnings(corpus: Corpus, text: str) -> Iterator[str]:
+    """Of documents; of paragraphs (in scripts: lines) too where documents are few."""
+    yield from _openings(corpus)
+    if len(corpus.train.starts) < N_STARTERS:
+        _, *paragraphs = text.split("\n\n" if "\n\n" in text else "\n")
+        yield from paragraphs
 
 
 def _openings(corpus: Corpus) -> Iterator[str]:

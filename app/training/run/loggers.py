@@ -1,7 +1,9 @@
 """TensorBoard and Weights & Biases, on request. Knows no model."""
 
+import secrets
 from pathlib import Path
 
+from app.gpt2 import whole_file
 from app.training.config import TrainConfig
 from app.training.errors import TrainingError
 
@@ -43,8 +45,13 @@ def _wandb(run: Path):
         import wandb
     except ImportError:
         raise TrainingError("--wandb needs its package: pip install wandb.") from None
+    noted = run / "wandb-id.txt"  # goes with the folder, so --fresh is another run
+    if not noted.is_file():
+        with whole_file(noted) as file:
+            file.write_text(f"{run.name}-{secrets.token_hex(4)}", encoding="utf-8")
+    id = noted.read_text(encoding="utf-8")
     try:
-        return wandb.init(project="continuo", name=run.name, dir=run, resume="allow", id=run.name)
+        return wandb.init(project="continuo", name=run.name, dir=run, resume="allow", id=id)
     except wandb.Error as error:
         reason = str(error).rstrip(".")
         raise TrainingError(f"--wandb: {reason}; or set WANDB_MODE=offline.") from error

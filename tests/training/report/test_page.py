@@ -5,6 +5,7 @@ import re
 import pytest
 
 from app.training.report.chart import Line, line_chart, thinned, ticks
+from app.training.report.copying import Copied
 
 
 def test_the_report_is_one_page_that_needs_no_network(begin):
@@ -25,6 +26,17 @@ def test_what_the_model_writes_cannot_write_the_page(begin, monkeypatch):
     assert "<script" not in page and "&lt;script&gt;" in page
 
 
+def test_what_was_not_copied_is_no_table_of_zeros(begin, monkeypatch):
+    copies = iter([Copied(0.0, ""), Copied(0.25, "the cat sat")])
+    monkeypatch.setattr("app.training.report.recorder.copied", lambda *_: next(copies))
+    _, run = begin(steps=1)
+    page = (run.result / "report.html").read_text(encoding="utf-8")
+    assert "no eight tokens in a row" in page and "Longest passage copied" not in page
+    begin(steps=2)
+    page = (run.result / "report.html").read_text(encoding="utf-8")
+    assert "no eight tokens in a row" not in page and "the cat sat" in page
+
+
 def test_a_rising_validation_is_said(begin):
     _, run = begin(learning_rate=0.0, steps=12)
     page = (run.result / "report.html").read_text(encoding="utf-8")
@@ -36,14 +48,15 @@ def test_a_rising_validation_is_said(begin):
     [
         ([0, 10], 5, [0, 2, 4, 6, 8, 10]),
         ([1.51, 1.98], 5, [1.5, 1.6, 1.7, 1.8, 1.9, 2.0]),
-        ([3, 3], 4, [3, 4]),
+        ([3, 3], 4, [3, 3.5]),
         ([0, 0], 4, [0, 1]),
         ([0, 9000], 6, [0, 2000, 4000, 6000, 8000, 10000]),
     ],
 )
 def test_ticks_are_round_and_around_the_values(values, about, expected):
     found = ticks(values, about)
-    assert found == expected or (found[0] <= min(values) and found[-1] >= max(values))
+    assert found == pytest.approx(expected)
+    assert found[0] <= min(values) and found[-1] >= max(values)
 
 
 def test_long_lines_are_thinned_to_pixels():

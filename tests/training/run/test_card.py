@@ -4,6 +4,9 @@ import pytest
 
 from app.engine.cards import card_data
 from app.gpt2 import card_of
+from app.training.corpus.corpus import Rules
+from app.training.corpus.prepare import Files, prepare
+from app.training.corpus.sources import find
 from app.training.run.card import language_of, speakers_of, starters_of
 from tests.training.conftest import story
 
@@ -50,6 +53,17 @@ def test_a_card_nobody_edited_follows_a_fresh_corpus(begin, corpus):
 )
 def test_a_starter_is_how_a_text_begins(opening, starter):
     assert starters_of(iter([opening])) == ([starter] if starter else [])
+
+
+def test_a_corpus_of_one_text_gives_starters_from_inside(tmp_path, begin):
+    script = "".join(f"Joey: {story(n)[:50]}\nRachel: {story(n + 99)[:50]}\n" for n in range(60))
+    (tmp_path / "script.txt").write_text(script, encoding="utf-8")
+    found = Files(find([str(tmp_path / "script.txt")], (), tmp_path))
+    corpus = prepare(found, None, Rules(new_vocabulary=300), tmp_path / "cache", print)
+    _, run = begin(on=corpus, steps=2)
+    card = card_of(run.result)
+    assert len(card.starters) == 5 and card.speakers == ["Joey", "Rachel"]
+    assert all(line.startswith(("Joey: ", "Rachel: ")) for line in card.starters)
 
 
 def test_who_speaks_in_a_script():

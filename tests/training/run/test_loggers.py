@@ -48,6 +48,16 @@ def test_numbers_go_to_both(monkeypatch, tmp_path):
     assert loggers.wandb.seen == [({"loss": 2.0}, 3), "closed"]
 
 
+def test_a_run_from_scratch_is_another_run_of_wandb(monkeypatch, tmp_path):
+    """Its steps were added to yesterday's run of the same name, which was further already."""
+    ids = []
+    init = lambda **words: ids.append(words["id"]) or Writer()  # noqa: E731
+    monkeypatch.setitem(sys.modules, "wandb", types.SimpleNamespace(init=init))
+    for run in (tmp_path / "run", tmp_path / "run", tmp_path / "fresh" / "run"):
+        Loggers(TrainConfig(wandb=True), run)
+    assert ids[0] == ids[1] != ids[2] and ids[2].startswith("run-")
+
+
 def test_a_refusal_of_wandb_is_a_sentence(monkeypatch, tmp_path):
     def init(**words):
         raise ValueError("No API key configured. Use `wandb login` to log in.")
