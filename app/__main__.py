@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 
+from app import MODELS
 from app.samples import DELIMITER
 from app.serve import serve
 from app.settings import wants_no_color
@@ -21,9 +22,6 @@ from app.training import commands as training
 
 if TYPE_CHECKING:
     from app.gpt2 import Checkpoint
-
-ROOT = Path(__file__).resolve().parent.parent
-MODELS = ROOT / "models"
 
 
 class Sentences(click.Group):

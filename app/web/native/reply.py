@@ -23,6 +23,7 @@ from app.engine import (
     Failed,
     Finished,
     ModelInfo,
+    Parameter,
     PromptToken,
     Queued,
     Scored,
@@ -243,6 +244,51 @@ class ModelCard(msgspec.Struct):
 
 def card(info: ModelInfo) -> ModelCard:
     return ModelCard(info.name, service().began, info.n_positions)
+
+
+class ServedModel(msgspec.Struct):
+    name: str
+    parameters: int
+    window: int
+    precision: str
+    loss_by_quantization: float | None
+    about: str
+    card: dict[str, Any] | None  # how it introduces itself
+
+
+class Models(msgspec.Struct):
+    default: str
+    models: list[ServedModel]
+    data: list[ModelCard]  # the same as OpenAI and llama.cpp list them, whose clients ask here too
+    object: str = "list"
+
+
+def models(infos: Sequence[ModelInfo]) -> Models:
+    return Models(
+        infos[0].name,
+        [
+            ServedModel(
+                info.name,
+                info.n_parameters,
+                info.n_positions,
+                info.precision,
+                info.perplexity_loss,
+                info.about,
+                info.card,
+            )
+            for info in infos
+        ],
+        [card(info) for info in infos],
+    )
+
+
+class Parameters(msgspec.Struct):
+    parameters: Sequence[Parameter]
+
+
+class Cancelled(msgspec.Struct):
+    id: str
+    cancelled: bool = True
 
 
 # ---- as it comes

@@ -106,11 +106,12 @@ def _frames(run: Run, wanted: GenerateRequest, format: str) -> Iterable[str | by
 
 
 @native.delete("/generate/<id>")
+@openapi.replies(replies.Cancelled)
 def cancel(id: str) -> Response:
     """End a continuation by the id its start event gave, whichever worker runs it."""
     if not service().engine.cancel(id):
         raise Problem(404, "not_found", "Nothing of that id is running.", field="id")
-    return reply({"id": id, "cancelled": True})
+    return reply(replies.Cancelled(id))
 
 
 # ---- measure
@@ -204,34 +205,14 @@ def detokenize() -> Response:
 
 
 @native.get("/models")
+@openapi.replies(replies.Models)
 def models() -> Response:
     """The models that are served."""
-    return reply(models_data())
-
-
-def models_data() -> dict[str, Any]:
-    info = service().engine.info()
-    return {
-        "default": info.models[0].name,
-        "models": [
-            {
-                "name": model.name,
-                "parameters": model.n_parameters,
-                "window": model.n_positions,
-                "precision": model.precision,
-                "loss_by_quantization": model.perplexity_loss,
-                "about": model.about,
-                "card": model.card,
-            }
-            for model in info.models
-        ],
-        # The same as OpenAI and llama.cpp list them, whose clients ask here too.
-        "object": "list",
-        "data": [replies.card(model) for model in info.models],
-    }
+    return reply(replies.models(service().engine.info().models))
 
 
 @native.get("/parameters")
+@openapi.replies(replies.Parameters)
 def parameters() -> Response:
     """Every parameter of /generate: type, default, bounds, the value that switches it off."""
-    return reply({"parameters": PARAMETERS})
+    return reply(replies.Parameters(PARAMETERS))

@@ -55,3 +55,19 @@ def test_the_readable_page_names_every_parameter_and_needs_nobody_else(client, d
     parser.feed(html)
     assert addresses and all(address.startswith("/") for address in addresses)
     assert "/static/icon.svg" in addresses  # else browsers ask for /favicon.ico
+
+
+def test_what_comes_back_is_described_in_every_dialect(document):
+    for path, method in [
+        ("/generate", "post"),
+        ("/score", "post"),
+        ("/models", "get"),
+        ("/v1/completions", "post"),
+        ("/completion", "post"),
+        ("/", "post"),
+        ("/info", "get"),
+        ("/api/v1/generate", "post"),
+    ]:
+        replies = document["paths"][path][method]["responses"]["200"]["content"]
+        assert replies["application/json"]["schema"], path
+    assert "logprobs" in document["components"]["schemas"]["Continuation"]["properties"]

@@ -6,6 +6,7 @@ from ...body.reply import reply
 from ...docs import openapi
 from ...service import service
 from .. import shared
+from .reply import Counted, Decoded, Name, Value
 from .request import DEFAULTS
 
 about = Blueprint("kobold_about", __name__, url_prefix="/api")
@@ -17,38 +18,43 @@ KOBOLD_CPP = "1.48"
 
 @about.get("/v1/info/version")
 @about.get("/latest/info/version")
+@openapi.replies(Name)
 def version() -> Response:
     """The version of KoboldAI whose interface this is."""
-    return reply({"result": KOBOLD_AI})
+    return reply(Name(KOBOLD_AI))
 
 
 @about.get("/v1/model")
 @about.get("/latest/model")
+@openapi.replies(Name)
 def model() -> Response:
     """The default model's name."""
-    return reply({"result": service().model().name})
+    return reply(Name(service().model().name))
 
 
 @about.get("/v1/config/max_context_length")
 @about.get("/latest/config/max_context_length")
 @about.get("/extra/true_max_context_length")
+@openapi.replies(Value)
 def max_context_length() -> Response:
     """The model's window."""
-    return reply({"value": service().model().n_positions})
+    return reply(Value(service().model().n_positions))
 
 
 @about.get("/v1/config/max_length")
 @about.get("/latest/config/max_length")
+@openapi.replies(Value)
 def max_length() -> Response:
     """How much is written unless the request says otherwise."""
-    return reply({"value": DEFAULTS["max_tokens"]})
+    return reply(Value(DEFAULTS["max_tokens"]))
 
 
 @about.get("/v1/config/soft_prompt")
 @about.get("/latest/config/soft_prompt")
+@openapi.replies(Value)
 def soft_prompt() -> Response:
     """None: there are no soft prompts here."""
-    return reply({"value": ""})
+    return reply(Value(""))
 
 
 @about.get("/extra/version")
@@ -76,17 +82,19 @@ def preloadstory() -> Response:
 
 @about.post("/extra/tokencount")
 @openapi.takes({"prompt": openapi.TEXT}, required=("prompt",))
+@openapi.replies(Counted)
 def tokencount() -> Response:
     """A text's tokens; `ids` has the token of the text's beginning in front, as clients expect."""
     info = service().model()
     ids = shared.tokens_of(shared.text(shared.read(), "prompt"), info)
-    return reply({"value": len(ids), "ids": [info.bos_token_id, *ids]})
+    return reply(Counted(len(ids), [info.bos_token_id, *ids]))
 
 
 @about.post("/extra/detokenize")
 @openapi.takes({"ids": openapi.IDS}, required=("ids",))
+@openapi.replies(Decoded)
 def detokenize() -> Response:
     """The text of a list of tokens."""
     info = service().model()
     text = shared.text_of(shared.ids("ids", shared.read(), info), info)
-    return reply({"result": text, "success": True})
+    return reply(Decoded(text))

@@ -58,6 +58,41 @@ class Message(msgspec.Struct):
     top_logprobs: list[Alternative] | UnsetType = UNSET
 
 
+class Progress(msgspec.Struct):
+    text: str
+
+
+class ProgressResults(msgspec.Struct):
+    results: list[Progress]
+
+
+class Aborted(msgspec.Struct):
+    success: str  # "true" or "false", in letters, as koboldcpp has it
+    done: str = "true"
+
+
+class LastLogprobs(msgspec.Struct):
+    logprobs: Logprobs | None
+
+
+class Value(msgspec.Struct):
+    value: int | str
+
+
+class Name(msgspec.Struct):
+    result: str
+
+
+class Counted(msgspec.Struct):
+    value: int
+    ids: list[int]
+
+
+class Decoded(msgspec.Struct):
+    result: str
+    success: bool = True
+
+
 def results(run: Run) -> Results:
     assert run.usage is not None
     n_prompt = run.usage.prompt_tokens

@@ -19,7 +19,16 @@ from ...run.stream import each, respond
 from ...service import service
 from .. import shared
 from .recent import Recent
-from .reply import Messages, Results, logprobs, results
+from .reply import (
+    Aborted,
+    LastLogprobs,
+    Messages,
+    Progress,
+    ProgressResults,
+    Results,
+    logprobs,
+    results,
+)
 from .request import NAMES, KoboldRequest, genkey, read
 
 kobold = Blueprint("kobold", __name__, url_prefix="/api")
@@ -75,6 +84,7 @@ def _start(wanted: KoboldRequest) -> Run:
 
 @kobold.post("/extra/generate/check")
 @openapi.takes(KEY)
+@openapi.replies(ProgressResults)
 def check() -> Response:
     """How far a request has come. Once it has ended its text is in its own answer, and only there.
 
@@ -82,25 +92,27 @@ def check() -> Response:
     """
     key, address = _key_and_address()
     run = None if key is None else _recent().running(key, address)
-    return reply({"results": [{"text": "" if run is None else run.text}]})
+    return reply(ProgressResults([Progress("" if run is None else run.text)]))
 
 
 @kobold.post("/extra/abort")
 @openapi.takes(KEY)
+@openapi.replies(Aborted)
 def abort() -> Response:
     """End a request by its key, whichever worker runs it."""
     key, _ = _key_and_address()
     is_done = key is not None and service().engine.cancel(key)
-    return reply({"success": str(is_done).lower(), "done": "true"})
+    return reply(Aborted(str(is_done).lower()))
 
 
 @kobold.post("/extra/last_logprobs")
 @openapi.takes(KEY)
+@openapi.replies(LastLogprobs)
 def last_logprobs() -> Response:
     """The probabilities of what a key's last request wrote: once, within a minute of its end."""
     key, address = _key_and_address()
     run = None if key is None else _recent().take(key, address)
-    return reply({"logprobs": None if run is None else logprobs(run.choices[0], run)})
+    return reply(LastLogprobs(None if run is None else logprobs(run.choices[0], run)))
 
 
 def _key_and_address() -> tuple[str | None, str]:

@@ -86,6 +86,34 @@ class Final(Part, kw_only=True):
     timings: Speeds
 
 
+class Slot(msgspec.Struct):
+    id: int
+    n_ctx: int
+    is_processing: bool
+
+
+class DefaultSettings(msgspec.Struct):
+    n_ctx: int
+    params: dict[str, Any]
+
+
+class Props(msgspec.Struct):
+    default_generation_settings: DefaultSettings
+    total_slots: int
+    model_path: str
+    build_info: str
+    chat_template: str = ""
+
+
+class Piece(msgspec.Struct):
+    id: int
+    piece: str | list[int]  # bytes where they are no text alone
+
+
+class Tokens(msgspec.Struct):
+    tokens: list[int | Piece]
+
+
 def whole(run: Run, wanted: CompletionRequest, index: int) -> Any:
     return _filtered(_final(run, wanted, run.text, run.choices[0].tokens, index), wanted)
 

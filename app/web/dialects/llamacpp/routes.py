@@ -13,7 +13,18 @@ from ...run.stream import each, respond
 from ...service import service
 from .. import shared
 from ..shared import Fields
-from .reply import Final, Parts, render, settings, whole
+from .reply import (
+    DefaultSettings,
+    Final,
+    Parts,
+    Piece,
+    Props,
+    Slot,
+    Tokens,
+    render,
+    settings,
+    whole,
+)
 from .request import DEFAULTS, NAMES, SAMPLERS, read
 
 llamacpp = Blueprint("llamacpp", __name__)
@@ -44,25 +55,23 @@ def completion() -> Response:
 
 
 @llamacpp.get("/props")
+@openapi.replies(Props)
 def props() -> Response:
     """The model's window and the defaults, as llama.cpp's clients ask for them."""
     info = service().model()
     defaults = shared.params({}, NAMES, DEFAULTS | {"max_tokens": info.n_positions})
     return reply(
-        {
-            "default_generation_settings": {
-                "n_ctx": info.n_positions,
-                "params": settings(defaults, list(SAMPLERS)),
-            },
-            "total_slots": service().engine.info().max_running,
-            "model_path": info.name,
-            "chat_template": "",
-            "build_info": f"continuo {openapi.VERSION}",
-        }
+        Props(
+            DefaultSettings(info.n_positions, settings(defaults, list(SAMPLERS))),
+            total_slots=service().engine.info().max_running,
+            model_path=info.name,
+            build_info=f"continuo {openapi.VERSION}",
+        )
     )
 
 
 @llamacpp.get("/slots")
+@openapi.replies(list[Slot])
 def slots() -> Response:
     """How many continuations may run at a time, and which places are taken; no text."""
     engine = service().engine
@@ -70,7 +79,7 @@ def slots() -> Response:
     if request.args.get("fail_on_no_slot") == "1" and running >= total:
         raise Problem(503, "unavailable", "No slot is free.", retry_after=1.0)
     window = service().model().n_positions
-    return reply([{"id": i, "n_ctx": window, "is_processing": i < running} for i in range(total)])
+    return reply([Slot(i, window, i < running) for i in range(total)])
 
 
 @llamacpp.get("/v1/health")
@@ -85,6 +94,6 @@ def tokenize(fields: Fields) -> Response:
     g.render_problem = render
     ids = service().engine.tokenize(shared.text(fields, "content")).ids
     if not body.take(fields, "with_pieces", bool, False):
-        return reply({"tokens": ids})
+        return reply(Tokens([*ids]))
     pairs = zip(ids, service().engine.pieces(ids), strict=True)
-    return reply({"tokens": [{"id": id, "piece": shared.piece(piece)} for id, piece in pairs]})
+    return reply(Tokens([Piece(id, shared.piece(piece)) for id, piece in pairs]))

@@ -1,6 +1,6 @@
 """Runs -> OpenAI's completion objects: whole, or in chunks."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import msgspec
@@ -10,7 +10,7 @@ from app.engine import Ended, EngineError, Failed, PromptToken, Started, Token
 
 from ...docs.openapi import VERSION
 from ...errors import Problem, engine_problem, failed
-from ...native.reply import finite
+from ...native.reply import ModelCard, finite
 from ...native.spans import Spans
 from ...run.run import Choice, Run
 from ...run.stream import Frames, each
@@ -97,6 +97,23 @@ class Completion(msgspec.Struct, kw_only=True):
     system_fingerprint: str = f"continuo-{VERSION}"
     choices: list[CompletionChoice]
     usage: Consumed | None | UnsetType = UNSET
+
+
+class ModelList(msgspec.Struct):
+    data: list[ModelCard]
+    object: str = "list"
+
+
+class SpecialTokens(msgspec.Struct):
+    eos_token: str
+    bos_token: str
+    pad_token: str
+
+
+class Tokens(msgspec.Struct):
+    count: int
+    max_model_len: int
+    tokens: Sequence[int]
 
 
 def _completion(wanted: CompletionRequest, choices: list[CompletionChoice]) -> Completion:

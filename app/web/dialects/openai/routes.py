@@ -5,13 +5,13 @@ from flask import Blueprint, Response, stream_with_context
 from ...body.reply import reply
 from ...docs import openapi
 from ...errors import bad_value
-from ...native.reply import card
+from ...native.reply import ModelCard, card
 from ...run.lists import collect_all, in_turn
 from ...run.stream import respond
 from ...service import service
 from .. import shared
 from ..shared import Fields
-from .reply import Completion, stream, whole
+from .reply import Completion, ModelList, SpecialTokens, Tokens, stream, whole
 from .request import NAMES, read
 
 openai = Blueprint("openai", __name__)
@@ -41,12 +41,14 @@ def completions() -> Response:
 
 
 @openai.get("/v1/models")
+@openapi.replies(ModelList)
 def models() -> Response:
     """The models that are served, as OpenAI's clients ask for them."""
-    return reply({"object": "list", "data": [card(info) for info in service().models().values()]})
+    return reply(ModelList([card(info) for info in service().models().values()]))
 
 
 @openai.get("/v1/models/<path:name>")
+@openapi.replies(ModelCard)
 def model(name: str) -> Response:
     """One model."""
     return reply(card(service().model(name)))
@@ -62,17 +64,18 @@ def chat() -> Response:
 
 
 @openai.get("/tokenizer_info")
+@openapi.replies(SpecialTokens)
 def tokenizer_info() -> Response:
     """The special tokens, for evaluations that let the server do the tokenizing."""
     info = service().model()
     eos, bos = (
         service().engine.detokenize([id]) for id in (info.eos_token_ids[0], info.bos_token_id)
     )
-    return reply({"eos_token": eos, "bos_token": bos, "pad_token": eos})
+    return reply(SpecialTokens(eos, bos, eos))
 
 
 def tokenize(fields: Fields) -> Response:
     """POST /tokenize with a prompt."""
     info = shared.model(fields)
     ids = shared.tokens_of(shared.text(fields, "prompt"), info)
-    return reply({"count": len(ids), "max_model_len": info.n_positions, "tokens": ids})
+    return reply(Tokens(len(ids), info.n_positions, ids))

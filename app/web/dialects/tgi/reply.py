@@ -54,6 +54,42 @@ class Generated(msgspec.Struct):
     details: Details | UnsetType = UNSET
 
 
+class Info(msgspec.Struct, kw_only=True):
+    model_id: str
+    model_sha: str | None = None
+    model_dtype: str
+    model_device_type: str
+    model_pipeline_tag: str = "text-generation"
+    max_concurrent_requests: int
+    max_best_of: int
+    max_stop_sequences: int
+    max_input_tokens: int
+    max_total_tokens: int
+    max_client_batch_size: int = 1
+    router: str = "continuo"
+    version: str
+    sha: str | None = None
+    docker_label: str | None = None
+    backend: str
+    precision: str
+    cache: "Cache"
+    card: dict[str, Any] | None  # ours: how the model introduces itself
+
+
+class Cache(msgspec.Struct):
+    precision: str
+    bytes: int
+
+
+class Place(msgspec.Struct):
+    """A token of a text, and where it lies there."""
+
+    id: int
+    text: str
+    start: int
+    stop: int
+
+
 class Message(msgspec.Struct, kw_only=True):
     """Of a stream."""
 

@@ -17,7 +17,7 @@ from ...run.stream import each, respond
 from ...service import service
 from .. import shared
 from ..shared import Fields
-from .reply import Generated, Messages, render, whole
+from .reply import Cache, Generated, Info, Messages, Place, render, whole
 from .request import NAMES, TgiRequest, read
 
 tgi = Blueprint("tgi", __name__)
@@ -48,6 +48,7 @@ def generate_stream() -> Response:
 @tgi.post("/invocations")
 @openapi.takes(BODY | {"stream": shared.maybe(openapi.FLAG)}, required=("inputs",))
 @openapi.gives("application/json", "text/event-stream")
+@openapi.replies(list[Generated])
 def either() -> Response:
     """Continue a text, whole in a list or token by token, as TGI's clients ask for it.
 
@@ -82,31 +83,26 @@ def ping() -> Response:
 
 
 @tgi.get("/info")
+@openapi.replies(Info)
 def info() -> Response:
     """The model and its limits, as TGI's clients ask for them."""
     engine, model = service().engine.info(), service().model()
     return reply(
-        {
-            "model_id": model.name,
-            "model_sha": None,
-            "model_dtype": model.precision,
-            "model_device_type": model.device,
-            "model_pipeline_tag": "text-generation",
-            "max_concurrent_requests": engine.max_running + engine.max_queue,
-            "max_best_of": ROWS["n"].high,
-            "max_stop_sequences": ROWS["stop"].max_items,
-            "max_input_tokens": model.n_positions - 1,
-            "max_total_tokens": model.n_positions,
-            "max_client_batch_size": 1,
-            "router": "continuo",
-            "version": openapi.VERSION,
-            "sha": None,
-            "docker_label": None,
-            "backend": model.backend,
-            "precision": model.precision,
-            "cache": {"precision": model.cache_precision, "bytes": model.cache_bytes},
-            "card": model.card,
-        }
+        Info(
+            model_id=model.name,
+            model_dtype=model.precision,
+            model_device_type=model.device,
+            max_concurrent_requests=engine.max_running + engine.max_queue,
+            max_best_of=int(ROWS["n"].high or 1),
+            max_stop_sequences=ROWS["stop"].max_items or 0,
+            max_input_tokens=model.n_positions - 1,
+            max_total_tokens=model.n_positions,
+            version=openapi.VERSION,
+            backend=model.backend,
+            precision=model.precision,
+            cache=Cache(model.cache_precision, model.cache_bytes),
+            card=model.card,
+        )
     )
 
 
@@ -115,9 +111,5 @@ def tokenize(fields: Fields) -> Response:
     g.render_problem = render
     text = shared.text(fields, "inputs")
     made = service().engine.tokenize(text)
-    return reply(
-        [
-            {"id": id, "text": text[start:end], "start": start, "stop": end}
-            for id, (start, end) in zip(made.ids, made.offsets, strict=True)
-        ]
-    )
+    pairs = zip(made.ids, made.offsets, strict=True)
+    return reply([Place(id, text[start:end], start, end) for id, (start, end) in pairs])
