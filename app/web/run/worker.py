@@ -114,7 +114,6 @@ class Worker(ThreadWorker):
         self._lingering: dict[Connection, float] = {}  # until when, oldest first
         self._in_threads = 0
         self._next_look = 0.0
-        self._urgent = ThreadPoolExecutor(4)
 
     def load_wsgi(self) -> None:
         """What cannot start says why in a sentence, where gunicorn would print a traceback."""
@@ -129,6 +128,7 @@ class Worker(ThreadWorker):
     def run(self) -> None:
         options = self.wsgi.extensions["continuo"].options
         self._max_body, self._patience = options.max_body, options.patience
+        self._urgent = ThreadPoolExecutor(4)
         super().run()
         self._urgent.shutdown(wait=False)
 
@@ -295,8 +295,11 @@ class Worker(ThreadWorker):
             conn.heard = min(conn.heard, deadline - self.cfg.keepalive)
 
     def _make_room(self) -> None:
-        """One of those who wait must go: the oldest of the address that has most of them."""
-        if self._waiting:
+        """One must go: the oldest who only has to close, or who waits, of the address that has
+        most of those."""
+        if len(self._lingering) > len(self._waiting):
+            self._stop_lingering(next(iter(self._lingering)))
+        elif self._waiting:
             (address, _), *_ = collections.Counter(map(_address, self._waiting)).most_common(1)
             self._give_up(conn for conn in self._waiting if _address(conn) == address)
 
