@@ -185,7 +185,7 @@ FIELDS = sorted(
     "prompt inputs parameters memory stream n best_of echo logprobs stop seed logit_bias samplers"
     " n_probs n_predict temperature max_tokens max_length max_context_length genkey suffix grammar"
     " truncate_prompt_tokens stream_options custom_token_bans stop_sequence trim_stop text content"
-    " tokens ids t_max_predict_ms banned_tokens top_n_tokens truncate do_sample model".split()
+    " tokens ids t_max_predict_ms banned_tokens top_n_tokens truncate do_sample model messages".split()
 )
 PATHS = [
     *STREAMS,
@@ -210,6 +210,7 @@ QUICK = settings(
 def lasting_client():
     engine = FakeEngine()
     engine.lasts = 20
+    engine.cards["fake"] = {"speakers": ["JOEY", "ROSS"]}
     return create_app(Settings(), engine).test_client()
 
 
@@ -220,6 +221,8 @@ def test_whatever_is_sent_is_an_answer_or_a_4xx(lasting_client, path, fields):
     asked = {"prompt": "x", "inputs": "x"} | fields
     if path in ("/", "/generate", "/generate_stream"):
         asked["parameters"] = fields
+    if path == "/v1/chat/completions":
+        asked = {"messages": [{"role": "user", "content": "Hi!"} | fields]} | asked
     body = json.dumps(asked).encode("utf-8", "replace")
     reply = lasting_client.post(path, data=body, content_type="application/json")
     assert reply.status_code == 200 or 400 <= reply.status_code < 500, reply.text[:500]

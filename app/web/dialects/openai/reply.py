@@ -131,7 +131,7 @@ def whole(runs: list[Run], wanted: CompletionRequest) -> Completion:
             ranked = sorted(ranked, key=shared.mean_logprob, reverse=True)[: wanted.n]
         choices += [_choice(len(choices) + k, c, run, front, wanted) for k, c in enumerate(ranked)]
     completion = _completion(wanted, choices)
-    completion.usage = _usage(runs)
+    completion.usage = usage_of(runs)
     return completion
 
 
@@ -170,7 +170,7 @@ def stream(first: Run, rest: Iterable[Run], wanted: CompletionRequest) -> Iterat
                 break
             yield from each(run, chunks.of(run))
     except EngineError as error:  # the engine has no room for the next prompt
-        yield _error(engine_problem(error))
+        yield error_frame(engine_problem(error))
     else:
         yield chunks.usage()
     yield DONE
@@ -216,25 +216,25 @@ class Chunks(Frames):
 
     def failed(self, event: Failed) -> bytes:
         self.has_failed = True
-        return _error(failed(event))
+        return error_frame(failed(event))
 
     def usage(self) -> bytes:
         """The last chunk, if it was asked for."""
         if not self._wanted.include_usage or self.has_failed:
             return b""
         chunk = _completion(self._wanted, [])
-        chunk.usage = _usage(self._runs)
+        chunk.usage = usage_of(self._runs)
         return shared.data(chunk)
 
     def _chunk(self, k: int, text: str, **more: Any) -> bytes:
         index = (len(self._runs) - 1) * self._wanted.n + k
         chunk = _completion(self._wanted, [CompletionChoice(index=index, text=text, **more)])
         if self._wanted.include_usage:
-            chunk.usage = _usage(self._runs) if self._wanted.continuous_usage else None
+            chunk.usage = usage_of(self._runs) if self._wanted.continuous_usage else None
         return shared.data(chunk)
 
 
-def _error(problem: Problem) -> bytes:
+def error_frame(problem: Problem) -> bytes:
     error = {"message": problem.message, "type": "server_error", "param": None}
     return shared.data({"error": error | {"code": problem.status}})
 
@@ -242,7 +242,7 @@ def _error(problem: Problem) -> bytes:
 # ---- what both have
 
 
-def _usage(runs: list[Run]) -> Consumed:
+def usage_of(runs: list[Run]) -> Consumed:
     """So far; every token was an event of the engine's."""
     started = [run.started for run in runs if run.started is not None]
     prompt = sum(s.prompt_tokens for s in started)

@@ -4,13 +4,14 @@ from flask import Blueprint, Response, stream_with_context
 
 from ...body.reply import reply
 from ...docs import openapi
-from ...errors import bad_value
 from ...native.reply import ModelCard, card
 from ...run.lists import collect_all, in_turn
+from ...run.run import start
 from ...run.stream import respond
 from ...service import service
 from .. import shared
 from ..shared import Fields
+from . import chat
 from .reply import Completion, ModelList, SpecialTokens, Tokens, stream, whole
 from .request import NAMES, read
 
@@ -55,9 +56,25 @@ def model(name: str) -> Response:
 
 
 @openai.post("/v1/chat/completions")
-def chat() -> Response:
-    """Not for this kind of model; says what is."""
-    raise bad_value("messages", "This model completes text; it does not chat. Use /v1/completions.")
+@openapi.takes(
+    {
+        "messages": {"type": "array", "items": {"type": "object"}},
+        "model": shared.maybe(openapi.TEXT),
+        "stream": shared.maybe(openapi.FLAG),
+    }
+    | shared.described(chat.CHAT_NAMES),
+    required=("messages",),
+)
+@openapi.gives("application/json", "text/event-stream")
+@openapi.replies(chat.ChatCompletion)
+def chat_completions() -> Response:
+    """The next line of a script, for models whose card names speakers; others say what to use."""
+    wanted = chat.read(shared.read())
+    if wanted.stream:
+        run = start(wanted.prompt, wanted.params, wanted.info.name)
+        return respond(run, chat.stream(run, wanted))
+    (run,) = collect_all([wanted.prompt], wanted.params, wanted.info.name)
+    return reply(chat.whole(run, wanted))
 
 
 # ---- tokens, as vLLM says them
