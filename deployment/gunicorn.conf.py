@@ -25,7 +25,8 @@ sys.path.insert(0, str(ROOT))
 settings_module = importlib.import_module("app.settings")
 try:
     settings = settings_module.read_settings()
-except settings_module.SettingsError as error:
+    importlib.import_module("app.engine.process.launch").check_directory(settings.runtime)
+except (settings_module.SettingsError, importlib.import_module("app.engine").EngineError) as error:
     sys.exit(f"Continuo: {error}")
 
 host = f"[{settings.host}]" if ":" in settings.host else settings.host

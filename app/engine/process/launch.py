@@ -30,6 +30,8 @@ RESTARTS = (0, 1, 2, 4, 8)  # seconds to wait before each start again; then it h
 AGAIN_S = 30.0  # and is tried once more after each of these
 HOME = re.compile(r"(?P<pid>\d+)-(?P<started>\d+)-[0-9a-f]{8}")
 LONGEST_SOCKET = 107  # bytes of a Unix socket's path
+MOST_PIDS, MOST_TICKS = 2**22, 10**12  # of a server's name: none is longer
+ENOUGH_ROOM = 65_536  # bytes for what an engine is told
 
 # What starts an engine, besides the path of its home and the lock it holds.
 ENGINE = (sys.executable, "-m", "app.engine.process.service")
@@ -170,6 +172,19 @@ def find_home(options: EngineOptions, server: Server, directory: str | None) -> 
     if len(os.fsencode(home.socket)) > LONGEST_SOCKET:
         raise EngineError(f"The path {home.socket} is too long for a socket; name a shorter one.")
     return home
+
+
+def check_directory(directory: str | None) -> None:
+    """EngineError where no engine could live: before a server starts that would need one."""
+    path = _enter_private_directory(directory)
+    longest = path / f"{MOST_PIDS}-{MOST_TICKS}-ffffffff" / "socket"
+    if len(os.fsencode(longest)) > LONGEST_SOCKET:
+        raise EngineError(f"The path {path} is too long to hold a socket; name a shorter one.")
+    try:
+        with tempfile.TemporaryFile(dir=path) as file:
+            file.write(bytes(ENOUGH_ROOM))
+    except OSError as error:
+        raise EngineError(f"{path} cannot hold the engine's files: {error.strerror}.") from None
 
 
 def _enter_private_directory(directory: str | None) -> Path:

@@ -5,7 +5,7 @@ import pytest
 
 from app.engine import EngineError, EngineOptions
 from app.engine.process import launch
-from app.engine.process.launch import Launch, find_home
+from app.engine.process.launch import Launch, check_directory, find_home
 from app.engine.process.owner import find_server
 from tests.engine.conftest import find_engines
 
@@ -36,6 +36,24 @@ def test_a_path_too_long_for_a_socket_is_refused_at_once(tmp_path):
     deep.mkdir()
     with pytest.raises(EngineError, match="too long for a socket"):
         find_home(OPTIONS, SERVER, str(deep))
+
+
+@pytest.mark.parametrize("depth", [90, 107])
+def test_a_directory_where_no_engine_could_live_is_known_beforehand(tmp_path, depth):
+    deep = tmp_path / ("x" * (depth - len(str(tmp_path)) - 1))
+    deep.mkdir()
+    with pytest.raises(EngineError, match="too long to hold a socket"):
+        check_directory(str(deep))
+
+
+def test_a_full_directory_is_known_beforehand(tmp_path, monkeypatch):
+    def is_full(*args, **more):
+        raise OSError(28, "No space left on device")
+
+    check_directory(str(tmp_path))
+    monkeypatch.setattr(launch.tempfile, "TemporaryFile", is_full)
+    with pytest.raises(EngineError, match="cannot hold the engine's files: No space left"):
+        check_directory(str(tmp_path))
 
 
 def test_other_options_mean_another_engine(tmp_path):
