@@ -74,6 +74,10 @@ class WebOptions(msgspec.Struct, frozen=True, kw_only=True):
         Literal["human", "json"], Meta(description="One line per request, for people or machines.")
     ] = "human"
     log_prompts: Annotated[bool, Meta(description="Write prompts into the log too.")] = False
+    traces: Annotated[
+        str | None,
+        Meta(description="Where spans are sent, as http://host:4318/v1/traces; unset: nowhere."),
+    ] = None
 
     def __post_init__(self) -> None:
         for limit in (self.limit_per_key, self.limit_per_address):

@@ -13,6 +13,7 @@ from .run.hangups import Hangups
 from .run.stopping import Stopping
 from .watch.faults import Faults
 from .watch.metrics import Metrics
+from .watch.traces import make_traces
 
 if TYPE_CHECKING:
     from .guard.limits import Limits
@@ -26,6 +27,7 @@ class Service:
         self.engine = engine
         self.metrics = Metrics(engine)
         self.faults = Faults()
+        self.traces = make_traces(options.traces)
         self.hangups = Hangups()
         self.stopping = Stopping()  # whoever starts the server may put a shared one here
         self.warned: set[str] = set()  # each warning is logged once

@@ -141,29 +141,30 @@ async def act(kind, address, texts, tally, rng):
         async with connection(address) as (reader, writer):
             writer.write(post(rng.choice(BROKEN)))
             status, headers = await head(reader)
-            await body_of(reader, headers)
-        tally.seen[f"{kind}: {status}"] += 1
-        if status not in (400, 422):
-            tally.faults.append(f"a broken request was answered {status}")
-        return
+            body = await body_of(reader, headers)
+        if status in (400, 422):
+            tally.seen[f"{kind}: {status}"] += 1
+            return
+        return judge(kind, status, headers, body, tally)
     if kind == "slow upload":
         async with connection(address) as (reader, writer):
             for byte in post(json.dumps(texts.requests[i]).encode()):
                 writer.write(bytes([byte]))
                 await asyncio.sleep(0.02)
             status, headers = await head(reader)
-            await body_of(reader, headers)
-        return judge(kind, status, headers, tally)
+            body = await body_of(reader, headers)
+        return judge(kind, status, headers, body, tally)
     hang_up = rng.uniform(0, 3) if kind == "hang up" else None
     pause = 0.1 if kind == "slow reader" else 0.0
     status, headers, body, is_whole = await stream(address, texts.requests[i], hang_up, pause)
-    judge(kind, status, headers, tally)
+    judge(kind, status, headers, body, tally)
     if status == 200 and is_whole and kind != "hang up":
         compare(texts.texts[i], body, tally)
 
 
-def judge(kind, status, headers, tally):
-    tally.seen[f"{kind}: {status}"] += 1
+def judge(kind, status, headers, body, tally):
+    why = "" if status == 200 else f" {json.loads(body)['error']['type']}"
+    tally.seen[f"{kind}: {status}{why}"] += 1
     announced = status in (429, 503) and "retry-after" in headers
     if status != 200 and not announced:
         tally.faults.append(f"{kind}: {status} without a time to come again")

@@ -43,8 +43,10 @@ def _begin() -> None:
 def _end_later(response: Response) -> Response:
     response.headers["X-Request-Id"] = g.request_id
     _count(response)
-    end = partial(_end, g.begun, _describe(response), g.get("runs", []), service())
-    response.call_on_close(end)
+    line, runs, here = _describe(response), g.get("runs", []), service()
+    response.call_on_close(partial(_end, g.begun, line, runs, here))
+    parent = request.headers.get("traceparent")
+    response.call_on_close(lambda: here.traces.note(line, runs, parent))
     response.call_on_close(g.stopping.end)
     return response
 
