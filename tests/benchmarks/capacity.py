@@ -14,7 +14,7 @@ import time
 from typing import NamedTuple
 
 from app.engine import Engine, EngineOptions, Params, Token
-from tests.benchmarks.engine import make_model
+from tests.benchmarks.engine import BENCH, make_model
 
 PROMPT, TEXT = 300, 120  # tokens, in the mean; texts are geometric, prompts even from 50 to 550
 TEXTS_EACH = 12  # continuations of one reader in a day
@@ -32,7 +32,9 @@ class Turns(NamedTuple):
 
 def measure():
     """On the 124M shape with random weights; rows with contexts from 50 to 900 tokens."""
-    options = EngineOptions(models={"model": str(make_model())}, max_wait=600)
+    options = EngineOptions(
+        models={"model": str(make_model())}, max_wait=600, compiled=str(BENCH / "cache")
+    )
     engine = Engine(options)
     rng, rows = random.Random(0), {}
     for n in (1, 4, 8, 16, 32):

@@ -13,6 +13,7 @@ import warnings
 
 from app.engine import EngineOptions, Params, Token, cluster_application, connect, join_cluster
 from app.engine.cluster.routing import APP
+from tests.benchmarks.engine import BENCH
 from tests.server import ROOT
 
 ROUNDS, TOKENS = 7, 96
@@ -33,7 +34,8 @@ def measure(engine, readers):
 
 
 def main():
-    options = EngineOptions(models={"starter": str(ROOT / "models" / "starter")}, threads=1)
+    models = {"starter": str(ROOT / "models" / "starter")}
+    options = EngineOptions(models=models, threads=1, compiled=str(BENCH / "cache"))
     os.environ |= {"PYTHONPATH": str(ROOT), "RAY_USAGE_STATS_ENABLED": "0"}
     warnings.simplefilter("ignore")
     import ray
