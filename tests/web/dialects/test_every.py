@@ -185,7 +185,8 @@ FIELDS = sorted(
     "prompt inputs parameters memory stream n best_of echo logprobs stop seed logit_bias samplers"
     " n_probs n_predict temperature max_tokens max_length max_context_length genkey suffix grammar"
     " truncate_prompt_tokens stream_options custom_token_bans stop_sequence trim_stop text content"
-    " tokens ids t_max_predict_ms banned_tokens top_n_tokens truncate do_sample model messages".split()
+    " tokens ids t_max_predict_ms banned_tokens top_n_tokens truncate do_sample model"
+    " messages".split()
 )
 PATHS = [
     *STREAMS,
