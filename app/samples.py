@@ -127,8 +127,8 @@ def write_samples(
 ) -> Iterator[int]:
     """Write n samples of each prompt, the delimiter after each; yields how many are done.
 
-    Broken off, the same call goes on where it stopped. Sample k of a prompt has the seed that row k
-    of one request would have.
+    An interrupted call goes on where it stopped when it is repeated. Sample k of a prompt has the
+    seed that row k of one request would have.
     """
     if n < 1:
         raise SamplesError(f"n is {n}; it must be at least 1.")

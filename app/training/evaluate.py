@@ -73,7 +73,7 @@ def own_test_part(request: EvaluateRequest, opened: dict[str, Checkpoint], tell:
 def _texts(
     name: str, checkpoint: Checkpoint, request: EvaluateRequest, scratch: Path, tell: Tell
 ) -> Texts:
-    """Every file that was named, in the model's vocabulary; those without text are told of."""
+    """Every file that was named, in the model's vocabulary; those without text are reported."""
     rules = Rules(
         (100, 0, 0), column=request.column, encoding=request.encoding, prose=request.prose
     )

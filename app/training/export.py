@@ -9,7 +9,7 @@ from pathlib import Path
 from app.gpt2 import WouldReplace, find, load, name_of, save, save_legacy, whole_file
 from app.training.run.checkpoint import sha256
 
-BESIDE = ("training.json", "card.toml", "report.html", "README.md")  # told along where they are
+BESIDE = ("training.json", "card.toml", "report.html", "README.md")  # packed too
 
 
 def pack(

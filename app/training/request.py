@@ -1,4 +1,4 @@
-"""What a user asks this room for, as the command line or Python gives it. None: not said."""
+"""What a user asks this room for, as the command line or Python gives it; None is not given."""
 
 from dataclasses import dataclass, field
 from pathlib import Path

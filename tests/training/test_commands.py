@@ -368,7 +368,7 @@ def test_what_prepare_tells_to_do_is_a_command(home):
 
 def test_a_vocabulary_smaller_than_asked_for_is_said(home):
     said = run(home, f"prepare {home}/texts --into {home} --new-vocabulary 50000")
-    assert "There is no more to merge in so little text" in said
+    assert "The text is too short for that many tokens" in said
 
 
 def test_python_trains_as_the_command_does(home):

@@ -1,4 +1,4 @@
-"""Text as it lies in files -> documents in pieces of a size that memory does not notice.
+"""The text of files -> documents, in pieces small enough for any memory.
 
 A piece ends where GPT-2's byte-level BPE begins a new token in any case, so pieces encoded one by
 one give the ids of the whole. Knows no tokens and no file formats.

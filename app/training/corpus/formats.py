@@ -50,7 +50,7 @@ def chunks(source: Source, column: str | None, encoding: str | None, seen: Seen)
 
 
 class _Reader:
-    """What the user said about the files, on the way through the layers of one."""
+    """One file, opened layer by layer: .gz, its encoding, its kind."""
 
     def __init__(self, column: str | None, encoding: str | None, seen: Seen) -> None:
         self.column, self.encoding, self.seen = column, encoding, seen
@@ -113,7 +113,7 @@ def _json_lines(file: io.TextIOWrapper, field: str) -> Iterator[str]:
         try:
             value = json.loads(line)
         except ValueError:
-            raise BadFile(f"is no JSON in line {number}") from None
+            raise BadFile(f"is not JSON in line {number}") from None
         if isinstance(value, dict):
             if field not in value:
                 raise BadFile(f"has no field {field!r} in line {number}; name yours with --field")

@@ -67,7 +67,7 @@ def _key(files: Files, tokenizer: Tokenizer | None, rules: Rules) -> str:
 
     @functools.cache  # a .zip has many members
     def content(path: Path) -> bytes:
-        with contextlib.suppress(OSError), path.open("rb") as file:  # told when it is read
+        with contextlib.suppress(OSError), path.open("rb") as file:  # reported when it is read
             return hashlib.file_digest(file, "blake2b").digest()
         return b""
 
@@ -85,7 +85,8 @@ def _make(
         texts = (piece for source in files.texts for piece in _readable(source, rules) if piece)
         tokenizer = new_vocabulary(texts, rules.new_vocabulary, rules.specials)
         if tokenizer.n_tokens < rules.new_vocabulary:
-            tell(f"There is no more to merge in so little text: it has {tokenizer.n_tokens:,}.")
+            n = tokenizer.n_tokens
+            tell(f"The text is too short for that many tokens: the vocabulary has {n:,}.")
     assert tokenizer is not None, "a corpus needs a vocabulary, given or new"
     tokenizer.add_specials(rules.specials)
     encoder = Encoder(tokenizer, rules.marks, folder / "all.tokens", tell)
@@ -111,7 +112,7 @@ def _repeated(hashes: Sequence[int], given: np.ndarray) -> int:
 
 
 def _readable(source: Source, rules: Rules) -> Pieces:
-    """As much of a file as can be read; what is wrong with it is told when it is encoded."""
+    """As much of a file as can be read; what is wrong with it is reported when it is encoded."""
     with contextlib.suppress(BadFile):
         yield from _pieces(source, rules, Seen())
 

@@ -26,7 +26,7 @@ PATIENCE = 60  # seconds without a byte from an address
 class Source:
     """A file that holds training text: on disk, or a member of a .zip."""
 
-    name: str  # as the user would say it; its ending says what kind of file it is
+    name: str  # as the user names it; its ending tells what kind of file it is
     path: Path
     member: str | None = None
 

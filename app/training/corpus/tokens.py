@@ -24,7 +24,7 @@ def dtype_for(n_vocabulary: int) -> np.dtype:
 
 
 class TokenWriter:
-    """Appends documents to `path`, which is no token file before the writer is closed."""
+    """Appends documents to `path`, which becomes a token file when the writer is closed."""
 
     def __init__(self, path: Path, n_vocabulary: int) -> None:
         self.dtype = dtype_for(n_vocabulary)
@@ -65,7 +65,7 @@ class TokenFile:
         with path.open("rb") as file:
             start = file.read(DATA)
         if start[:8] != MAGIC:
-            raise TrainingError(f"{path} is no token file; make one with `continuo prepare`.")
+            raise TrainingError(f"{path} is not a token file; make one with `continuo prepare`.")
         if int.from_bytes(start[8:12], "little") != VERSION:
             raise TrainingError(f"{path} is of another version; prepare the corpus again.")
         header = json.loads(start[16 : 16 + int.from_bytes(start[12:16], "little")])

@@ -1,7 +1,7 @@
-"""Token files -> the rows of each step. Which rows is a function of (seed, step) and nothing else,
+"""Token files -> the rows of each step. Knows no model.
 
-so a run that is taken up again needs no position, and no row is lost or seen twice in an epoch.
-Knows no model.
+Which rows is a function of (seed, step) and nothing else, so a resumed run needs no position, and
+no row is lost or seen twice in an epoch.
 """
 
 from collections.abc import Iterator

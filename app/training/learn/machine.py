@@ -1,7 +1,4 @@
-"""What this machine can do for training: numbers it multiplies in, memory it has, and how to keep
-
-the allocator from giving memory back between steps. Knows no model.
-"""
+"""What this machine offers for training: number formats, memory, signals. Knows no model."""
 
 import contextlib
 import ctypes

@@ -15,7 +15,7 @@ from app.training.errors import TrainingError
 
 
 def new_model(config: TrainConfig, corpus: Corpus) -> GPT2LMHeadModel:
-    """Weights as GPT-2 was begun: normal with 0.02, smaller where the residual stream is fed."""
+    """Weights as GPT-2 started: normal with 0.02, smaller where they feed the residual stream."""
     shape = Config(
         vocab_size=corpus.tokenizer.n_tokens,
         n_positions=config.window,
@@ -52,7 +52,7 @@ def tuned_model(checkpoint: Checkpoint, config: TrainConfig, corpus: Corpus) -> 
 
 
 def fit_out(model: GPT2LMHeadModel, config: TrainConfig) -> None:
-    """What is learned and what is kept for the way back, as the config has it."""
+    """Choose which parameters are trained, and whether activations are recomputed."""
     if config.checkpointing:
         model.activation_checkpointing_enable({"use_reentrant": False})
     if config.freeze:

@@ -1,4 +1,4 @@
-"""What a training will take, said before it starts: steps, memory, and time measured here.
+"""What a training will take: steps, memory, and the time measured on this machine.
 
 Knows the arithmetic of a GPT-2 and asks the machine; trains nothing.
 """
@@ -97,7 +97,7 @@ def usual_rate(config: TrainConfig, n_bytes: int) -> float:
 # ---- memory ----
 
 OPTIMIZER_BYTES = {"adamw": 8, "muon": 5, "sgd": 4}  # per learned number
-# Kept for the way back, bytes per token, layer and unit of width, by the size of an activation.
+# Bytes kept for the backward pass, per token, layer and unit of width, by an activation's size.
 # Residual stream and norms stay in float32: 16; the rest is 17 widths of activations.
 KEPT = {2: 16 + 17 * 2, 4: 16 + 17 * 4}
 
@@ -128,7 +128,7 @@ def memory_here(device: torch.device) -> int:
 
 
 def check_memory(plan: Plan, model: nn.Module, available: int) -> None:
-    """Too little memory is said before the start, with what would fit."""
+    """Refuse before the start what does not fit into memory, and say what would."""
     if plan.memory <= available:
         return
     lack = f"This needs about {plan.memory / 1e9:.1f} GB and {available / 1e9:.1f} GB are free"

@@ -1,6 +1,6 @@
-"""How much of a text is copied word for word from the corpus: what a model that has learned by
+"""How much of a text is copied word for word from the corpus, as by a model that has overfitted.
 
-heart gives itself away with. The corpus is read once, in pieces, as tokens.
+The corpus is read once, in pieces, as tokens.
 """
 
 from collections.abc import Iterator, Sequence
@@ -21,9 +21,6 @@ MULTIPLIER = np.uint64(6364136223846793005)
 class Copied:
     share: float  # of the tokens, in runs of at least SHINGLE found in the corpus
     longest: str  # the longest such run
-
-    def numbers(self) -> dict:
-        return {"share": self.share, "characters": len(self.longest), "longest": self.longest}
 
 
 def copied(texts: Sequence[Sequence[int]], corpus: TokenFile, tokenizer: Tokenizer) -> Copied:

@@ -30,7 +30,7 @@ class Stop:
 
 
 class Recorder:
-    """Everything that is told to people; only the first of several processes tells it."""
+    """All that people see of a run; only the first of several processes shows it."""
 
     def __init__(
         self, run: Run, plan: Plan, seconds_per_step: float, folder: RunFolder, state: State
@@ -120,7 +120,7 @@ class Recorder:
                 self._report(self.run.result)
 
     def finish(self, model: GPT2LMHeadModel, stop: Stop | None) -> None:
-        """The last words, and the report with the whole curve beside the best weights."""
+        """Say how it ended, and write the report with the whole curve."""
         if not self.is_main:
             return
         if self.state.best_step is None:

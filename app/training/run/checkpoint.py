@@ -1,4 +1,4 @@
-"""The state of a run on disk: step-N folders in runs/NAME, the newest intact one to go on from.
+"""The state of a run on disk: step-N folders in runs/NAME; the newest intact one is resumed.
 
     step-00000400/  weights.safetensors  optimizer.pt  state.json  sha256.json
     last, best      the names of two of them, for people; no links, which some mounts refuse

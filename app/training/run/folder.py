@@ -145,7 +145,7 @@ class RunFolder:
 
     @contextlib.contextmanager
     def writing(self) -> Iterator[None]:
-        """A full disk is said in a sentence; what was written whole before is still there."""
+        """Turn a failed write, as on a full disk, into one sentence; earlier checkpoints stay."""
         try:
             yield
         except (OSError, RuntimeError, SafetensorError) as error:

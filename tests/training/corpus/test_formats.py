@@ -76,7 +76,7 @@ def npz(ids):
         ("a.npz", npz(np.array([1.5])), "other numbers than GPT-2's token ids"),
         ("a.npz", npz(np.array([50257])), "other numbers than GPT-2's token ids"),
         ("a.zip", b"no archive", "cannot be opened"),
-        ("a.jsonl", '{"text": "a"}\n{broken', "no JSON in line 2"),
+        ("a.jsonl", '{"text": "a"}\n{broken', "not JSON in line 2"),
         ("a.jsonl", '{"other": "a"}', "no field 'text' in line 1; name yours with --field"),
     ],
 )
