@@ -11,8 +11,8 @@ import { Writing } from "./machine/writing.js";
 
 /** Emits changed(event) of its story, heard(state) of the machine, caret(), and wanted(action) of a notice's button. */
 export class Desk {
-	/** `settings()` gives the parameters of a request, `room(settings)` the tokens its prompt may have. */
-	constructor(element, painter, settings, room) {
+	/** `settings()` gives the parameters of a request. */
+	constructor(element, painter, settings) {
 		this.listeners = new Map();
 		this.surface = new Surface(element, painter, {
 			edit: (...edit) => this.story.edit(...edit),
@@ -20,7 +20,7 @@ export class Desk {
 			redo: () => this.story.redo(),
 			caret: () => this.#emit("caret"),
 		});
-		this.writing = new Writing(settings, room, (state) => this.#emit("heard", state));
+		this.writing = new Writing(settings, (state) => this.#emit("heard", state));
 		this.journal = new Library({
 			saved: () => dismiss("unsaved"),
 			late: () => this.#say("late"),

@@ -37,18 +37,18 @@ const TEMPERATURES = [0.4, 0.7, 1.1];
 const painter = new Painter();
 const voice = new Voice();
 const knobs = new Controls();
-const desk = new Desk(find("#text"), painter, request, roomFor);
+const desk = new Desk(find("#text"), painter, request);
 const { surface, writing, journal } = desk;
 const pen = new Pen(surface, painter);
 const map = new TreeMap((node) => desk.story.go(node.id));
 const several = new Candidates((node) => { writing.stop(); desk.story.go(node.id); }, () => surface.focus());
 const heat = new Heat(surface, painter, { model: () => model, failed: (error) => complain(error, () => heat.update()) });
-const horizon = new Horizon(surface, () => model, roomFor);
+const horizon = new Horizon(surface, () => model, room);
 const word = new Alternatives(surface, painter, (offset) => desk.story.tokenAt(offset) ?? heat.tokenAt(offset), branch);
 let begin;
 const started = new Promise((resolve) => { begin = () => resolve(null); });
 const wantedModel = new URLSearchParams(location.search).get("model");
-const ghost = new Ghost(surface, { settings: request, room: roomFor, isFree: () => !writing.busy && !desk.isReading, story: () => desk.story });
+const ghost = new Ghost(surface, { settings: request, isFree: () => !writing.busy && !desk.isReading, story: () => desk.story });
 let models = null;
 let model = null; // the one in use, as /models describes it
 
@@ -155,8 +155,9 @@ function request() {
 }
 
 /** How many tokens a prompt may have, so that what is written with these settings still fits beside it. */
-function roomFor({ max_tokens = knobs.value("max_tokens"), finish_sentence = 0 } = {}) {
-	return model === null ? null : Math.max(model.window >> 1, model.window - (max_tokens ?? 0) - finish_sentence);
+function room() {
+	const [length, more] = ["max_tokens", "finish_sentence"].map((name) => knobs.value(name) ?? 0);
+	return Math.max(model.window >> 1, model.window - length - more);
 }
 
 function chosenModel() {

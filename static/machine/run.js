@@ -7,9 +7,8 @@ import { generate } from "./server.js";
 const ALTERNATIVES = 6;
 
 export class Run {
-	/** `nodes` are the story's open continuations, one per choice; aside, or one that is the head. `room` is how
-	 * many tokens the prompt may have, where that is known. */
-	constructor(story, nodes, settings, { aside = false, room = null } = {}) {
+	/** `nodes` are the story's open continuations, one per choice; aside, or one that is the head. */
+	constructor(story, nodes, settings, { aside = false } = {}) {
 		this.story = story;
 		this.nodes = nodes;
 		this.settings = settings;
@@ -19,9 +18,7 @@ export class Run {
 		this.tokens = 0;
 		this.begun = null; // when the first token came
 		this.place = nodes[0].at + nodes[0].given;
-		this.room = room;
-		const { text, memory, note, noteDepth } = story;
-		this.before = { text: text.slice(0, this.place), memory, note, noteDepth }; // as it is now
+		this.prompt = promptAt(story, this.place); // as it is now
 		this.admitted = new Promise((resolve) => { this.admit = () => resolve(null); });
 	}
 
@@ -38,8 +35,7 @@ export class Run {
 	/** Ask the server and write down what comes, telling `report` of each event. */
 	async read(report) {
 		const { signal } = this.abort;
-		const { prompt } = await promptAt(this.before, this.before.text.length, { room: this.room, model: this.settings.model, signal });
-		const body = { prompt, logprobs: ALTERNATIVES, ...this.settings };
+		const body = { ...this.prompt, logprobs: ALTERNATIVES, ...this.settings };
 		for await (const { event, data } of generate(body, signal)) {
 			signal.throwIfAborted(); // one network read may hold more words after the stop
 			if (event === "queue") report({ phase: "queue", ahead: data.ahead, seconds: Math.ceil(data.wait_ms / 1000), run: this });

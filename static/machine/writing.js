@@ -9,10 +9,8 @@ const WAITS = { busy: "full", limit: "limited" }; // the phase while a refusal i
 const MOST_WAITED = 120; // seconds
 
 export class Writing {
-	/** `settings()` gives the request's parameters, `room(settings)` the tokens a prompt may have with them, or
-	 * null; `report(state)` hears how it goes, {phase, run, …}. */
-	constructor(settings, room, report) {
-		this.room = room;
+	/** `settings()` gives the request's parameters; `report(state)` hears how it goes, {phase, run, …}. */
+	constructor(settings, report) {
 		this.settings = settings;
 		this.report = report;
 		this.runs = new Set();
@@ -61,7 +59,7 @@ export class Writing {
 
 	/** A continuation in the text itself: `length` characters at `at` give way to it. */
 	#write(story, at, length, about) {
-		return this.#run(new Run(story, [story.begin(at, length, about)], about.settings, { room: this.room(about.settings) }));
+		return this.#run(new Run(story, [story.begin(at, length, about)], about.settings));
 	}
 
 	/** Ask once more for what a run was to write: from the same place, with the same beginning and settings. */
@@ -75,7 +73,7 @@ export class Writing {
 	several(story, at, count) {
 		const settings = { ...this.settings(), n: count };
 		const nodes = Array.from({ length: count }, () => story.begin(at, 0, { settings: this.settings(), aside: true }));
-		this.#run(new Run(story, nodes, settings, { aside: true, room: this.room(settings) }));
+		this.#run(new Run(story, nodes, settings, { aside: true }));
 		return nodes;
 	}
 
@@ -84,7 +82,7 @@ export class Writing {
 		const seed = this.settings().seed ?? Math.floor(Math.random() * 2 ** 32);
 		const runs = values.map((temperature) => {
 			const settings = { ...this.settings(), seed, temperature };
-			return new Run(story, [story.begin(at, 0, { settings, aside: true })], settings, { aside: true, room: this.room(settings) });
+			return new Run(story, [story.begin(at, 0, { settings, aside: true })], settings, { aside: true });
 		});
 		const [first, ...later] = runs;
 		this.#run(first);

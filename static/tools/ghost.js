@@ -11,7 +11,7 @@ const TOKENS = 12;
 const ALTERNATIVES = 6;
 
 export class Ghost {
-	/** `on`: settings() of a request, room(settings), isFree() to write, story(). */
+	/** `on`: settings() of a request, isFree() to write, story(). */
 	constructor(surface, on) {
 		this.surface = surface;
 		this.on = on;
@@ -63,8 +63,7 @@ export class Ghost {
 		const { signal } = this.asking;
 		const settings = { ...this.on.settings(), max_tokens: TOKENS, logprobs: ALTERNATIVES, n: 1 };
 		try {
-			const { prompt } = await promptAt(this.story, place, { room: this.on.room(settings), model: settings.model, signal });
-			for await (const { event, data } of generate({ prompt, ...settings }, signal)) {
+			for await (const { event, data } of generate({ ...promptAt(this.story, place), ...settings }, signal)) {
 				if (event === "queue") return this.hide(); // somebody waits: this is not worth their time
 				if (event === "token") this.#add(data);
 			}

@@ -1,7 +1,7 @@
 // How far back the model can see: a count as the writer types, and a thin line in the text.
 
 import { find } from "../frame/element.js";
-import { promptAt } from "../machine/prompt.js";
+import { seenAt } from "../machine/prompt.js";
 import { ServerError, tokenize } from "../machine/server.js";
 import { number, say } from "../frame/language.js";
 
@@ -36,7 +36,7 @@ export class Horizon {
 		const text = this.surface.story.text.slice(from, end).toWellFormed();
 		try {
 			if (story.memory !== "" || story.note !== "") {
-				const seen = await promptAt(story, end, { room: this.room(), model: name, signal });
+				const seen = await seenAt(story, end, { room: this.room(), model: name, signal });
 				return this.#show(seen.count, window, seen.from);
 			}
 			const { count, offsets } = await tokenize(text, name, signal);

@@ -2,33 +2,27 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 
 globalThis.localStorage = globalThis.sessionStorage = { getItem: () => null };
-const { lineAbove, promptAt } = await import("../../static/machine/prompt.js");
+const { promptAt, seenAt } = await import("../../static/machine/prompt.js");
 
 /** A tokenizer whose tokens are single characters. */
 const count = async (text) => ({ offsets: [...text].map((_, at) => [at, at + 1]) });
 const story = (about) => ({ text: "one\ntwo\nthree\nfour", memory: "", note: "", noteDepth: 2, ...about });
-const promptOf = async (about, options) => (await promptAt(story(about), 18, { count, ...options })).prompt;
 
-test("without memory and note the prompt is the text", async () => {
-	assert.equal(await promptOf({}, { room: 5 }), "one\ntwo\nthree\nfour");
+test("a request says memory and note only where there are any", () => {
+	assert.deepEqual(promptAt(story(), 7), { prompt: "one\ntwo" });
+	assert.deepEqual(promptAt(story({ note: "N" }), 3), { prompt: "one", memory: "", note: "N", note_depth: 2 });
 });
 
-test("the memory comes first, and the note some lines above the pen", async () => {
-	assert.equal(await promptOf({ memory: "M", note: "[N]" }, { room: 100 }), "M\none\ntwo\n[N]\nthree\nfour");
+test("of a long text the end goes along, and no half of a character", () => {
+	const { prompt } = promptAt(story({ text: `😀${"x".repeat(23_999)}` }), 24_001);
+	assert.equal(prompt.length, 24_000);
+	assert.ok(prompt.isWellFormed());
 });
 
-test("what there is no room for is the beginning of the text, never memory or note", async () => {
-	assert.equal(await promptOf({ memory: "M", note: "[N]" }, { room: 18 }), "M\no\n[N]\nthree\nfour");
-	const { from, count: used } = await promptAt(story({ memory: "M" }), 18, { room: 12, count });
-	assert.deepEqual([from, used], [8, 12]);
-});
-
-test("a memory longer than the window leaves half of it to the story", async () => {
-	assert.equal(await promptOf({ memory: "M".repeat(40) }, { room: 10 }), `${"M".repeat(40)}\n\nfour`);
-});
-
-test("a note deeper than the text stands at its start", () => {
-	assert.equal(lineAbove("one\ntwo", 5), 0);
-	assert.equal(lineAbove("one\ntwo\n", 1), 8);
-	assert.equal(lineAbove("one\ntwo", 0), 7);
+test("memory and note take their room from the beginning of the text", async () => {
+	const seen = (about, room) => seenAt(story(about), 18, { room, count });
+	assert.deepEqual(await seen({}, 100), { from: 0, count: 18 });
+	assert.deepEqual(await seen({}, 4), { from: 14, count: 4 });
+	assert.deepEqual(await seen({ memory: "M", note: "N\n" }, 12), { from: 10, count: 12 });
+	assert.deepEqual(await seen({ memory: "M".repeat(40) }, 10), { from: 13, count: 46 });
 });

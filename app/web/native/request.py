@@ -8,9 +8,10 @@ from app.engine import PARAMETERS, InvalidParams, Params, make_params
 from ..body.fields import check_total, refuse_unknown, seen, take, texts
 from ..errors import bad_value, invalid_params
 from ..options import WebOptions
+from . import context
 
 _PARAMETERS = [row.name for row in PARAMETERS]
-_OWN = ("prompt", "model", "stream", "include_prompt")
+_OWN = ("prompt", "model", "stream", "include_prompt", *context.FIELDS)
 
 
 class GenerateRequest(NamedTuple):
@@ -20,6 +21,7 @@ class GenerateRequest(NamedTuple):
     model: str | None
     include_prompt: bool | None  # None: as the format has it
     stream: bool
+    context: context.Context
 
 
 def read(fields: Mapping[str, Any], options: WebOptions) -> GenerateRequest:
@@ -34,6 +36,7 @@ def read(fields: Mapping[str, Any], options: WebOptions) -> GenerateRequest:
         take(fields, "model", str, None),
         take(fields, "include_prompt", bool, None),
         take(fields, "stream", bool, False),
+        context.read(fields, options),
     )
 
 

@@ -18,6 +18,7 @@ from ..run.run import Run, start
 from ..run.stream import each, respond
 from ..service import service
 from . import reply as replies
+from .context import DEPTH, MAX_DEPTH, prompt_in
 from .request import GenerateRequest, read
 from .spans import utf16_places
 
@@ -41,6 +42,9 @@ GENERATE = {
     "model": openapi.TEXT | {"description": "One of /models."},
     "stream": openapi.FLAG | {"description": "Events as they come, unless Accept says otherwise."},
     "include_prompt": openapi.FLAG | {"description": "Put the prompt in front of the text."},
+    "memory": openapi.TEXT | {"description": "What the model reads first, however long the text."},
+    "note": openapi.TEXT | {"description": "What it reads note_depth lines above the end."},
+    "note_depth": openapi.COUNT | {"maximum": MAX_DEPTH, "default": DEPTH},
 } | openapi.parameters()
 
 
@@ -68,7 +72,7 @@ def generate() -> Response:
     fields = read_fields()
     if (other := addresses.owner(fields)) is not None:
         return other(fields)
-    wanted = read(fields, service().options)
+    wanted = _in_context(read(fields, service().options))
     if wanted.stream and format == JSON:
         format = SSE
     if format != JSON:
@@ -76,6 +80,14 @@ def generate() -> Response:
     runs = collect_all(wanted.prompts, wanted.params, wanted.model)
     results = [replies.whole(run, wanted.include_prompt or False) for run in runs]
     return reply(replies.Results(results) if wanted.is_list else results[0])
+
+
+def _in_context(wanted: GenerateRequest) -> GenerateRequest:
+    """The prompts as the model is given them, memory and note among them."""
+    prompts = [
+        prompt_in(wanted.context, prompt, wanted.params, wanted.model) for prompt in wanted.prompts
+    ]
+    return wanted._replace(prompts=prompts)
 
 
 def _format() -> str:

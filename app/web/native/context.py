@@ -1,0 +1,78 @@
+"""Memory and note: what the model reads besides the text that it continues.
+
+The memory comes first however long the text is, the note some lines above the end. What there is no
+room for in the window is the beginning of the text, so that memory and note stay in it until
+max_tokens are written.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from app.engine import Params
+
+from ..body.fields import bounded, take
+from ..errors import bad_value
+from ..options import WebOptions
+from ..service import service
+
+FIELDS = ("memory", "note", "note_depth")
+DEPTH = 3  # lines of the text below the note, where nobody says
+MAX_DEPTH = 1000
+
+
+class Context(msgspec.Struct, frozen=True):
+    memory: str = ""
+    note: str = ""
+    note_depth: int = DEPTH
+
+
+def read(fields: Mapping[str, Any], options: WebOptions) -> Context:
+    memory, note = (bounded(name, take(fields, name, str, ""), options) for name in FIELDS[:2])
+    depth = take(fields, "note_depth", int, DEPTH)
+    if not 0 <= depth <= MAX_DEPTH:
+        raise bad_value(
+            "note_depth", f"note_depth must be from 0 to {MAX_DEPTH}; got {depth}.",
+            value=depth, low=0, high=MAX_DEPTH,
+        )  # fmt: skip
+    return Context(memory, note, depth)
+
+
+def prompt_in(context: Context, text: str, params: Params, model: str | None) -> str:
+    """What the model is given to go on from."""
+    if not context.memory and not context.note:
+        return text
+    memory, note = _on_lines(context.memory), _on_lines(context.note)
+    room = _room(params, model)
+    taken = _count(memory, model) + _count(note, model)
+    left = max(room // 2, room - taken)  # at least half of the room is the text's
+    offsets = service().engine.tokenize(text, model).offsets
+    seen = text[offsets[-left][0] :] if len(offsets) > left else text
+    at = line_above(seen, context.note_depth)
+    return memory + seen[:at] + note + seen[at:]
+
+
+def _on_lines(text: str) -> str:
+    return text if text == "" or text.endswith("\n") else text + "\n"
+
+
+def _count(text: str, model: str | None) -> int:
+    return len(service().engine.tokenize(text, model).ids) if text else 0
+
+
+def _room(params: Params, model: str | None) -> int:
+    """The tokens that a prompt may have, so that what is to be written fits beside it."""
+    models = service().engine.info().models
+    window = next((one.n_positions for one in models if one.name == model), models[0].n_positions)
+    return max(window // 2, window - (params.max_tokens or 0) - params.finish_sentence)
+
+
+def line_above(text: str, depth: int) -> int:
+    """Where the line begins that has `depth` lines from it to the end; 0 in a text with fewer."""
+    at = len(text)
+    for _ in range(depth):
+        at = text.rfind("\n", 0, at)
+        if at < 0:
+            return 0
+    return at if depth == 0 else at + 1
