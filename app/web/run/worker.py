@@ -39,9 +39,11 @@ QUEUED = 32  # requests that may wait for a thread
 LOOK_S = 0.25  # between looks at who waits too long
 BOOT_ERROR = 3  # tells gunicorn's master to give up, not to try again
 
-# Answered by threads of their own, so that no crowd keeps a supervisor or a stop waiting.
-URGENT = re.compile(
-    rb"(GET|HEAD) /(livez|readyz|metrics)\b|DELETE /generate/|POST /api/extra/abort"
+# What has threads of its own, so that no crowd keeps it waiting: how many, for which requests. The
+# first never wait for the engine; the others may, while it stands still.
+APART = (
+    (2, re.compile(rb"(GET|HEAD) /(livez|readyz)\b")),
+    (4, re.compile(rb"GET /metrics\b|DELETE /generate/|POST /api/extra/abort\b")),
 )
 LENGTH = re.compile(rb"^content-length:[ \t]*(\d{1,18})[ \t]*\r$", re.I | re.M)
 CHUNKED = re.compile(rb"^transfer-encoding:", re.I | re.M)
@@ -128,9 +130,10 @@ class Worker(ThreadWorker):
     def run(self) -> None:
         options = self.wsgi.extensions["continuo"].options
         self._max_body, self._patience = options.max_body, options.patience
-        self._urgent = ThreadPoolExecutor(4)
+        self._apart = [(ThreadPoolExecutor(n), pattern) for n, pattern in APART]
         super().run()
-        self._urgent.shutdown(wait=False)
+        for pool, _ in self._apart:
+            pool.shutdown(wait=False)
 
     # ---- in: from a listener to a thread
 
@@ -179,15 +182,15 @@ class Worker(ThreadWorker):
 
     def _answer(self, conn: Connection) -> None:
         self._stop_waiting(conn)
-        is_urgent = URGENT.match(conn.received) is not None
-        if not is_urgent and self._in_threads >= self.cfg.threads + QUEUED:
+        pool = next((p for p, pattern in self._apart if pattern.match(conn.received)), self.tpool)
+        is_apart = pool is not self.tpool
+        if not is_apart and self._in_threads >= self.cfg.threads + QUEUED:
             return self._refuse(conn, 503, "overloaded", "The server is full; try again in 2 s.")
         conn.data_ready = True
-        pool = self._urgent if is_urgent else self.tpool
         future = pool.submit(self.handle, conn)
-        self._in_threads += not is_urgent
+        self._in_threads += not is_apart
         future.add_done_callback(
-            lambda done: self.method_queue.defer(self._after, conn, done, is_urgent)
+            lambda done: self.method_queue.defer(self._after, conn, done, is_apart)
         )
 
     def handle(self, conn: Connection) -> Any:
@@ -201,8 +204,8 @@ class Worker(ThreadWorker):
 
     # ---- out: from a thread to the next request, or the end
 
-    def _after(self, conn: Connection, done: "Future[Any]", is_urgent: bool) -> None:
-        self._in_threads -= not is_urgent
+    def _after(self, conn: Connection, done: "Future[Any]", is_apart: bool) -> None:
+        self._in_threads -= not is_apart
         self.finish_request(conn, done)
 
     def finish_request(self, conn: Any, done: "Future[Any]") -> None:

@@ -6,7 +6,9 @@ Where one of them could hold up the rest, the rest would wait longer than reques
 import contextlib
 import socket
 import sys
+import tempfile
 import time
+from pathlib import Path
 
 import pytest
 
@@ -21,6 +23,13 @@ HEAD = b"POST /generate HTTP/1.1\r\nHost: localhost\r\nContent-Type: application
 def server():
     with serve(fake(0.01)) as server:
         yield server
+
+
+@pytest.fixture
+def temporary():
+    """Of a short name, for the path of a socket in it is bounded."""
+    with tempfile.TemporaryDirectory() as folder:
+        yield Path(folder)
 
 
 @contextlib.contextmanager
@@ -117,15 +126,15 @@ def test_what_is_no_http_is_refused_at_once_and_fills_no_log():
         assert sum("Invalid request" in line for line in server.lines) == 1
 
 
-def test_when_the_master_is_killed_its_port_is_soon_free_and_its_folder_gone(tmp_path):
+def test_when_the_master_is_killed_its_port_is_soon_free_and_its_folder_gone(temporary):
     """Kept connections held it for 33 s."""
-    with serve(fake(0.01), {"TMPDIR": str(tmp_path)}) as server:
+    with serve(fake(0.01), {"TMPDIR": str(temporary)}) as server:
         with crowd(server, 5, b"GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n") as connections:
             for connection in connections:
                 read_until(connection, b"ok")
             stream = server.connect(ENDLESS)
             read_until(stream, b"event: token")
-            assert list(tmp_path.glob("continuo-counters-*"))
+            assert list(temporary.glob("continuo-counters-*"))
             server.process.kill()
             killed = time.monotonic()
             assert b"event: error" in read_until(stream, b"0\r\n\r\n")
@@ -133,15 +142,15 @@ def test_when_the_master_is_killed_its_port_is_soon_free_and_its_folder_gone(tmp
                 while True:
                     socket.create_connection(server.address, timeout=30).close()
             assert time.monotonic() - killed < 20
-        while list(tmp_path.glob("continuo-counters-*")):
+        while list(temporary.glob("continuo-counters-*")):
             assert time.monotonic() - killed < 20
 
 
-def test_what_a_killed_server_left_behind_goes(tmp_path):
-    (tmp_path / "continuo-counters-4194999").mkdir()
-    with serve(fake(), {"TMPDIR": str(tmp_path)}) as server:
+def test_what_a_killed_server_left_behind_goes(temporary):
+    (temporary / "continuo-counters-4194999").mkdir()
+    with serve(fake(), {"TMPDIR": str(temporary)}) as server:
         assert server.get("/livez").status_code == 200
-        (left,) = tmp_path.glob("continuo-counters-*")
+        (left,) = temporary.glob("continuo-counters-*")
         assert left.name.split("-")[2] == str(server.process.pid)
 
 
