@@ -1,12 +1,13 @@
 """`continuo export`: a model as one file to carry away."""
 
 import gzip
+import json
 import shutil
 import tarfile
 import tempfile
 from pathlib import Path
 
-from app.gpt2 import WouldReplace, find, load, name_of, save, save_legacy, whole_file
+from app.gpt2 import Tokenizer, WouldReplace, find, load, name_of, save, save_legacy, whole_file
 from app.training.run.checkpoint import sha256
 
 BESIDE = ("training.json", "card.toml", "report.html", "README.md")  # packed too
@@ -31,6 +32,7 @@ def pack(
         if format == "legacy-bin":
             (folder / "model.safetensors").unlink()
             save_legacy(folder / "gpt2-pytorch_model.bin", weights, dtype)
+        _keep_pad(source, folder, tokenizer)
         for file in BESIDE:
             if source.is_dir() and (source / file).is_file():
                 shutil.copyfile(source / file, folder / file)
@@ -40,6 +42,19 @@ def pack(
     with whole_file(sums) as partial:
         partial.write_text(line, encoding="utf-8")
     return archive
+
+
+def _keep_pad(source: Path, folder: Path, tokenizer: Tokenizer) -> None:
+    """The padding token, which only other trainers ask for: no Config of ours holds it."""
+    told = source / "tokenizer_config.json"
+    pad = json.loads(told.read_text(encoding="utf-8")).get("pad_token") if told.is_file() else None
+    if not isinstance(pad, str) or pad not in tokenizer.specials:
+        return
+    facts = {"tokenizer_config.json": {"pad_token": pad}}
+    facts["config.json"] = {"pad_token_id": tokenizer.specials[pad]}
+    for name, more in facts.items():
+        said = json.loads((folder / name).read_text(encoding="utf-8"))
+        (folder / name).write_text(json.dumps(said | more, indent=2) + "\n", encoding="utf-8")
 
 
 def _archive(source: Path, output: Path | None, root: Path, force: bool) -> Path:

@@ -12,6 +12,7 @@ import tarfile
 
 import pytest
 import torch
+import transformers
 from click.testing import CliRunner
 
 import app
@@ -382,3 +383,15 @@ def test_python_trains_as_the_command_does(home):
     assert "Going on from step 6." in told
     with pytest.raises(TrainingError, match="colour is no option; see `continuo train --help`"):
         app.finetune(home / "texts", "mine", colour="red")
+
+
+def test_lines_have_a_padding_token_for_other_trainers_packed_too(home):
+    """transformers' tokenizer had no pad_token, though <PAD> was in the vocabulary."""
+    train(home, TINY, STEPS, "--line-by-line")
+    run(home, f"export mine -o {home}/mine.tar.gz")
+    with tarfile.open(home / "mine.tar.gz") as tar:
+        tar.extractall(home / "out", filter="data")
+    for folder in (home / "models" / "mine", home / "out" / "mine"):
+        opened = transformers.AutoTokenizer.from_pretrained(folder)
+        assert opened.pad_token == "<PAD>"
+        assert transformers.AutoConfig.from_pretrained(folder).pad_token_id == opened.pad_token_id
