@@ -6,6 +6,7 @@ readers the fewest servers that keep the 95th percentile of the first token unde
 refuse less than one in a thousand, beside the formula of docs/capacity.md.
 """
 
+import argparse
 import heapq
 import math
 import random
@@ -137,7 +138,15 @@ def servers_for(readers, turns):
 
 
 def main():
-    turns = measure()
+    parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.capacity")
+    parser.add_argument("--turns", help="ms by rows, such as 1:7.3,16:38: instead of measuring")
+    parser.add_argument("--prompt", type=float, help="ms for a token of a prompt, with --turns")
+    given = parser.parse_args()
+    if given.turns:
+        pairs = (pair.split(":") for pair in given.turns.split(","))
+        turns = Turns({int(n): float(ms) / 1000 for n, ms in pairs}, given.prompt / 1000)
+    else:
+        turns = measure()
     print("| rows | " + " | ".join(map(str, turns.rows)) + " | a token of a prompt |")
     print("|---" + "|--:" * (len(turns.rows) + 1) + "|")
     times = [*turns.rows.values(), turns.prompt]
