@@ -35,8 +35,11 @@ class Config:
     def __post_init__(self) -> None:
         for name in ("vocab_size", "n_positions", "n_embd", "n_layer", "n_head", "n_inner"):
             value = getattr(self, name)
-            if type(value) is not int or value < 1:
-                raise ConfigError(f"{name} is {value!r}; it must be a whole number, at least 1.")
+            least = 2 if name == "n_positions" else 1  # half of a window must hold a token
+            if type(value) is not int or value < least:
+                raise ConfigError(
+                    f"{name} is {value!r}; it must be a whole number, at least {least}."
+                )
         if type(self.layer_norm_epsilon) is not float or not 0 < self.layer_norm_epsilon < 1:
             raise ConfigError(
                 f"layer_norm_epsilon is {self.layer_norm_epsilon!r}; it must be between 0 and 1."

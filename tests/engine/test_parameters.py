@@ -1,6 +1,9 @@
 import pytest
 
 from app.engine import MAX_SEED, PARAMETERS, InvalidParams, Params, make_params
+from app.engine.turns import cache
+from app.gpt2 import sampling
+from app.gpt2.paged import CANDIDATES, PAGE
 
 
 def test_no_values_make_the_defaults():
@@ -67,3 +70,10 @@ def test_json_writes_ids_as_texts_and_whole_numbers_as_decimals():
 def test_zero_and_null_are_values():
     params = make_params({"max_tokens": None, "temperature": 0, "logprobs": 0})
     assert (params.max_tokens, params.temperature, params.logprobs) == (None, 0, 0)
+
+
+def test_what_two_rooms_have_to_agree_on_they_do():
+    """Parameters are read where no NumPy is, and the cache enters gpt2 by its door alone."""
+    most = {row.name: row.high for row in PARAMETERS}
+    assert MAX_SEED == sampling.MAX_SEED and cache.PAGE == PAGE
+    assert max(most["logprobs"], most["prompt_logprobs"]) <= CANDIDATES

@@ -6,28 +6,28 @@
 """
 
 LEAST = 8  # tokens of a prompt in a turn: fewer cost as much
-LONGEST = 512  # of prompts in the first turn; in later ones, unless the model takes more
-IDLE_S = 0.2  # that they may take when nobody is writing
-BUSY_S = 0.022  # when somebody is: so much longer do they wait for their next token
-MANY = 8  # if more than so many run, turns are longer anyway, or will be, and
-SHARE = 1.6  # prompts may take so much of what a token for each of them takes
-SLOWER, FASTER = 0.2, 0.5  # weight of what is new: what holds a turn up once is no rule
+LONGEST = 512  # tokens of prompts in the first turn, and in later ones unless the model takes more
+IDLE_S = 0.2  # how long a turn may take while nobody is writing
+STALL_S = 0.022  # how much a prompt may delay the next token of those who are
+CROWD = 8  # with more rows than this a turn is long anyway: prompts may add
+CROWD_SHARE = 1.6  # up to 1.6 times what one token for every row takes
+SLOWER, FASTER = 0.2, 0.5  # weight of a new measurement: one slow turn proves little
 
 
 class Pace:
     def __init__(self, longest: int = LONGEST) -> None:
         self.longest = longest
-        # Of turns of 1, 2 to 3, 4 to 7, 8 to 15 ... tokens: lately how many, and seconds.
-        # Sizes that are not met any more keep what they took; a machine seldom changes.
+        # For turns of 1, 2 to 3, 4 to 7, 8 to 15 ... tokens: recent averages of tokens and seconds.
+        # Sizes that no longer occur keep theirs; a machine seldom changes.
         self._known: dict[int, tuple[float, float]] = {}
 
     def budget(self, n_writing: int, n_running: int) -> int:
-        """Tokens of prompts for the next turn, if so many write and so many read or write."""
+        """Tokens of prompts for the next turn; n_running rows read or write."""
         if n_writing and not self._knows(n_writing):
-            return 0  # for a turn that tells
-        seconds = self._seconds(n_writing) + BUSY_S if n_writing else IDLE_S
-        if n_running > MANY and self._knows(n_running):
-            seconds = max(seconds, (1 + SHARE) * self._seconds(n_running))
+            return 0  # one turn without prompts, to learn what it takes
+        seconds = self._seconds(n_writing) + STALL_S if n_writing else IDLE_S
+        if n_running > CROWD and self._knows(n_running):
+            seconds = max(seconds, (1 + CROWD_SHARE) * self._seconds(n_running))
         within = [n * seconds / took for n, took in self._known.values() if took <= seconds]
         n = max(within, default=0 if self._known else LONGEST) - n_writing
         return max(LEAST, min(self.longest, round(n / LEAST) * LEAST))
@@ -43,5 +43,5 @@ class Pace:
         return n.bit_length() in self._known
 
     def _seconds(self, n: int) -> float:
-        """At most: twice as many tokens take up to twice as long, fewer no longer than more."""
+        """An upper bound: time grows at most in proportion, and never falls."""
         return min(took * max(1, n / m) for m, took in self._known.values())

@@ -2,7 +2,7 @@
 
 import pytest
 
-from app.engine.turns.pace import BUSY_S, LEAST, LONGEST, SHARE, Pace
+from app.engine.turns.pace import CROWD_SHARE, LEAST, LONGEST, STALL_S, Pace
 
 
 def learned(seconds, *rounds, longest=LONGEST):
@@ -20,12 +20,12 @@ def learned(seconds, *rounds, longest=LONGEST):
 @pytest.mark.parametrize("token_s", [0.0002, 0.0005, 0.001])
 def test_a_few_who_write_wait_so_much_longer_whatever_the_machine(token_s):
     pace = learned(lambda n: 0.01 + n * token_s, (0, 1), (2, 3))
-    assert pace.budget(2, 3) * token_s == pytest.approx(BUSY_S, abs=LEAST * token_s)
+    assert pace.budget(2, 3) * token_s == pytest.approx(STALL_S, abs=LEAST * token_s)
 
 
 def test_many_wait_in_proportion_to_what_they_wait_anyway():
     pace = learned(lambda n: 0.01 + n * 0.001, (16, 17))
-    assert pace.budget(16, 17) * 0.001 == pytest.approx(SHARE * 0.026, rel=0.3)
+    assert pace.budget(16, 17) * 0.001 == pytest.approx(CROWD_SHARE * 0.026, rel=0.3)
     assert pace.budget(2, 3) < pace.budget(16, 17) < pace.budget(0, 1)
 
 
@@ -53,7 +53,7 @@ def test_who_writes_may_change_while_prompts_keep_coming():
 
     pace = learned(seconds, (1, 2), (31, 32), (1, 2), (8, 9))
     added = seconds(8 + pace.budget(8, 9)) - seconds(8)
-    assert added == pytest.approx(max(BUSY_S, SHARE * seconds(8)), rel=0.3)
+    assert added == pytest.approx(max(STALL_S, CROWD_SHARE * seconds(8)), rel=0.3)
 
 
 def test_after_long_turns_alone_a_writer_is_first_seen_writing():

@@ -4,7 +4,7 @@ import pytest
 
 from app.engine import Params
 from app.engine.turns.cache import PageCache, page_keys
-from app.engine.turns.pace import BUSY_S
+from app.engine.turns.pace import STALL_S
 from app.engine.turns.request import Request, Row
 from app.engine.turns.scheduler import MAX_SCORED, Scheduler
 from app.engine.turns.text import TextStream
@@ -29,7 +29,7 @@ def request(n_tokens=10, first=0, **params):
     return made
 
 
-SIXTY_FOUR = {"n_tokens": 1, "seconds": BUSY_S / 64}  # so many are read beside one who writes
+SIXTY_FOUR = {"n_tokens": 1, "seconds": STALL_S / 64}  # so many are read beside one who writes
 
 
 def turn(scheduler):
@@ -159,7 +159,7 @@ def test_prompts_share_a_turn_in_order_of_arrival():
     add(scheduler, a, b)
     assert turn(scheduler) == [(writer.rows[0], 1), (a.rows[0], 40), (b.rows[0], 24)]
     assert turn(scheduler) == [(writer.rows[0], 1), (a.rows[0], 1)]  # what two take is not known
-    scheduler.pace.note(n_tokens=2, seconds=BUSY_S / 64)
+    scheduler.pace.note(n_tokens=2, seconds=STALL_S / 64)
     assert turn(scheduler)[2:] == [(b.rows[0], 36)]
 
 
