@@ -87,7 +87,7 @@ class Vocabulary:
     def decode(self, ids: list[int]) -> str:
         return " ".join(map(str, ids))
 
-    def save(self, folder: Path, begin: int, end: int) -> None:
+    def save(self, folder: Path, begin: int, end: int, pad: int | None) -> None:
         pass
 
 

@@ -15,6 +15,7 @@ from app.training.learn.plan import (
     measure,
     memory_needed,
     usual_rate,
+    validation_seconds,
 )
 from app.training.train import loss_of, settled
 from tests.training.conftest import SMALL
@@ -101,3 +102,12 @@ def test_memory_grows_with_the_batch(planned):
     plan, model = planned()
     more = memory_needed(model, plan.config, plan.learned, plan.batch * 100, plan.block)
     assert more > plan.memory
+
+
+def test_a_plan_counts_all_processes(corpus):
+    config = settled(TrainConfig(**SMALL))
+    one, two = (make_plan(config, corpus, new_model(config, corpus), world) for world in (1, 2))
+    assert two.tokens_per_step == 2 * one.tokens_per_step
+    assert two.rows_per_step == [2 * rows for rows in one.rows_per_step] == [8, 0]
+    seconds = [validation_seconds(plan, 1.0, len(corpus.validation)) for plan in (one, two)]
+    assert seconds[0] == seconds[1] > 0  # each process validates all of it
