@@ -22,7 +22,7 @@ SIZES = {
 }
 SCHEDULES = ("cosine", "linear", "constant", "wsd")
 OPTIMIZERS = ("adamw", "muon", "sgd")
-PRECISIONS = ("auto", "bfloat16", "float32")
+PRECISIONS = ("auto", "bfloat16", "float16", "float32")
 
 # What may change on resume. Some of it changes what is still to be learned (steps, the rate and its
 # schedule), none of it what a checkpoint means. Batch and accumulate may, if a step keeps its rows.
@@ -93,7 +93,9 @@ class TrainConfig:
     lora: int = option(0, "Rank of LoRA's small matrices, learned instead of the weights; 0: off.")
     # -- the machine --
     precision: str = option(
-        "auto", "auto: bfloat16 where the machine multiplies in it.", PRECISIONS
+        "auto",
+        "auto: bfloat16 where the machine multiplies in it, else float16 on a GPU.",
+        PRECISIONS,
     )
     checkpointing: bool = option(False, "Compute activations twice, to keep fewer.")
     compile: bool = option(

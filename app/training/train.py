@@ -235,15 +235,14 @@ def take_step(
         with contextlib.nullcontext() if is_last else accelerator.no_sync(loss):
             total = loss(ids, labels.to(device))
             # The mean over all labels of the step; DDP divides by the processes once more.
-            accelerator.backward(total * (accelerator.num_processes / n_labels))
+            mean = total * (accelerator.num_processes / n_labels)
+            accelerator.backward(optimizers.scaler.scale(mean))
         nats += total.detach()
-    gradient = torch.nn.utils.clip_grad_norm_(
-        list(optimizers.parameters()), config.clip or math.inf
-    )
+    gradient = optimizers.clip(config.clip or math.inf)
     rate = learning_rate(config, plan.learning_rate, place(state, plan), plan.steps)
     optimizers.step(rate)
     batches.prepare(step + 1)  # before the first number is asked of the device, which still works
-    return StepResult(float(accelerator.reduce(nats, "sum")), n_labels, float(gradient), rate)
+    return StepResult(float(accelerator.reduce(nats, "sum")), n_labels, gradient, rate)
 
 
 def check_number(value: float, state: State, plan: Plan) -> None:

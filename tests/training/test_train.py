@@ -16,7 +16,7 @@ from app.training.corpus.corpus import Corpus
 from app.training.corpus.tokens import TokenFile, TokenWriter
 from app.training.errors import TrainingError
 from app.training.learn.model import merged, tuned_model
-from app.training.learn.optimizers import learning_rate
+from app.training.learn.optimizers import Optimizers, learning_rate
 from app.training.run import checkpoint, metrics
 from app.training.run.checkpoint import named, sha256
 from app.training.run.folder import alone
@@ -32,9 +32,13 @@ def losses(run):
     return [row["loss"] for row in metrics.read(run.folder) if "loss" in row]
 
 
-@pytest.mark.parametrize("optimizer", ["adamw", "muon", "sgd"])
-def test_five_interruptions_leave_the_same_weights(begin, optimizer):
+@pytest.mark.parametrize(
+    "optimizer, precision",
+    [("adamw", "auto"), ("muon", "auto"), ("sgd", "auto"), ("adamw", "float16")],
+)
+def test_five_interruptions_leave_the_same_weights(begin, optimizer, precision):
     told = {"optimizer": optimizer, "dropout": 0.2, "noise": 0.1, "accumulate": 2}
+    told |= {"precision": precision}
     told |= {"schedule": "wsd", "long_every": 3, "reshuffle": True, "average": 0.7}
     _, straight = begin("straight", **told)
     for _ in range(5):
@@ -91,6 +95,27 @@ def test_blocks_that_do_not_compile_stay_as_they_are_and_it_is_said(begin, monke
 def test_it_learns(begin):
     _, run = begin(steps=60, learning_rate=3e-3, evaluate_every=60)
     assert losses(run)[-1] < losses(run)[0] - 1
+
+
+def test_float16_learns_what_float32_learns(begin):
+    _, half = begin("half", precision="float16")
+    _, whole = begin("whole", precision="float32")
+    assert losses(half)[-1] == pytest.approx(losses(whole)[-1], rel=0.01)
+
+
+def test_a_step_that_overflows_float16_is_left_out_and_the_next_is_scaled_less(begin):
+    config = {"precision": "float16", "optimizer": "muon"}
+    _, run = begin("calm", steps=4, **config)
+    model = tuned_model(gpt2.load(run.result), run.config, run.corpus)
+    optimizers = Optimizers(model, run.config)
+    before = model.transformer.wte.weight.detach().clone()
+    total = sum(parameter.sum() for parameter in model.parameters())
+    (optimizers.scaler.scale(total) * 1e38 * 1e5).backward()
+    scale = optimizers.scaler.get_scale()
+    assert optimizers.clip(1.0) == 0.0
+    optimizers.step(1e-3)
+    assert torch.equal(model.transformer.wte.weight, before)
+    assert optimizers.scaler.get_scale() == scale / 2
 
 
 def test_accumulated_batches_are_one_large_batch(begin):

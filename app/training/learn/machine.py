@@ -23,9 +23,11 @@ def keep_memory() -> None:
 
 def precision(wish: str) -> str:
     """What to multiply in, where it was left to the machine."""
-    if wish == "auto":
-        return "bfloat16" if has_bfloat16() else "float32"
-    return wish
+    if wish != "auto":
+        return wish
+    if has_bfloat16():
+        return "bfloat16"
+    return "float16" if torch.cuda.is_available() else "float32"
 
 
 def has_bfloat16() -> bool:

@@ -27,6 +27,9 @@ class Optimizers:
         decay = {"weight_decay": config.weight_decay}
         self.each: list[torch.optim.Optimizer] = []
         self.average = Average(model, config.average)
+        # float16 ends at 6e-8: gradients are computed many times too large and scaled back here.
+        device = next(model.parameters()).device.type
+        self.scaler = torch.amp.GradScaler(device, enabled=config.precision == "float16")
         if config.optimizer == "muon" and matrices:
             # Orthogonal updates for the blocks' matrices, on a scale where AdamW's rates hold.
             self.each.append(Muon(matrices, **decay))
@@ -39,22 +42,37 @@ class Optimizers:
         else:
             self.each.append(torch.optim.AdamW(groups, lr=0.0, fused=True, **ADAM))
 
+    def clip(self, longest: float) -> float:
+        """Shorten the gradient to `longest`; how long it was, 0 where float16 overflowed."""
+        for optimizer in self.each:
+            self.scaler.unscale_(optimizer)
+        length = float(torch.nn.utils.clip_grad_norm_(list(self.parameters()), longest))
+        return 0.0 if self.scaler.is_enabled() and not math.isfinite(length) else length
+
     def step(self, learning_rate: float) -> None:
+        """Move the weights; not after an overflow, which makes the next scale a smaller one."""
         for optimizer in self.each:
             for group in optimizer.param_groups:
                 group["lr"] = learning_rate
-            optimizer.step()
+            self.scaler.step(optimizer)
             optimizer.zero_grad(set_to_none=True)
+        self.scaler.update()
 
     def state_dict(self) -> dict:
         state = {str(i): optimizer.state_dict() for i, optimizer in enumerate(self.each)}
-        return state | ({"average": self.average.state_dict()} if self.average else {})
+        if self.average:
+            state["average"] = self.average.state_dict()
+        if self.scaler.is_enabled():
+            state["scaler"] = self.scaler.state_dict()
+        return state
 
     def load_state_dict(self, state: dict) -> None:
         for i, optimizer in enumerate(self.each):
             optimizer.load_state_dict(state[str(i)])
         if "average" in state:
             self.average.load_state_dict(state["average"])
+        if "scaler" in state:
+            self.scaler.load_state_dict(state["scaler"])
 
     def parameters(self) -> Iterable[nn.Parameter]:
         return (p for o in self.each for group in o.param_groups for p in group["params"])
