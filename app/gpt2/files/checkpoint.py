@@ -18,7 +18,7 @@ from safetensors import SafetensorError
 from app.gpt2.config import Config, ConfigError, read_config, settle
 from app.gpt2.files import names, tensorflow
 from app.gpt2.files.atomic import whole_file, whole_folder
-from app.gpt2.files.tensors import Tensors, TensorsError, open_tensors
+from app.gpt2.files.tensors import SCALE, Tensors, TensorsError, open_tensors
 from app.gpt2.tokenizer import END_OF_TEXT, Tokenizer, TokenizerError
 
 
@@ -93,6 +93,7 @@ def load(path: str | Path) -> Checkpoint:
 WEIGHTS_BY_RANK = (  # in a folder, the first of these that is there
     "model.safetensors",
     "model.safetensors.index.json",
+    "model-int8.safetensors",
     "pytorch_model.bin",
     "pytorch_model.bin.index.json",
     "gpt2-pytorch_model.bin",
@@ -194,9 +195,12 @@ class Weights(Mapping[str, np.ndarray]):
         return len(self._theirs)
 
 
+FLOATS = ("float32", "float16", "bfloat16", "float64", "int8")  # int8 with its scales, see tensors
+
+
 def _check_types(ours: Mapping[str, str], tensors: Tensors) -> None:
     for theirs in ours.values():
-        if tensors.dtypes[theirs] not in ("float32", "float16", "bfloat16", "float64"):
+        if tensors.dtypes[theirs] not in FLOATS:
             raise CheckpointError(f"{theirs} holds {tensors.dtypes[theirs]}; weights are floats.")
 
 
@@ -224,6 +228,7 @@ def _check_vocabulary(tokenizer: Tokenizer | None, config: Config, folder: Path)
 # ---- writing ----
 
 FORMATS = {"safetensors": "model.safetensors", "bin": "pytorch_model.bin"}
+INT8 = "model-int8.safetensors"  # a name that transformers does not look for: it would not scale
 
 
 def save(
@@ -239,9 +244,16 @@ def save(
 
     What is there stays unless `force`, and a folder without a config.json stays in any case.
     """
+    if dtype == "int8" and format != "safetensors":
+        raise CheckpointError("int8 is a way of storing safetensors; say --format safetensors.")
     with _in_sentences(folder, force), whole_folder(folder, "config.json") as new:
         _write_config(new / "config.json", config, dtype or str(weights["wte.weight"].dtype))
         tokenizer.save(new, config.bos_token_id, next(iter(config.eos_token_ids), None))
+        if dtype == "int8":
+            from safetensors.numpy import save_file as save_arrays
+
+            save_arrays(_quantized(weights), new / INT8)
+            return
         state = _torch_state(weights, "transformer.", dtype)
         if format == "safetensors":
             from safetensors.torch import save_file
@@ -261,6 +273,25 @@ def save_legacy(
 
     with _in_sentences(file, force), whole_file(file) as new:
         torch.save(_torch_state(weights, "", dtype), new, _use_new_zipfile_serialization=False)
+
+
+def _quantized(weights: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Matrices as int8 with a scale for each output: a column, of the token table a row.
+
+    A scale is the output's largest number / 127, so whoever makes int8 of them anew, as the
+    kernels do, finds the same numbers. Positions, which are few, and vectors stay float16.
+    """
+    state = {}
+    for name, array in weights.items():
+        if array.ndim != 2 or name == "wpe.weight":
+            state[f"transformer.{name}"] = array.astype(np.float16)
+            continue
+        array = array.astype(np.float32)
+        largest = np.abs(array).max(axis=1 if name == "wte.weight" else 0, keepdims=True)
+        scale = np.where(largest > 0, largest / 127, 1).astype(np.float32)
+        state[f"transformer.{name}"] = np.rint(array / scale).astype(np.int8)
+        state[f"transformer.{name}{SCALE}"] = scale
+    return state
 
 
 def _torch_state(weights: Mapping[str, np.ndarray], prefix: str, dtype: str | None) -> dict:

@@ -84,6 +84,7 @@ NUMPY_TYPES = {
     "F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2", "I64": "<i8", "I32": "<i4",
     "I16": "<i2", "I8": "i1", "U8": "u1", "BOOL": "?",
 }  # fmt: skip
+SCALE = ".scale"  # int8 W and float32 W.scale, one for each row or column, are W x W.scale
 TYPE_WORDS = {"F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16"}
 
 
@@ -103,6 +104,9 @@ class Safetensors(Tensors):
             self.shapes = {n: tuple(e["shape"]) for n, e in self._entries.items()}
             self.dtypes = {n: TYPE_WORDS.get(e["dtype"], e["dtype"]) for n, e in self._items()}
             end = max((_end_of(e) for e in self._entries.values()), default=0)
+            scaled = [n for n in self.shapes if self.dtypes[n] == "I8" and n + SCALE in self.shapes]
+            for name in scaled:
+                self._check_scale(name)
         except (ValueError, KeyError, TypeError, AttributeError):
             raise TensorsError(f"{path} has no readable safetensors header.") from None
         if size < 8 + n_header + end:
@@ -111,10 +115,23 @@ class Safetensors(Tensors):
             self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
         self._data = np.frombuffer(self._map, np.uint8, offset=8 + n_header)
 
+    def _check_scale(self, name: str) -> None:
+        """`name` becomes one tensor with its scale; a ValueError if the two do not fit."""
+        shape, scale = self.shapes[name], self.shapes.pop(name + SCALE)
+        fits = len(shape) == 2 and scale in ((1, shape[1]), (shape[0], 1))
+        if not fits or self.dtypes.pop(name + SCALE) != "float32":
+            raise ValueError
+        self.dtypes[name] = "int8"
+
     def _items(self) -> Any:
         return self._entries.items()
 
     def __getitem__(self, name: str) -> np.ndarray:
+        if self.dtypes[name] == "int8":
+            return self._stored(name) * self._stored(name + SCALE)
+        return self._stored(name)
+
+    def _stored(self, name: str) -> np.ndarray:
         entry = self._entries[name]
         start, end = entry["data_offsets"]
         array = self._data[start:end].view(NUMPY_TYPES[entry["dtype"]]).reshape(entry["shape"])

@@ -352,6 +352,40 @@ def test_what_is_saved_loads_in_transformers_and_here_to_the_same_logits(tmp_pat
     assert opened.tokenizer.encode(text) == theirs_ids
 
 
+def test_int8_comes_back_within_half_a_step_and_is_found_again_as_it_is(tmp_path):
+    gpt2.save(tmp_path / "m", SMALL, WEIGHTS, Tokenizer.gpt2(), dtype="int8")
+    opened = gpt2.load(tmp_path / "m")
+    assert (opened.facts.dtype, opened.config) == ("int8", SMALL)
+    for name, array in opened.weights.items():
+        axis = {"wte.weight": 1}.get(name, 0)
+        step = np.abs(WEIGHTS[name]).max(axis, keepdims=True) / 127
+        assert (np.abs(array - WEIGHTS[name]) <= step * 0.501).all(), name
+    gpt2.save(tmp_path / "again", SMALL, opened.weights, Tokenizer.gpt2(), dtype="int8")
+    for name, array in gpt2.load(tmp_path / "again").weights.items():
+        np.testing.assert_allclose(array, opened.weights[name], rtol=1e-6, atol=0)
+    size = (tmp_path / "m" / "model-int8.safetensors").stat().st_size
+    assert size < 1.1 * SMALL.n_parameters
+    with pytest.raises(OSError, match="model.safetensors"):  # and not to numbers without a scale
+        transformers.GPT2LMHeadModel.from_pretrained(tmp_path / "m")
+    with pytest.raises(CheckpointError, match="--format safetensors"):
+        gpt2.save(tmp_path / "bin", SMALL, WEIGHTS, Tokenizer.gpt2(), "bin", "int8")
+
+
+@pytest.mark.parametrize(
+    "scale, sentence",
+    [(None, "weights are floats"), ((64, 1), "no readable"), ((192, 1), "no readable")],
+)
+def test_int8_without_a_scale_that_fits_is_refused(tmp_path, scale, sentence):
+    held = state("transformer.")
+    name = "transformer.h.0.attn.c_attn.weight"
+    held[name] = held[name].to(torch.int8)
+    if scale is not None:
+        dtype = torch.float16 if scale == (64, 1) else torch.float32
+        held[f"{name}.scale"] = torch.ones(scale, dtype=dtype)
+    safetensors.torch.save_file(held, tmp_path / "model-int8.safetensors")
+    assert sentence in refusal(tmp_path / "model-int8.safetensors")
+
+
 def test_nothing_is_overwritten_unless_forced(tmp_path):
     make_tiny(tmp_path / "m")
     before = (tmp_path / "m" / "model.safetensors").read_bytes()
