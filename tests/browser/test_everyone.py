@@ -79,6 +79,31 @@ def settings(desk, engine):
     desk.page.click("#knobs .more")
 
 
+def experts(desk, engine):
+    desk.page.click("#knobs .more")
+    desk.page.get_by_text("For experts").click()
+
+
+def memory(desk, engine):
+    desk.type("Once").press("Alt+p")
+    expect(desk.page.locator("#dialog #memory")).to_be_focused()
+
+
+def link(desk, engine):
+    desk.type("Once").page.click("#menu-open")
+    desk.page.get_by_role("button", name="Copy a link").click()
+    expect(desk.page.locator("#link")).to_be_visible()
+
+
+def ghost(desk, engine):
+    desk.press("Alt+j").type("Once")
+    expect(desk.page.locator("#ghost")).to_be_visible()
+
+
+def text_alone(desk, engine):
+    desk.type("Once").continue_().press("Alt+r")
+
+
 def error(desk, engine):
     engine.fails_after = 1
     desk.type("Once").press("Control+Enter")
@@ -97,6 +122,11 @@ STATES = [
     stories,
     menu,
     settings,
+    experts,
+    memory,
+    link,
+    ghost,
+    text_alone,
     error,
 ]
 
