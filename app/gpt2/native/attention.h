@@ -175,7 +175,7 @@ INLINE void add_all_values(const bool whole, float *sums, const void *values, in
 
 /* ---- a few tokens of one row, one head ---- */
 
-/* What is read next, so that it is there by then: a row's pages lie anywhere. */
+/* What is read soon, so that it is there by then: a row's pages lie anywhere. */
 INLINE void fetch(const void *from, size_t bytes) {
     for (size_t at = 0; at < bytes; at += 64) __builtin_prefetch((const char *)from + at);
 }
@@ -198,11 +198,12 @@ typedef struct desk { /* a thread's own */
 static void attend(const shape *s, char *layer, const span *of, int head, float scale, const float *q,
                    size_t q_stride, float *out, size_t out_stride, desk *d) {
     const int n_pages = (of->position + of->n - 1) / PAGE + 1;
+    const size_t half = (size_t)s->padded * PAGE * (s->whole ? 1 : sizeof(float)); /* of a record: keys, values */
+    fetch(record_at(s, layer, of->pages[0], head).keys, s->record);
     for (int i = 0; i < of->n; i++) {
         prepare_query(s, &d->queries[i], q + (size_t)i * q_stride, scale);
         memset(d->sums[i], 0, (size_t)s->padded * sizeof(float));
     }
-    const size_t half = (size_t)s->padded * PAGE * (s->whole ? 1 : sizeof(float)); /* of a record: keys, values */
     for (int p = 0; p < n_pages; p++) {
         record at = record_at(s, layer, of->pages[p], head);
         if (p + 1 < n_pages) {

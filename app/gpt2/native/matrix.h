@@ -62,6 +62,9 @@ static float round_inputs(int8_t *whole, const float *x, const matrix *m) {
     return step_of(size);
 }
 
+/* Weights of the next tile come from memory while this one is computed; past the last, nothing does. */
+INLINE void fetch_later(const void *from) { __builtin_prefetch(from, 0, 2); }
+
 INLINE void put(const outputs *out, size_t row, int at, vec y) {
     float *to = out->to + row * out->stride + at;
     if (out->how == GELU) y = vec_gelu(y);
@@ -84,7 +87,10 @@ INLINE void tile_int8(const int R, const matrix *m, const inputs *x, size_t row,
     for (int k = 0; k < m->n_in; k += 4) {
         quads ws[NB];
 #pragma GCC unroll 2
-        for (int b = 0; b < NB; b++) ws[b] = quads_load(w + b * next + (size_t)k * LANES);
+        for (int b = 0; b < NB; b++) {
+            fetch_later(w + (b + NB) * next + (size_t)k * LANES);
+            ws[b] = quads_load(w + b * next + (size_t)k * LANES);
+        }
 #pragma GCC unroll 8
         for (int r = 0; r < R; r++) {
             quad four = quad_load(rows + r * x->stride + k);

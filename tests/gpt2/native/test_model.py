@@ -68,9 +68,10 @@ def test_logits_are_the_exact_models(make, config, precision, bound):
 
 
 def test_candidates_are_the_likeliest_in_falling_order(models):
-    logits, top_ids, top_scores, _ = models["float32"].forward([Feed(IDS[:5], 0, [0], 2)])
-    assert (top_ids == np.argsort(-logits, axis=1, kind="stable")[:, :CANDIDATES]).all()
-    assert (top_scores == np.take_along_axis(logits, top_ids, axis=1)).all()
+    turn = models["float32"].forward([Feed(IDS[:5], 0, [0], 2)])
+    likeliest = np.argsort(-turn.logits, axis=1, kind="stable")[:, :CANDIDATES]
+    assert (turn.top_ids == likeliest).all()
+    assert (turn.top_scores == np.take_along_axis(turn.logits, likeliest, axis=1)).all()
 
 
 def test_equal_candidates_come_by_rising_id(folder):

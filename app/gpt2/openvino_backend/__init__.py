@@ -1,1 +1,0 @@
-"""GPT-2 as an OpenVINO graph with a paged cache."""
