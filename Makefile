@@ -17,7 +17,7 @@ serve: $(VENV)/serving
 	@$(BIN)/python -m app serve $(MODEL) --port $(PORT)
 
 # Most run in two processes. These do not: the first fork workers as a web server does, and by and by a
-# test process holds the threads of torch and OpenVINO, which a fork does not survive; the last is
+# test process holds the threads of torch and of the kernel, which a fork does not survive; the last is
 # many tests by one name, of which one would be run.
 APART = $(addprefix tests/engine/process/test_,client.py service.py owner.py) \
 	tests/web/run/test_stopping.py tests/web/body/test_fields.py
@@ -49,7 +49,7 @@ GPU_READY = $(if $(filter $(BIN)/python,$(GPU_PYTHON)),$(VENV)/dev)
 GPU_TESTS = $(addprefix tests/,gpt2/torch_backend/test_torch_gpu.py engine/test_engine.py engine/test_exact.py engine/turns)
 
 test-gpu: $(GPU_READY)
-	@$(GPU_PYTHON) -m pytest $(GPU_TESTS) -k 'not openvino'
+	@$(GPU_PYTHON) -m pytest $(GPU_TESTS)
 
 bench-gpu: $(GPU_READY)
 	@$(GPU_PYTHON) -m tests.benchmarks.engine --device cuda

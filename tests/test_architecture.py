@@ -18,11 +18,11 @@ MAY_ENTER = {  # besides itself
 }
 NEVER_IMPORTED_BY = {  # a file or room -> what it may not even name
     "app/engine/turns": {"threading", "zmq", "socket"},
-    "app/engine/turns/scheduler.py": {"torch", "openvino", "time"},
-    "app/engine/turns/cache.py": {"torch", "openvino", "time"},
+    "app/engine/turns/scheduler.py": {"torch", "time"},
+    "app/engine/turns/cache.py": {"torch", "time"},
     "app/engine": {"flask", "transformers"},
     "app/gpt2/beams.py": {"transformers"},
-    "app/web": {"torch", "transformers", "openvino", "numpy"},
+    "app/web": {"torch", "transformers", "numpy"},
 }
 FILES = sorted((ROOT / "app").rglob("*.py"))
 
@@ -94,9 +94,9 @@ def test_the_environment_is_read_in_settings_only():
 @pytest.mark.parametrize(
     "module, absent",
     [
-        ("app.web", ["torch", "transformers", "openvino", "numpy"]),
-        ("app.engine", ["torch", "openvino"]),
-        ("app.gpt2", ["torch", "openvino"]),
+        ("app.web", ["torch", "transformers", "numpy"]),
+        ("app.engine", ["torch"]),
+        ("app.gpt2", ["torch"]),
         ("app.training", ["torch", "transformers"]),
     ],
 )

@@ -28,7 +28,7 @@ from .interface import AnyEngine
 from .options import EngineOptions
 from .parameters import MAX_ID, MAX_SEED, PARAMETERS, InvalidParams, Parameter, Params, make_params
 
-# Looked up when asked for: they need torch or OpenVINO, ZeroMQ, and Ray.
+# Looked up when asked for: they need NumPy or torch, ZeroMQ, and Ray.
 _FROM = {
     "Engine": ".engine",
     "connect": ".process.client",

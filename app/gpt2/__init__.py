@@ -28,7 +28,6 @@ _FROM = {  # imported when first asked for: some need torch, which takes a secon
     "TorchModel": "torch_backend.network",
     "TorchPagedModel": "torch_backend.paged",
     "open_on_gpu": "torch_backend.device",
-    "OpenVINOModel": "openvino_backend.model",
     "NativeModel": "native.model",
     "BuildError": "native.build",
     "open_int8": "native.quantize",

@@ -58,7 +58,7 @@ class DeviceLost(RuntimeError):
 
 class PagedModel(Protocol):
     config: Config
-    backend: str  # native | openvino | torch
+    backend: str  # native | torch
     device: str  # cpu | cuda
     instruction_set: str | None  # of the native backend: avx512-vnni | avx-vnni | avx2 | plain
     precision: str  # of the weights: float32 | bfloat16 | int8

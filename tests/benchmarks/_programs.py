@@ -58,7 +58,7 @@ def tell_speed(generate: Callable[[list[list[int]], int], object]) -> None:
 # ---- in process ----
 
 
-def ours(model: str, precision: str, backend: str = "openvino") -> None:
+def ours(model: str, precision: str, backend: str = "native") -> None:
     from app.engine import Engine, EngineOptions, Params
 
     options = EngineOptions(

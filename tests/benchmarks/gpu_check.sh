@@ -9,10 +9,10 @@ short=
 out=${1:-.bench}
 mkdir -p "$out"
 export PYTHONUNBUFFERED=1
-tests_s=70 bench_s=110 chosen='not openvino'
+tests_s=70 bench_s=110 chosen=''
 if [ "$short" ]; then
     tests_s=25 bench_s=40
-    chosen='(on_the_gpu or recorded or rows_of_one or chunks or a_fault) and not openvino'
+    chosen='(on_the_gpu or recorded or rows_of_one or chunks or a_fault)'
 fi
 
 part() { # NAME SECONDS COMMAND...

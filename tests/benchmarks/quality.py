@@ -20,7 +20,7 @@ STARTER = ROOT / "models" / "starter"
 HELD_OUT = BENCH / "held-out"
 WINDOWS = 24  # spread over the texts
 CUTS, CONTEXT, AHEAD = 400, 400, 12  # characters before a cut, and looked at after it
-OPENVINO = (("float32", "float32"), ("bfloat16", "int8"), ("int8", "int8"))
+NATIVE = (("float32", "float32"), ("bfloat16", "int8"), ("int8", "int8"))
 
 
 def main() -> None:
@@ -48,12 +48,12 @@ def models(checkpoint: Any, ids: list[list[int]]) -> Iterator[tuple]:
     for precision in ("float32", "bfloat16"):
         model = gpt2.TorchPagedModel(checkpoint.config, checkpoint.weights, precision, "cpu")
         yield "torch", precision, precision, model, windows
-    for precision, cache in OPENVINO:
+    for precision, cache in NATIVE:
         if precision == "int8":
             model = gpt2.open_int8(checkpoint.config, checkpoint.weights)
         else:
-            model = gpt2.OpenVINOModel(checkpoint.config, checkpoint.weights, precision)
-        yield "openvino", model.precision, cache, model, windows
+            model = gpt2.NativeModel(checkpoint.config, checkpoint.weights, precision)
+        yield "native", model.precision, cache, model, windows
 
 
 def cut(ids: list[list[int]], size: int) -> list[list[int]]:

@@ -280,7 +280,7 @@ def _die(what: threading.ExceptHookArgs) -> None:
 
 
 def load_engine(options: EngineOptions, after_turn: Callable[[], None]) -> ServableEngine:
-    from ..engine import Engine  # seconds of torch or OpenVINO, while the socket is answered
+    from ..engine import Engine  # torch may take seconds, while the socket is answered
 
     return Engine(options, after_turn=after_turn)
 

@@ -30,11 +30,11 @@ def tokens(events):
     return [event.id for event in events if isinstance(event, Token)]
 
 
-def test_a_client_needs_no_torch_and_no_openvino():
+def test_a_client_needs_no_torch():
     code = "import sys, app.engine.process.client; print(*sys.modules)"
     modules = subprocess.check_output([sys.executable, "-c", code], text=True).split()
     assert "app.engine.process.link" in modules
-    assert not {"torch", "openvino", "transformers", "numpy"} & set(modules)
+    assert not {"torch", "transformers", "numpy"} & set(modules)
 
 
 def test_events_arrive_whole_and_in_order(client):
