@@ -36,10 +36,11 @@ def test_the_last_event_tells_how_it_ended(said):
     assert all(event["details"] is None for event in said["events"][:-1])
 
 
-def test_without_a_word_about_drawing_it_is_greedy(said, checkpoint):
+def test_with_nothing_said_it_is_greedy_and_the_full_text(said, checkpoint):
+    """As TGI answers at its root, which is where this client posts."""
     model = TorchModel(checkpoint.config, checkpoint.weights)
     ids = continue_ids(model, checkpoint.tokenizer.encode(PROMPT), 12)
-    assert said["greedy"] == checkpoint.tokenizer.decode(list(ids))
+    assert said["greedy"] == PROMPT + checkpoint.tokenizer.decode(list(ids))
 
 
 def test_a_mistake_is_the_clients_own_exception(said):

@@ -8,7 +8,13 @@ from huggingface_hub import InferenceClient
 from huggingface_hub.errors import TextGenerationError
 
 client = InferenceClient(sys.argv[1])
-asked = {"max_new_tokens": 12, "do_sample": True, "seed": 7, "temperature": 1.5}
+asked = {
+    "max_new_tokens": 12,
+    "do_sample": True,
+    "seed": 7,
+    "temperature": 1.5,
+    "return_full_text": False,
+}
 
 
 def write(**more):
