@@ -146,6 +146,9 @@ def _vector(rows: np.ndarray, greatest: np.ndarray | None) -> np.ndarray:
         np.maximum(sizes, np.abs(rows[begin : begin + 1024]).max(axis=0), out=sizes)
     if greatest is None:
         return np.ones_like(sizes)
+    # What little text left small may be of ordinary size in other text, and would then be the
+    # outlier. Without this floor int8 cost the starter 1% of perplexity on texts it had not seen.
+    greatest = np.maximum(greatest, np.median(greatest))
     known = (greatest > 0) & (sizes > 0)
     ratio = np.divide(greatest, sizes, out=np.ones_like(sizes), where=known)
     return np.sqrt(ratio).clip(1e-4, 1e4).astype(np.float32)

@@ -32,7 +32,7 @@ Kept = dict[str, np.ndarray | Quantized]
 
 log = logging.getLogger(__name__)
 
-VERSION = 4  # of what is kept on disk
+VERSION = 5  # of what is kept on disk
 TOO_MUCH = 0.01  # growth in perplexity above which int8 is not served: 1%
 N_ROWS, N_TOKENS = 8, 48  # of sampled text
 

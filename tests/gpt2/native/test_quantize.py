@@ -4,7 +4,7 @@ import os
 import numpy as np
 import pytest
 
-from app.gpt2.native.packing import matrices
+from app.gpt2.native.packing import matrices, quantize_matrix
 from app.gpt2.native.quantize import TOO_MUCH, open_int8, quantize
 from app.gpt2.paged import Feed
 from tests.gpt2.memory import resident_bytes
@@ -60,6 +60,14 @@ def test_channels_that_are_far_larger_than_the_others_cost_little(factor):
     model = open_int8(SMALL, weights)
     assert model.precision == "int8"
     assert model.perplexity_loss < 2 * open_int8(SMALL, PLAIN).perplexity_loss
+
+
+def test_an_input_that_was_small_in_the_sample_becomes_no_outlier_in_other_text():
+    matrix = np.random.default_rng(0).normal(size=(64, 32)).astype(np.float32)
+    seen = np.full(64, 2.0, np.float32)
+    seen[5] = 1e-6
+    inverses = quantize_matrix("h.0.mlp.c_proj.weight", matrix, seen).inverses[:64]
+    assert inverses[5] < 2 * np.median(inverses)
 
 
 def test_what_int8_cannot_hold_is_served_in_bfloat16_and_says_why(monkeypatch):
