@@ -2,8 +2,8 @@
 
 Each matrix becomes whole numbers and a scale per output; so does what it is multiplied with, a row
 at a time. Text that the float32 model samples says how large each input gets, which decides how the
-digits are shared between inputs and weights (see packing.py). What int8 costs is measured on the
-same text: the mean divergence of the two models' probabilities is what quantizing adds to the loss,
+digits are shared between inputs and weights (see packing.py). What int8 costs is measured on more
+such text: the mean divergence of the two models' probabilities is what quantizing adds to the loss,
 so exp of it is the growth in perplexity. A model that it costs too much is served in bfloat16.
 """
 
@@ -32,9 +32,10 @@ Kept = dict[str, np.ndarray | Quantized]
 
 log = logging.getLogger(__name__)
 
-VERSION = 5  # of what is kept on disk
+VERSION = 6  # of what is kept on disk
 TOO_MUCH = 0.01  # growth in perplexity above which int8 is not served: 1%
-N_ROWS, N_TOKENS = 8, 48  # of sampled text
+N_ROWS, N_TOKENS = 12, 48  # of sampled text
+N_SHOWN = 8  # of these rows say how large inputs get; what int8 costs is measured on the others
 
 
 class Verdict(NamedTuple):
@@ -114,13 +115,18 @@ class _Sample:
         length = min(N_TOKENS, config.n_positions)
         self.pages = -(-length // PAGE)  # of each row
         exact.allocate(N_ROWS * self.pages)
-        self.ids = self._write(exact, [config.bos_token_id], length)
-        self.logits = [logits.copy() for logits in self._read(exact)]  # for each row [length, V]
+        texts = self._write(exact, [config.bos_token_id], length)
+        for greatest in exact.greatest.values():
+            greatest[:] = 0  # what was met in writing is of all texts
+        for _ in self._read(exact, texts[:N_SHOWN]):
+            pass
         shapes = config.shapes()
         self.greatest = {
-            name: greatest[: shapes[name][name == "wte.weight"]]
+            name: greatest[: shapes[name][name == "wte.weight"]].copy()
             for name, greatest in exact.greatest.items()
         }
+        self.ids = texts[N_SHOWN:]
+        self.logits = [logits.copy() for logits in self._read(exact, self.ids)]  # [length, V] each
 
     def _write(self, model: NativeModel, begin: list[int], length: int) -> list[list[int]]:
         texts = [list(begin) for _ in range(N_ROWS)]
@@ -135,17 +141,17 @@ class _Sample:
     def _pages(self, row: int) -> range:
         return range(row * self.pages, (row + 1) * self.pages)
 
-    def _read(self, model: NativeModel) -> Iterator[np.ndarray]:
+    def _read(self, model: NativeModel, texts: list[list[int]]) -> Iterator[np.ndarray]:
         """Logits [length, V] of one row after the other: those of all would be 77 MB more."""
         model.allocate(self.pages)
-        for text in self.ids:
+        for text in texts:
             yield np.asarray(model.forward([Feed(text, 0, self._pages(0), len(text))]).logits)
 
     def loss(self, model: NativeModel) -> float:
         """exp of the mean divergence of that model's probabilities from the exact ones, less 1."""
         divergences = [
             float(np.exp(p) @ (p - q))
-            for exact, other in zip(self.logits, self._read(model), strict=True)
+            for exact, other in zip(self.logits, self._read(model, self.ids), strict=True)
             for p, q in zip(map(logprobs, exact), map(logprobs, other), strict=True)
         ]
         return math.expm1(sum(divergences) / len(divergences))
