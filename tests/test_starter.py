@@ -6,8 +6,10 @@ import pytest
 
 from app import gpt2
 from app.engine import Engine, EngineOptions
+from app.engine.cards import card_data
 
 STARTER = Path(__file__).parent.parent / "models" / "starter"
+SHAPE = (10, 448, 1024, 8192)
 PROSE = (
     "The rain had stopped when they came to the inn. An old man was sitting by the fire with his "
     "hat upon his knees, and he did not look up until the door was shut behind them."
@@ -21,11 +23,17 @@ def engine():
     engine.close()
 
 
-def test_the_starter_is_a_small_gpt2_of_half_precision():
-    config, weights, *_ = gpt2.load(STARTER)
-    assert (config.n_positions, config.vocab_size) == (1024, 8192)
+def test_the_starter_is_a_small_gpt2_in_a_byte_a_weight():
+    config, weights, _, facts = gpt2.load(STARTER)
+    assert (config.n_layer, config.n_embd, config.n_positions, config.vocab_size) == SHAPE
     assert set(weights) == set(config.shapes())
-    assert (STARTER / "pytorch_model.bin").stat().st_size < 30e6
+    assert facts.dtype == "int8" and facts.path.stat().st_size < 30e6
+
+
+def test_its_card_opens_and_its_settings_are_a_requests():
+    card = card_data(str(STARTER))
+    assert card["title"] and card["blurb"] and card["language"] == "en"
+    assert card["starters"] and card["settings"] and card["licence"] and card["warning"]
 
 
 def test_the_starter_knows_prose_from_noise(engine):
