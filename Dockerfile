@@ -11,8 +11,6 @@ FROM ${BASE} AS builder
 
 RUN apt-get update && apt-get install -y --no-install-recommends gcc libc6-dev
 
-# OpenVINO's work is done by the kernels that are compiled below.
-#
 # This build of torch and no other: an index that cannot be reached stops the build, instead of
 # bringing CUDA's gigabytes from elsewhere.
 ARG TORCH_BUILD=cpu
@@ -26,7 +24,6 @@ RUN python3 -m venv /venv \
     && /venv/bin/pip install --no-cache-dir --no-deps --index-url "$TORCH_INDEX" "$torch+$TORCH_BUILD" \
     && /venv/bin/pip install --no-cache-dir --no-deps --require-hashes -r requirements.lock \
     && /venv/bin/pip install --no-cache-dir -r "$REQUIREMENTS" \
-    && /venv/bin/pip uninstall --yes openvino openvino-telemetry ordered-set \
     && cd /venv/lib/python3.*/site-packages \
     && rm -rf torch/test torch/include pip* \
     && find torch/bin -type f ! -name torch_shm_manager -delete \
