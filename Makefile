@@ -22,7 +22,9 @@ serve: $(VENV)/serving
 APART = $(addprefix tests/engine/process/test_,client.py service.py owner.py) \
 	tests/web/run/test_stopping.py tests/web/body/test_fields.py
 
+# The kernel is built once, for the many servers that the tests start with caches of their own.
 test: $(VENV)/dev $(VENV)/clients browser tools
+	@$(BIN)/python -m app.gpt2.native.build >/dev/null || true
 	@$(TEST) $(APART)
 	@$(TEST) -n 2 --dist loadfile $(addprefix --ignore=,$(APART))
 
