@@ -32,7 +32,8 @@ def make_flask_app(directory, model):
 if __name__ == "__main__":
     app = make_app(sys.argv[1])
     worker = os.fork() if "fork" in sys.argv else None
-    list(app({}, lambda *_: print("serving", os.getpid(), flush=True)))
+    line = f"serving {os.getpid()}\n".encode()  # in one write: two processes share the pipe
+    list(app({}, lambda *_: os.write(sys.stdout.fileno(), line)))
     if worker == 0:
         signal.pause()  # as one that does not look whose child it is
     sys.stdin.read()
