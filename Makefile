@@ -178,7 +178,7 @@ LOCKED = sed -n 's/^\([a-z0-9.-]*\)==.*/\1/p' requirements.lock
 lock: $(AUDIT)/python
 	@{ sed '/^[^#]/,$$d' requirements.lock; $(AUDIT)/pip-compile --quiet --strip-extras --generate-hashes --allow-unsafe \
 		--unsafe-package torch --no-annotate --no-header --no-emit-options --output-file - requirements.txt \
-		| sed '/^# The following packages/,$$d'; } > requirements.lock.new && mv requirements.lock.new requirements.lock
+		| sed '/^$$/d; /^# The following packages/,$$d'; } > requirements.lock.new && mv requirements.lock.new requirements.lock
 
 # known vulnerabilities, the licence of everything that serving installs, and a bill of materials
 audit: $(AUDIT)/python $(VENV)/serving
