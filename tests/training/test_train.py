@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from app import gpt2
 from app.gpt2 import Config
@@ -95,6 +96,16 @@ def test_blocks_that_do_not_compile_stay_as_they_are_and_it_is_said(begin, monke
 def test_it_learns(begin):
     _, run = begin(steps=60, learning_rate=3e-3, evaluate_every=60)
     assert losses(run)[-1] < losses(run)[0] - 1
+
+
+def test_tensorboard_shows_the_runs_own_losses(begin):
+    """Of a run that was interrupted and resumed; TensorBoard keeps float32."""
+    begin(tensorboard=True, max_minutes=0)  # stops after one step, saved
+    _, run = begin(tensorboard=True)
+    events = EventAccumulator(str(run.folder / "tensorboard")).Reload().Scalars("loss")
+    shown = {event.step: event.value for event in events}
+    written = {row["step"]: row["loss"] for row in metrics.read(run.folder) if "loss" in row}
+    assert len(shown) == len(events) and shown == pytest.approx(written)
 
 
 def test_float16_learns_what_float32_learns(begin):
