@@ -177,7 +177,7 @@ INLINE void add_all_values(const bool whole, float *sums, const void *values, in
 
 /* What is read soon, so that it is there by then: a row's pages lie anywhere. */
 INLINE void fetch(const void *from, size_t bytes) {
-    for (size_t at = 0; at < bytes; at += 64) __builtin_prefetch((const char *)from + at);
+    for (size_t at = 0; at < bytes; at += 64) __builtin_prefetch((const char *)from + at, 0, 2);
 }
 
 typedef struct span { /* tokens that follow each other */
