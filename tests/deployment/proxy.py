@@ -48,8 +48,9 @@ def replaced(text, line, by):
 
 
 class Proxy:
-    def __init__(self, servers, change=lambda text: text):
+    def __init__(self, servers, change=lambda text: text, certificate=None):
         self.port = free_port()
+        self.certificate = certificate  # its file, with the key beside it; None: no TLS
         self._folder = tempfile.TemporaryDirectory()
         self._path = Path(self._folder.name)
         self._change = change
@@ -63,7 +64,11 @@ class Proxy:
         text = (ROOT / "deployment" / "nginx.conf").read_text(encoding="utf-8")
         lines = [f"server {host}:{port} max_fails=0;" for host, port in servers]
         text = replaced(text, "server 127.0.0.1:5000 max_fails=0;", "\n".join(lines))
-        text = replaced(text, "listen 80;", f"listen 127.0.0.1:{self.port};")
+        if self.certificate is not None:
+            text = uncomment(uncomment(text, "listen 443 ssl"), "ssl_")
+            text = text.replace("/etc/ssl/continuo", str(self.certificate.parent))
+            text = replaced(replaced(text, "listen 80;", ""), "listen 443 ssl;", "listen 80 ssl;")
+        text = replaced(text, "listen 80", f"listen 127.0.0.1:{self.port}")
         (self._path / "continuo.conf").write_text(self._change(text), encoding="utf-8")
 
     def reload(self):
@@ -99,16 +104,21 @@ class Proxy:
 
     @property
     def url(self):
-        return f"http://127.0.0.1:{self.port}"
+        scheme = "http" if self.certificate is None else "https"
+        return f"{scheme}://127.0.0.1:{self.port}"
+
+    def _ask(self, method, path, **more):
+        verify = True if self.certificate is None else str(self.certificate)
+        return requests.request(method, self.url + path, timeout=30, verify=verify, **more)
 
     def get(self, path, **more):
-        return requests.get(self.url + path, timeout=30, **more)
+        return self._ask("GET", path, **more)
 
     def post(self, path="/generate", **more):
-        return requests.post(self.url + path, timeout=30, **more)
+        return self._ask("POST", path, **more)
 
     def delete(self, path, **more):
-        return requests.delete(self.url + path, timeout=30, **more)
+        return self._ask("DELETE", path, **more)
 
     def stop(self):
         self.process.terminate()
@@ -117,8 +127,8 @@ class Proxy:
 
 
 @contextlib.contextmanager
-def proxy(servers, change=lambda text: text):
-    found = Proxy(servers, change)
+def proxy(servers, change=lambda text: text, certificate=None):
+    found = Proxy(servers, change, certificate)
     try:
         yield found
     finally:
@@ -130,3 +140,14 @@ def uncomment(text, pattern):
     changed, n = re.subn(rf"^(\s*)# ({pattern}.*)$", r"\1\2", text, flags=re.MULTILINE)
     assert n, f"nginx.conf has no commented line {pattern!r}"
     return changed
+
+
+def make_certificate(folder):
+    """The file of a certificate for this machine, signed by itself; its key lies beside it."""
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=localhost",
+         "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1",
+         "-keyout", folder / "privkey.pem", "-out", folder / "fullchain.pem"],
+        check=True, capture_output=True,
+    )  # fmt: skip
+    return folder / "fullchain.pem"

@@ -3,13 +3,11 @@
 import json
 import socket
 import ssl
-import subprocess
 import time
 
 import pytest
-import requests
 
-from tests.deployment.proxy import needs_nginx, proxy, replaced, uncomment
+from tests.deployment.proxy import make_certificate, needs_nginx, proxy, replaced
 from tests.server import fake, read_until, serve
 
 pytestmark = needs_nginx
@@ -86,28 +84,10 @@ def test_under_a_path_of_its_own(server):
 
 
 def test_over_tls(server, tmp_path):
-    subprocess.run(
-        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=localhost",
-         "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1",
-         "-keyout", tmp_path / "privkey.pem", "-out", tmp_path / "fullchain.pem"],
-        check=True, capture_output=True,
-    )  # fmt: skip
-
-    def with_tls(text):
-        text = uncomment(uncomment(text, "listen 443 ssl"), "ssl_")
-        text = text.replace("/etc/ssl/continuo", str(tmp_path))
-        plain = next(line for line in text.splitlines() if "listen 127.0.0.1" in line)
-        text = text.replace(plain, "")
-        return replaced(text, "listen 443 ssl;", plain.replace(";", " ssl;"))
-
-    with proxy([server.address], with_tls) as front:
-        url = f"https://localhost:{front.port}"
-        reply = requests.post(
-            f"{url}/generate", json={"prompt": "x", "max_tokens": 3},
-            verify=str(tmp_path / "fullchain.pem"), timeout=30,
-        )  # fmt: skip
-        assert reply.json()["text"] == " la"
-        context = ssl.create_default_context(cafile=str(tmp_path / "fullchain.pem"))
+    certificate = make_certificate(tmp_path)
+    with proxy([server.address], certificate=certificate) as front:
+        assert front.post(json={"prompt": "x", "max_tokens": 3}).json()["text"] == " la"
+        context = ssl.create_default_context(cafile=str(certificate))
         context.maximum_version = ssl.TLSVersion.TLSv1_2
         with (
             socket.create_connection(("localhost", front.port)) as plain,
