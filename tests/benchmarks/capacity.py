@@ -11,6 +11,7 @@ import heapq
 import math
 import random
 import statistics
+import sys
 import time
 from typing import NamedTuple
 
@@ -137,11 +138,11 @@ def servers_for(readers, turns):
     return n
 
 
-def main():
+def main(arguments=()):
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.capacity")
     parser.add_argument("--turns", help="ms by rows, such as 1:7.3,16:38: instead of measuring")
     parser.add_argument("--prompt", type=float, help="ms for a token of a prompt, with --turns")
-    given = parser.parse_args()
+    given = parser.parse_args(arguments)
     if given.turns:
         pairs = (pair.split(":") for pair in given.turns.split(","))
         turns = Turns({int(n): float(ms) / 1000 for n, ms in pairs}, given.prompt / 1000)
@@ -165,4 +166,4 @@ def main():
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])
