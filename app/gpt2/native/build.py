@@ -92,7 +92,7 @@ def _version(compiler: str) -> bytes:
 
 def _hash_of_source(isa: str, more: Sequence[str] = ()) -> str:
     parts = [file.read_bytes() for file in sorted(SOURCE.glob("*.[ch]"))]
-    return _hash(b"\0".join([*parts, f"{FLAGS} {INSTRUCTION_SETS[isa]} {more}".encode()]))
+    return _hash(b"\0".join([*parts, f"{FLAGS} {INSTRUCTION_SETS[isa][1]} {more}".encode()]))
 
 
 def _hash(data: bytes) -> str:

@@ -1,6 +1,7 @@
 """How the kernel is compiled, kept and found again; and that it touches nothing but its own."""
 
 import hashlib
+import os
 import shutil
 import subprocess
 import sys
@@ -45,6 +46,25 @@ def test_it_is_built_once_and_found_again(alone, monkeypatch):
     library.load_for.cache_clear()
     monkeypatch.setattr(library, "build", lambda *args: pytest.fail("built again"))
     assert library.load_for("plain", alone).native_isa() == b"plain"
+
+
+def test_another_process_finds_what_this_one_has_built(tmp_path):
+    """The flags' hash went by the order of a set: every start compiled the kernel again."""
+    isa = build.runnable()[0]
+    path = build.build(isa, tmp_path)
+    program = (
+        "import sys; from pathlib import Path; from app.gpt2.native.build import find;"
+        "print(find(sys.argv[1], [Path(sys.argv[2])]))"
+    )
+    for hash_seed in "123":
+        found = subprocess.run(
+            [sys.executable, "-c", program, isa, str(tmp_path)],
+            cwd=ROOT,
+            env={**os.environ, "PYTHONHASHSEED": hash_seed},
+            capture_output=True,
+            text=True,
+        )
+        assert found.stdout.strip() == str(path)
 
 
 def test_the_best_that_the_processor_has_is_taken(alone, monkeypatch):
