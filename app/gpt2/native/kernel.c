@@ -163,7 +163,7 @@ static void times(path *p, const matrix *m, const float *x, int n, float *to, en
     inputs in = {x, e->whole, e->steps, (size_t)m->n_in};
     outputs out = {to, (size_t)m->n_out, how};
     if (m->greatest != NULL && p->thread == 0) note_greatest(m, x, n);
-    EACH_PIECE(p, piece, m->n_out / PIECE) multiply(m, &in, (size_t)n, piece, &out);
+    EACH_PIECE(p, piece, m->n_out / PIECE) multiply(m, &in, (size_t)n, piece, piece + e->team.n, &out);
     done(p);
 }
 

@@ -62,7 +62,7 @@ static float round_inputs(int8_t *whole, const float *x, const matrix *m) {
     return step_of(size);
 }
 
-/* Weights of the next tile come from memory while this one is computed; past the last, nothing does. */
+/* Weights of the thread's next tile come from memory while this one is computed. */
 INLINE void fetch_later(const void *from) { __builtin_prefetch(from, 0, 2); }
 
 INLINE void put(const outputs *out, size_t row, int at, vec y) {
@@ -75,8 +75,10 @@ INLINE void put(const outputs *out, size_t row, int at, vec y) {
 /* Tiles of R rows by NB sixteens of outputs: as many sums as there are registers for. */
 #define NB TILE_SIXTEENS
 
-INLINE void tile_int8(const int R, const matrix *m, const inputs *x, size_t row, int at, const outputs *out) {
+INLINE void tile_int8(const int R, const matrix *m, const inputs *x, size_t row, int at, int later,
+                      const outputs *out) {
     const int8_t *w = (const int8_t *)m->weights + (size_t)at * m->n_in;
+    const int8_t *w_later = (const int8_t *)m->weights + (size_t)later * m->n_in;
     const int8_t *rows = x->whole + row * x->stride;
     const size_t next = (size_t)m->n_in * LANES;
     ivec sums[TILE_ROWS][NB];
@@ -88,7 +90,7 @@ INLINE void tile_int8(const int R, const matrix *m, const inputs *x, size_t row,
         quads ws[NB];
 #pragma GCC unroll 2
         for (int b = 0; b < NB; b++) {
-            fetch_later(w + (b + NB) * next + (size_t)k * LANES);
+            fetch_later(w_later + b * next + (size_t)k * LANES);
             ws[b] = quads_load(w + b * next + (size_t)k * LANES);
         }
 #pragma GCC unroll 8
@@ -147,14 +149,16 @@ INLINE void tile_floats(const int R, const enum kind kind, const matrix *m, cons
 
 #define TILE(R)                                                                                    \
     case R:                                                                                        \
-        if (m->kind == INT8) tile_int8(R, m, x, row, at, out);                                     \
+        if (m->kind == INT8) tile_int8(R, m, x, row, at, later, out);                                     \
         else if (m->kind == BFLOAT16) tile_floats(R, BFLOAT16, m, x, row, at, out);                \
         else tile_floats(R, FLOAT32, m, x, row, at, out);                                          \
         break;
 
-/* Outputs from 64 `piece` on, of all n rows. */
-static void multiply(const matrix *m, const inputs *x, size_t n, int piece, const outputs *out) {
-    for (int at = piece * PIECE; at < (piece + 1) * PIECE; at += NB * LANES)
+/* Outputs from 64 `piece` on, of all n rows. `after`: the piece that this thread will likely take then. */
+static void multiply(const matrix *m, const inputs *x, size_t n, int piece, int after, const outputs *out) {
+    for (int at = piece * PIECE, later; at < (piece + 1) * PIECE; at += NB * LANES) {
+        later = at + NB * LANES < (piece + 1) * PIECE ? at + NB * LANES : after * PIECE;
+        if (later >= m->n_out) later = at;
         for (size_t row = 0; row < n;) {
             int R = n - row < TILE_ROWS ? (int)(n - row) : TILE_ROWS;
             switch (R) {
@@ -168,6 +172,7 @@ static void multiply(const matrix *m, const inputs *x, size_t n, int piece, cons
             }
             row += (size_t)R;
         }
+    }
 }
 
 #endif
