@@ -14,9 +14,9 @@
 
 #include "attention.h"
 #include "candidates.h"
+#include "draws.h"
 #include "functions.h"
 #include "matrix.h"
-#include "noise.h"
 #include "threads.h"
 
 #define AT_ONCE 256 /* tokens that go through the layers together; longer turns go in parts */
@@ -46,9 +46,11 @@ typedef struct turn { /* mirrored in library.py */
     const int32_t *pages;       /* of all rows */
     const int32_t *page_begins; /* [rows + 1] */
     const int32_t *wanted;      /* [W] which of the T tokens, rising */
+    const draw *draws;          /* [W] how the tokens after them are drawn */
     float *logits;              /* [W][V] */
     int32_t *top_ids;           /* [W][n_candidates] */
     float *top_scores;          /* [W][n_candidates] */
+    int32_t *drawn;             /* [W] ids, or -1 */
 } turn;
 
 typedef struct engine {
@@ -211,7 +213,7 @@ static void layer(path *p, const weights *w) {
     times(p, &w->narrowing, e->hidden, e->n, e->x, ADD);
 }
 
-/* Logits and candidates of the tokens that are wanted of this part. */
+/* Logits, candidates and draws of the tokens that are wanted of this part. */
 static void conclude(path *p) {
     engine *e = p->e;
     const network *net = &e->net;
@@ -227,9 +229,12 @@ static void conclude(path *p) {
     float *logits = e->turn->logits + (size_t)e->first_wanted * (size_t)e->V;
     times(p, &net->head, e->normed, e->n_wanted, logits, STORE); /* [n_wanted][V] */
     EACH_PIECE(p, i, e->n_wanted) {
-        size_t at = (size_t)(e->first_wanted + i) * (size_t)K, share = (size_t)p->thread * (size_t)e->V;
-        likeliest(logits + (size_t)i * (size_t)e->V, net->n_vocab, K, e->turn->top_ids + at, e->turn->top_scores + at,
-                  e->greatest + share, e->found + share);
+        size_t w = (size_t)(e->first_wanted + i), share = (size_t)p->thread * (size_t)e->V;
+        int32_t *ids = e->turn->top_ids + w * (size_t)K;
+        float *scores = e->turn->top_scores + w * (size_t)K;
+        likeliest(logits + (size_t)i * (size_t)e->V, net->n_vocab, K, ids, scores, e->greatest + share,
+                  e->found + share);
+        e->turn->drawn[w] = draw_one(&e->turn->draws[w], ids, scores, K, net->n_vocab);
     }
     done(p);
 }
@@ -246,12 +251,13 @@ static void forward(void *of, int thread) {
 
 const char *native_isa(void) { return ISA; }
 
-/* Of both mirrored structures and of a matrix and a layer, to be compared with the mirror's. */
-void native_sizes(int32_t sizes[4]) {
+/* Of what is mirrored, to be compared with the mirror's. */
+void native_sizes(int32_t sizes[5]) {
     sizes[0] = (int32_t)sizeof(network);
     sizes[1] = (int32_t)sizeof(turn);
     sizes[2] = (int32_t)sizeof(weights);
     sizes[3] = (int32_t)sizeof(matrix);
+    sizes[4] = (int32_t)sizeof(draw);
 }
 
 int64_t native_record_bytes(int32_t whole, int32_t head) {

@@ -4,6 +4,7 @@ import ctypes
 import functools
 import logging
 import os
+import struct
 import tempfile
 from ctypes import (
     POINTER,
@@ -85,10 +86,16 @@ class Turn(Structure):
         ("pages", c_void_p),
         ("page_begins", c_void_p),
         ("wanted", c_void_p),
+        ("draws", c_void_p),
         ("logits", c_void_p),
         ("top_ids", c_void_p),
         ("top_scores", c_void_p),
+        ("drawn", c_void_p),
     ]
+
+
+# A draw: key, temperature, top_p, min_p, top_k, and whether the kernel is to draw.
+DRAW = struct.Struct("@Qdddii")
 
 
 def load(folder: Path | None = None) -> ctypes.CDLL:
@@ -136,9 +143,9 @@ def open_library(file: Path, isa: str) -> ctypes.CDLL:
     library.native_record_bytes.restype = c_int64
     library.native_record_bytes.argtypes = [c_bool, c_int32]
     library.native_loud.argtypes = [c_uint64, c_int32, c_uint32, c_void_p, c_void_p]
-    sizes = (c_int32 * 4)()
+    sizes = (c_int32 * 5)()
     library.native_sizes(sizes)
-    mirrored = [ctypes.sizeof(kind) for kind in (Network, Turn, Layer, Matrix)]
+    mirrored = [ctypes.sizeof(kind) for kind in (Network, Turn, Layer, Matrix)] + [DRAW.size]
     assert list(sizes) == mirrored, f"kernel.c has {list(sizes)} bytes, library.py {mirrored}"
     assert library.native_isa().decode() == isa, f"{file} is for {library.native_isa().decode()}"
     return library

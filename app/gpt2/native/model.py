@@ -11,7 +11,7 @@ import numpy as np
 
 from app.gpt2.config import Config
 from app.gpt2.native import library
-from app.gpt2.native.library import Layer, Matrix, Network, Turn
+from app.gpt2.native.library import DRAW, Layer, Matrix, Network, Turn
 from app.gpt2.native.packing import (
     Memory,
     Quantized,
@@ -23,9 +23,11 @@ from app.gpt2.native.packing import (
     room,
 )
 from app.gpt2.paged import CANDIDATES, Feed, Logits
+from app.gpt2.sampling import LEAST_TEMPERATURE, Draw, key_of
 
 INT8, BFLOAT16, FLOAT32 = range(3)  # as matrix.h counts them
 MOST_HEAD = 512  # numbers of a head: rooms in attention.h
+NOT_HERE = DRAW.pack(0, 1.0, 1.0, 0.0, 0, 0)  # a token that the kernel does not draw
 
 
 class NativeModel:
@@ -100,15 +102,16 @@ class NativeModel:
         if n > len(self._outputs.logits):
             self._outputs = _Outputs(self.config, n)
         out = self._outputs
+        draws = b"".join(_draws(feed) for feed in feeds)
         turn = Turn(
             len(feeds), len(ids), n, self._cache.shape[1],
             *(numbers.buffer_info()[0] for numbers in (ids, pasts, begins, pages, page_begins)),
-            wanted.buffer_info()[0], *(part.ctypes.data for part in out.parts),
+            wanted.buffer_info()[0], ctypes.cast(draws, ctypes.c_void_p), *out.addresses,
         )  # fmt: skip
         fault = self._kernel.native_forward(self._engine, ctypes.byref(turn))
         assert fault is None, f"The model was fed what it cannot take: {fault.decode()}."
         logits = out.logits[:n, : self.config.vocab_size]
-        return Logits(logits, out.top_ids[:n], out.top_scores[:n], loud=self.find_loud)
+        return Logits(logits, out.top_ids[:n], out.top_scores[:n], out.drawn[:n], self.find_loud)
 
     def find_loud(self, key: int, n_tokens: int, bar: int) -> tuple[np.ndarray, np.ndarray]:
         """Ids of tokens whose noise is above a bar, and its bits: of sampling.py, but in C."""
@@ -207,7 +210,22 @@ class _Outputs:
         self.logits = np.zeros((n, padded(config.vocab_size)), np.float32)
         self.top_ids = np.zeros((n, k), np.int32)
         self.top_scores = np.zeros((n, k), np.float32)
-        self.parts = (self.logits, self.top_ids, self.top_scores)
+        self.drawn = np.zeros(n, np.int32)
+        parts = (self.logits, self.top_ids, self.top_scores, self.drawn)
+        self.addresses = [part.ctypes.data for part in parts]
+
+
+def _draws(feed: Feed) -> bytes:
+    """As many as tokens are wanted: the last one's, if the kernel can draw it."""
+    return NOT_HERE * (feed.wanted - 1) + _draw(feed.draw) if feed.wanted else b""
+
+
+def _draw(draw: Draw | None) -> bytes:
+    if draw is None or draw.typical_p < 1 or draw.xtc_probability > 0:
+        return NOT_HERE
+    temperature = max(draw.temperature, LEAST_TEMPERATURE)
+    top_k = draw.top_k if draw.temperature > 0 else 1
+    return DRAW.pack(key_of(draw), temperature, draw.top_p, draw.min_p, top_k, 1)
 
 
 def n_cores() -> int:

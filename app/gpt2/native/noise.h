@@ -13,16 +13,19 @@ static inline uint32_t mix_32(uint32_t x) {
     return x ^ (x >> 16);
 }
 
+static inline uint32_t hash(uint64_t key, uint32_t id) {
+    return mix_32(mix_32(id * 0x9E3779B1u + (uint32_t)key) + (uint32_t)(key >> 32));
+}
+
 /* Ids below `n` whose hash is at least `bar`, rising, and their hashes: room for n each. How many. */
 int32_t native_loud(uint64_t key, int32_t n, uint32_t bar, int32_t *ids, uint32_t *hashes) {
-    const uint32_t low = (uint32_t)key, high = (uint32_t)(key >> 32);
     uint32_t some[HASHED];
     int32_t found = 0;
     for (int32_t begin = 0; begin < n; begin += HASHED) {
         int32_t m = n - begin < HASHED ? n - begin : HASHED;
         uint32_t n_loud = 0;
         for (int32_t i = 0; i < m; i++) {
-            some[i] = mix_32(mix_32((uint32_t)(begin + i) * 0x9E3779B1u + low) + high);
+            some[i] = hash(key, (uint32_t)(begin + i));
             n_loud += some[i] >= bar;
         }
         for (int32_t i = 0; n_loud > 0; i++) {

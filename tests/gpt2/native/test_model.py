@@ -74,6 +74,36 @@ def test_candidates_are_the_likeliest_in_falling_order(models):
     assert (turn.top_scores == np.take_along_axis(turn.logits, likeliest, axis=1)).all()
 
 
+SETTINGS = st.builds(
+    sampling.Draw,
+    seed=st.integers(0, sampling.MAX_SEED),
+    position=st.integers(-1, 1000),
+    temperature=st.sampled_from([0.0, 0.3, 0.8, 1.0, 5.0]),
+    top_k=st.sampled_from([0, 1, 2, 40, 100, CANDIDATES, 200]),
+    top_p=st.sampled_from([0.0, 0.3, 0.9, 0.999, 1.0]),
+    min_p=st.sampled_from([0.0, 0.01, 0.2, 1.0]),
+    typical_p=st.just(1.0),
+    xtc_probability=st.just(0.0),
+)
+
+
+@settings(deadline=None, max_examples=300)
+@given(id=st.sampled_from(IDS), draws=st.lists(SETTINGS, min_size=1, max_size=8))
+def test_it_draws_what_numpy_draws(models, id, draws):
+    turn = models["int8"].forward([Feed([id], 0, [row], 1, d) for row, d in enumerate(draws)])
+    expected = sampling.choose(turn, draws)
+    settled = [row for row, d in enumerate(draws) if 0 < d.top_k <= CANDIDATES or not d.temperature]
+    assert (turn.drawn[settled] == expected[settled]).all()
+    assert ((turn.drawn == expected) | (turn.drawn == -1)).all()
+
+
+def test_it_draws_only_the_last_token_and_only_what_it_can(models):
+    plain, typical = sampling.Draw(1, 0, top_k=40), sampling.Draw(1, 0, top_k=40, typical_p=0.5)
+    feeds = [Feed(IDS[:3], 0, [0], 2, plain), Feed(IDS[:3], 0, [1], 1, typical)]
+    drawn = models["int8"].forward([*feeds, Feed(IDS[:2], 0, [2], 1)]).drawn
+    assert (drawn >= 0).tolist() == [False, True, False, False]
+
+
 def test_equal_candidates_come_by_rising_id(folder):
     """All tokens alike, but for those that are told apart by the sign of a zero."""
     weights = {name: np.zeros_like(array) for name, array in WEIGHTS[SMALL].items()}
