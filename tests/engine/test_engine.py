@@ -239,6 +239,15 @@ def test_single_letters_can_be_banned_even_from_what_is_held_at_a_stop(engine):
     assert text_of(read(ask(engine, **banned, stop=[stop]))) == text[: text.index(stop)]
 
 
+def test_a_stop_text_ends_it_though_a_banned_phrase_is_part_of_it(engine):
+    """What stops is not written, so nothing banned is."""
+    plain = text_of(read(ask(engine, max_tokens=40)))
+    at = len(plain) // 2
+    stop, phrase = plain[at - 1 : at + 12], plain[at : at + 12]
+    events = read(ask(engine, max_tokens=40, stop=[stop], banned_phrases=[phrase]))
+    assert (text_of(events), ended_of(events).stop) == (plain[: plain.index(stop)], stop)
+
+
 # ---- healing ----
 
 

@@ -118,7 +118,8 @@ class Row:
         """How many of the last tokens to take back, so that no banned phrase is written."""
         if self.request.phrases is None:
             return 0
-        start = self.request.phrases.find(b"".join(held.data for held in self.held))
+        data = b"".join(held.data for held in self.held)
+        start = self.request.phrases.find(self.text.until_stop(data))
         if start is None:
             return 0
         at = -1

@@ -41,6 +41,14 @@ class TextStream:
     def ends_sentence(self) -> bool:
         return SENTENCE_END.search(self._end) is not None
 
+    def until_stop(self, data: bytes) -> bytes:
+        """Of the bytes to come those before a stop text, which itself is not written."""
+        if not self.may_stop or self._include_stop:
+            return data
+        text = self._held + data.decode(errors="ignore")
+        found = self._first_stop(text)
+        return data if found is None else text[len(self._held) : found[0]].encode()
+
     def flush(self) -> str:
         """What was held back and now will not be continued."""
         text = self._settle(self._decoder.decode(b"", final=True))
