@@ -132,6 +132,13 @@ class Params(msgspec.Struct, frozen=True, kw_only=True):
     ] = []
     include_stop: Annotated[bool, _Says("Keep the stop text in the result.", neutral=False)] = False
     ignore_eos: Annotated[bool, _Says("Go on past the end-of-text token.", neutral=False)] = False
+    keep: Annotated[
+        int,
+        _Says(
+            "Tokens of the prompt's beginning that stay when the window slides; 0 = none.",
+            0, 1_000_000, 0,
+        ),
+    ] = 0  # fmt: skip
     seed: Annotated[
         int | None, _Says("Same seed, same text; null draws one and reports it.", 0, MAX_SEED)
     ] = None

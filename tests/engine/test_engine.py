@@ -97,6 +97,15 @@ def test_a_prompt_longer_than_the_window_loses_its_beginning_and_says_so(engine)
     assert ids_of(events) == ids_of(read(ask(engine, ids[-128:])))
 
 
+def test_a_prompt_longer_than_the_window_keeps_the_beginning_that_it_is_told_to(engine):
+    text = "".join(f" {word}" for word in range(100, 300))
+    events = read(ask(engine, text, keep=20, healing=False))
+    started, ids = started_of(events), engine.tokenize(text).ids
+    assert started.dropped_tokens == len(ids) - 128
+    assert text[started.context_start :].startswith(engine.detokenize(ids[-108:]))
+    assert ids_of(events) == ids_of(read(ask(engine, ids[:20] + ids[-108:], keep=20)))
+
+
 def test_text_goes_on_past_the_window(engine):
     events = read(ask(engine, max_tokens=300))
     assert len(ids_of(events)) == 300

@@ -23,3 +23,22 @@ def make_client(engine):
 @pytest.fixture
 def client(make_client):
     return make_client()
+
+
+@pytest.fixture
+def params(engine, monkeypatch):
+    """The Params that the latest request came to, read through."""
+
+    class Latest:
+        def __getattr__(self, name):
+            return getattr(engine.latest, name)
+
+    submit = engine.submit
+
+    def note(prompt, params, model=None, id=None):
+        engine.latest = params
+        engine.latest_prompt = prompt
+        return submit(prompt, params, model, id)
+
+    monkeypatch.setattr(engine, "submit", note)
+    return Latest()

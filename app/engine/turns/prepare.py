@@ -44,7 +44,8 @@ def prepare(
     heal = _heal(read.ids, ends, banned, vocabulary) if wants_healing else None
     ids = read.ids[:-1] if heal else read.ids
     n_dropped = max(0, len(ids) - config.n_positions)
-    ids = ids[n_dropped:]
+    n_kept = min(params.keep, config.n_positions // 2) if n_dropped else 0
+    ids = ids[:n_kept] + ids[n_kept + n_dropped :]
     if params.max_time is not None:
         max_time = min(max_time, params.max_time)
     request = Request(
@@ -55,7 +56,7 @@ def prepare(
         deadline=now + max_time,
         prompt_tokens=len(read.ids),
         n_dropped=n_dropped,
-        context_start=read.starts[n_dropped] if read.starts else 0,
+        context_start=read.starts[n_kept + n_dropped] if read.starts else 0,
         ends=ends,
         banned=banned,
         keys=page_keys(ids),

@@ -224,10 +224,15 @@ class Scheduler:
     # ---- past the window ----
 
     def slide(self, row: Row) -> int:
-        """Keep the newer half of a row that has outgrown the window; how many tokens went."""
+        """Half of a row that has outgrown the window stays, and it goes on; how many tokens went.
+
+        It is the newest half, or less of it behind what the request keeps of its prompt.
+        """
         assert row.may_slide, "a row outgrew what it had reserved"
-        n_dropped = len(row.ids) - self.window // 2
-        del row.ids[:n_dropped]
+        n_stays = self.window // 2
+        n_kept = min(row.request.params.keep, row.request.prompt_tokens, n_stays // 2)
+        n_dropped = len(row.ids) - n_stays
+        del row.ids[n_kept : n_kept + n_dropped]
         self.cache.release(row.pages[: row.n_shared])
         row.pages = row.pages[row.n_shared :] + row.spare
         self.cache.forget(row.pages)

@@ -2,7 +2,7 @@
 
 The memory comes first however long the text is, the note some lines above the end. What there is no
 room for in the window is the beginning of the text, so that memory and note stay in it until
-max_tokens are written.
+max_tokens are written; when more is written than the window holds, the memory still stays.
 """
 
 from collections.abc import Mapping
@@ -51,6 +51,12 @@ def prompt_in(context: Context, text: str, params: Params, model: str | None) ->
     seen = text[offsets[-left][0] :] if len(offsets) > left else text
     at = line_above(seen, context.note_depth)
     return memory + seen[:at] + note + seen[at:]
+
+
+def keeping(context: Context, params: Params, model: str | None) -> Params:
+    """The memory stays where it is however much is written."""
+    n_memory = _count(_on_lines(context.memory), model)
+    return msgspec.structs.replace(params, keep=max(params.keep, n_memory))
 
 
 def _on_lines(text: str) -> str:

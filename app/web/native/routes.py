@@ -18,7 +18,7 @@ from ..run.run import Run, start
 from ..run.stream import each, respond
 from ..service import service
 from . import reply as replies
-from .context import DEPTH, MAX_DEPTH, prompt_in
+from .context import DEPTH, MAX_DEPTH, keeping, prompt_in
 from .request import GenerateRequest, read
 from .spans import utf16_places
 
@@ -87,7 +87,9 @@ def _in_context(wanted: GenerateRequest) -> GenerateRequest:
     prompts = [
         prompt_in(wanted.context, prompt, wanted.params, wanted.model) for prompt in wanted.prompts
     ]
-    return wanted._replace(prompts=prompts)
+    return wanted._replace(
+        prompts=prompts, params=keeping(wanted.context, wanted.params, wanted.model)
+    )
 
 
 def _format() -> str:

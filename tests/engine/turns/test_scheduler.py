@@ -323,6 +323,32 @@ def test_a_row_past_the_window_keeps_its_newer_half_and_reads_it_again():
     assert turn(scheduler) == [(row, 1)]
 
 
+def test_what_a_request_keeps_of_its_prompt_stays_in_front_however_often_it_slides():
+    scheduler = make()
+    made = request(100, max_tokens=None, keep=10)
+    add(scheduler, made)
+    [row] = made.rows
+    prompt = list(row.ids)
+    for _ in range(3):
+        while len(row.ids) <= WINDOW:
+            turn(scheduler)
+        newest = row.ids[-54:]
+        scheduler.slide(row)
+        assert row.ids == prompt[:10] + newest
+
+
+@pytest.mark.parametrize(("keep", "kept"), [(1_000_000, 32), (20, 20)])
+def test_what_is_kept_leaves_most_of_the_window_to_the_text(keep, kept):
+    scheduler = make()
+    add(scheduler, made := request(100, max_tokens=None, keep=keep))
+    [row] = made.rows
+    while len(row.ids) <= WINDOW:
+        turn(scheduler)
+    before = list(row.ids)
+    scheduler.slide(row)
+    assert row.ids == before[:kept] + before[len(before) - 64 + kept :]
+
+
 def test_a_row_that_slides_leaves_shared_pages_as_they_are():
     scheduler = make()
     prefilled(scheduler, 100)

@@ -1,4 +1,4 @@
-"""What a stream of events says, and what the engine was asked."""
+"""What a stream of events says."""
 
 import json
 
@@ -15,22 +15,3 @@ def frames():
         return [line if line == "[DONE]" else json.loads(line) for line in lines]
 
     return read
-
-
-@pytest.fixture
-def params(engine, monkeypatch):
-    """The Params that the latest request came to, read through."""
-
-    class Latest:
-        def __getattr__(self, name):
-            return getattr(engine.latest, name)
-
-    submit = engine.submit
-
-    def note(prompt, params, model=None, id=None):
-        engine.latest = params
-        engine.latest_prompt = prompt
-        return submit(prompt, params, model, id)
-
-    monkeypatch.setattr(engine, "submit", note)
-    return Latest()

@@ -30,6 +30,12 @@ def test_a_list_of_prompts_shares_them(client):
     assert [result["prompt"] for result in results] == ["M\none", "M\ntwo"]
 
 
+@pytest.mark.parametrize(("memory", "kept"), [("Anna.", 6), ("", 0)])
+def test_the_memory_stays_when_the_window_slides(client, params, memory, kept):
+    prompt_of(client, memory=memory)
+    assert params.keep == kept
+
+
 @pytest.mark.parametrize(
     ("field", "value"), [("memory", 1), ("note", []), ("note_depth", -1), ("note_depth", 1.5)]
 )

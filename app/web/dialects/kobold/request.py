@@ -65,7 +65,9 @@ def read(fields: Fields) -> KoboldRequest:
     info = service().model()
     fields = _clamped(fields, info)
     params = _params(fields, info)
-    return KoboldRequest(_context(fields, params, info), params, info, genkey(fields))
+    ids, n_memory = _context(fields, params, info)
+    params = msgspec.structs.replace(params, keep=n_memory)
+    return KoboldRequest(ids, params, info, genkey(fields))
 
 
 def genkey(fields: Fields) -> str | None:
@@ -118,8 +120,9 @@ def _is_token(ban: Any, info: ModelInfo) -> bool:
     return not isinstance(ban, str) or len(shared.tokens_of(ban[:100], info)) == 1
 
 
-def _context(fields: Fields, params: Params, info: ModelInfo) -> list[int]:
-    """Memory and prompt as tokens, with room in the window for what is to come.
+def _context(fields: Fields, params: Params, info: ModelInfo) -> tuple[list[int], int]:
+    """Memory and prompt as tokens, with room in the window for what is to come; and how many of
+    them are the memory's.
 
     What is too long is cut: the prompt at its beginning; memory stays, up to half.
     """
@@ -128,8 +131,8 @@ def _context(fields: Fields, params: Params, info: ModelInfo) -> list[int]:
     wanted = take(fields, "max_context_length", int, info.n_positions)
     most = max(FEWEST, min(wanted, info.n_positions))
     room = max(most // 2, most - (params.max_tokens or 0))
-    if len(made.ids) <= room:
-        return made.ids
     n_memory = sum(start < len(memory) for start, _ in made.offsets)
+    if len(made.ids) <= room:
+        return made.ids, n_memory
     kept = made.ids[:n_memory][-(room // 2) :]
-    return kept + made.ids[n_memory:][-(room - len(kept)) :]
+    return kept + made.ids[n_memory:][-(room - len(kept)) :], len(kept)

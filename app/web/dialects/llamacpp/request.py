@@ -26,6 +26,7 @@ NAMES = {
     "penalty_range": ("repeat_last_n",),
     "stop": ("stop",),
     "seed": ("seed",),
+    "keep": ("n_keep",),
     "logprobs": ("n_probs",),
     **shared.MODERN,
 }
@@ -45,6 +46,7 @@ SAMPLERS: dict[str, dict[str, float]] = {
 
 MAX_TIME_MS = 86_400_000
 MAX_BIASES = next(row.max_items or 0 for row in PARAMETERS if row.name == "logit_bias")
+MAX_KEEP = next(int(row.high or 0) for row in PARAMETERS if row.name == "keep")
 RANDOM_SEED = 2**32 - 1  # -1 as an unsigned number
 
 
@@ -121,13 +123,15 @@ def _params(fields: Fields, info: ModelInfo) -> Params:
 
 
 def _normalized(fields: Fields, info: ModelInfo) -> Fields:
-    """llama.cpp's special values (n_predict < 0, temperature < 0, a seed of -1) in ours."""
+    """llama.cpp's special values in ours: n_predict, temperature or n_keep < 0, a seed of -1."""
     plain = dict(fields)
     length, temperature = shared.first(fields, NAMES["max_tokens"]), fields.get("temperature")
     if length is None or (isinstance(length, int) and length < 0):
         plain["n_predict"] = info.n_positions  # endless, but for the server's own bound
     if isinstance(temperature, int | float) and temperature < 0:
         plain["temperature"] = 0
+    if isinstance(keep := fields.get("n_keep"), int) and keep < 0:
+        plain["n_keep"] = MAX_KEEP  # all of the prompt
     if fields.get("seed") == RANDOM_SEED:
         plain["seed"] = -1
     for name in _absent(fields):

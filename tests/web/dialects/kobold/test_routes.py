@@ -77,6 +77,7 @@ def test_memory_stays_and_the_prompt_loses_its_beginning(ask, engine, params):
     ask(memory="M" * 10, prompt="x" * 2000 + "end", max_length=100, max_context_length=4096)
     kept = bytes(engine.latest_prompt)
     assert len(kept) == 924 and kept.startswith(b"M" * 10 + b"x") and kept.endswith(b"xend")
+    assert params.keep == 10
 
 
 def test_too_long_a_memory_keeps_its_end_and_half_the_room(ask, engine, params):

@@ -90,8 +90,10 @@ def test_numbers_that_mean_something_of_their_own(ask, params):
     ask(temperature=-1, top_k=-1, repeat_last_n=-1, seed=-1, t_max_predict_ms=1500)
     assert (params.temperature, params.top_k, params.penalty_range) == (0, 0, 0)
     assert params.seed is None and params.max_time == 1.5
-    ask(repeat_last_n=0, repeat_penalty=1.5, t_max_predict_ms=10**18)
-    assert params.repetition_penalty == 1
+    ask(repeat_last_n=0, repeat_penalty=1.5, t_max_predict_ms=10**18, n_keep=5)
+    assert (params.repetition_penalty, params.keep) == (1, 5)
+    ask(n_keep=-1)
+    assert params.keep == 1_000_000
 
 
 @pytest.mark.parametrize("bias", [[[97, 1.5], ["b", -1], [99, False]], {"97": 1.5, "b": -1}])
