@@ -1,12 +1,15 @@
 // Colours over the text without touching it: the browser's highlight registry. Knows places, not reasons.
 
-const EXTRA = ["fresh", "word", "heat-1", "heat-2", "heat-3", "heat-4", "heat-5", "loop"];
+import { SHADES, speakerOf } from "../story/scene.js";
+
+const SHADE = Array.from({ length: SHADES }, (_, index) => `shade-${index + 1}`);
+const LAYERS = ["machine", ...SHADE, "name", "fresh", "word", "heat-1", "heat-2", "heat-3", "heat-4", "heat-5", "loop"];
 
 export class Painter {
 	constructor() {
 		this.supported = typeof Highlight !== "undefined";
 		if (!this.supported) return;
-		this.layers = new Map(["machine", ...EXTRA].map((name) => [name, new Highlight()]));
+		this.layers = new Map(LAYERS.map((name) => [name, new Highlight()]));
 		for (const [name, layer] of this.layers) {
 			layer.priority = CSS.highlights.size; // the later ones paint over the earlier
 			CSS.highlights.set(name, layer);
@@ -17,16 +20,26 @@ export class Painter {
 		for (const layer of this.layers?.values() ?? []) layer.clear();
 	}
 
-	/** The machine's words in these lines, and nowhere else; the first starts at `start` in the text. */
-	authors(lines, start, pieces) {
-		const layer = this.layers?.get("machine");
-		layer?.clear();
+	/** The machine's words in these blocks, and nowhere else; the first starts at `start` in the text. What one of
+	 * the cast says has a shade of its own, the name with it. */
+	authors(blocks, start, pieces, cast) {
+		if (!this.supported) return;
+		for (const name of ["machine", "name", ...SHADE]) this.layers.get(name).clear();
 		const stretchesIn = walk(pieces, start);
-		let lineStart = start;
-		for (const { element, text } of lines) {
-			const lineEnd = lineStart + text.length;
-			for (const [begin, end] of stretchesIn(lineStart, lineEnd)) layer?.add(mark(element, begin - lineStart, end - lineStart));
-			lineStart = lineEnd + 1;
+		let blockStart = start;
+		let speaker = -1;
+		for (const [index, { element, text, joins }] of blocks.entries()) {
+			const blockEnd = blockStart + text.length;
+			if (!joins) speaker = speakerOf(text, cast);
+			const shade = speaker < 0 ? null : this.layers.get(SHADE[speaker % SHADES]);
+			const nameEnd = shade === null || joins ? 0 : cast[speaker].length + 1;
+			if (nameEnd > 0) for (const layer of [shade, this.layers.get("name")]) layer.add(mark(element, 0, nameEnd));
+			for (const [begin, end] of stretchesIn(blockStart, blockEnd)) {
+				this.layers.get("machine").add(mark(element, begin - blockStart, end - blockStart));
+				const from = Math.max(begin - blockStart, nameEnd);
+				if (shade !== null && from < end - blockStart) shade.add(mark(element, from, end - blockStart));
+			}
+			blockStart = blockEnd + (blocks[index + 1]?.joins ? 0 : 1);
 		}
 	}
 

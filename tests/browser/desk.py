@@ -4,7 +4,8 @@ import re
 
 from playwright.sync_api import Locator, Page, expect
 
-TEXT = "[...document.querySelectorAll('#text > p')].map(p => p.textContent).join('\\n')"
+TEXT = """[...document.querySelectorAll('#text > p')].map((p, index) =>
+  (index === 0 || p.classList.contains('joins') ? '' : '\\n') + p.textContent).join('')"""
 PAINTED = """name => {
   const texts = [...(CSS.highlights.get(name) ?? [])].map((painted) => {
     const range = new Range();

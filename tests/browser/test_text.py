@@ -206,6 +206,30 @@ def test_three_hundred_thousand_characters_stay_fluent(desk):
     assert len("".join(desk.painted())) > 100
 
 
+def test_a_paragraph_of_three_hundred_thousand_characters_is_edited_as_any(desk, engine):
+    sentence = "The lamp went out over the river, and nobody in the lane had seen it go. "
+    long = sentence * 4100
+    desk.length(2).paste(long)
+    assert desk.text == long and desk.page.locator("#text p").count() > 30
+    desk.press("Control+Home").type("Now ").press("Control+End").type("\nThe end.")
+    assert desk.text == f"Now {long}\nThe end."
+    cut = desk.page.locator("#text p").first.evaluate("p => p.textContent.length")
+    put_caret_before(desk, 1).press("Backspace", "Backspace").type("x")
+    text = f"Now {long}\nThe end."
+    assert desk.text == text[: cut - 2] + "x" + text[cut:]
+    engine.story = [" upon"]
+    desk.press("Control+End").continue_()
+    assert desk.painted() == [" upon upon"]
+
+
+def put_caret_before(desk, block: int):
+    """Before a block of a long paragraph, as a click would."""
+    desk.page.locator("#text p").nth(block).evaluate(
+        "p => getSelection().collapse(p.firstChild, 0)"
+    )
+    return desk
+
+
 def test_a_story_opens_where_it_goes_on(desk):
     desk.paste(PAGE_OF_TEXT).saved().page.reload()
     assert desk.ready().page.evaluate(IN_VIEW)
