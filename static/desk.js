@@ -7,18 +7,21 @@ import { dismiss, notify } from "./frame/notices.js";
 import { Surface } from "./text/surface.js";
 import { Tabs } from "./story/tabs.js";
 import { say } from "./frame/language.js";
+import { useStory } from "./machine/server.js";
 import { Writing } from "./machine/writing.js";
 
-/** Emits changed(event) of its story, heard(state) of the machine, caret(), and wanted(action) of a notice's button. */
+/** Emits changed(event) of its story, heard(state) of the machine, caret(), enter(), and wanted(action) of a notice's button. */
 export class Desk {
 	/** `settings()` gives the parameters of a request. */
 	constructor(element, painter, settings) {
 		this.listeners = new Map();
+		this.started = new Promise((resolve) => { this.begin = () => resolve(null); }); // when there is a story
 		this.surface = new Surface(element, painter, {
 			edit: (...edit) => this.story.edit(...edit),
 			undo: () => this.story.undo(),
 			redo: () => this.story.redo(),
 			caret: () => this.#emit("caret"),
+			enter: () => this.#emit("enter") ?? false,
 		});
 		this.writing = new Writing(settings, (state) => this.#emit("heard", state));
 		this.journal = new Library({
@@ -36,7 +39,7 @@ export class Desk {
 	}
 
 	#emit(name, value) {
-		this.listeners.get(name)?.(value);
+		return this.listeners.get(name)?.(value);
 	}
 
 	/** Open the journal and the story last worked on, here or on this device. */
@@ -45,6 +48,7 @@ export class Desk {
 		const stories = await this.journal.list();
 		const here = recall("story", "sessionStorage");
 		await this.open(stories.find(({ id }) => id === here)?.id ?? stories[0]?.id ?? null);
+		this.begin();
 	}
 
 	/** What was typed while the story was looked for goes on at its end. */
@@ -88,6 +92,7 @@ export class Desk {
 	show(story, { isOurs = true } = {}) {
 		this.writing.stop();
 		this.story = story;
+		useStory(story.id);
 		this.isReading = !isOurs;
 		this.surface.lock(!isOurs);
 		if (isOurs) remember("story", story.id, "sessionStorage");

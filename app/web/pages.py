@@ -89,4 +89,5 @@ def _contents(static: Path) -> dict[str, str]:
 @functools.cache
 def _modules(static: Path) -> list[str]:
     """The page's modules, so that a browser asks for all of them at once."""
-    return sorted(str(path.relative_to(static)) for path in static.glob("*/*.js"))
+    modules = (path for path in static.rglob("*.js") if path.name not in ("page.js", "theme.js"))
+    return sorted(path.relative_to(static).as_posix() for path in modules)

@@ -10,7 +10,7 @@ const GROUPS = {
 	story: ["stories", "new", "rename", "memory", "import"],
 	machine: ["several", "temperatures", "again", "ban", "redo", "key"],
 	view: ["heat", "heatTable", "ghost", "map", "read", "count", "help"],
-	copy: ["share", "copyColour", "copyPlain", "print"],
+	copy: ["share", "passage", "copyColour", "copyPlain", "print"],
 };
 const THEMES = ["auto", "light", "dark"];
 const SIGNS = ["underline", "weight", "none"];

@@ -5,6 +5,7 @@ import { readEvents } from "./events.js";
 
 const BASE = new URL("../../", import.meta.url); // where the server is, under any path
 let key = recall("key", "sessionStorage") ?? recall("key");
+let story = null;
 
 /** What can go wrong. The page has a sentence for each: why.KIND, where busy and limit may be waited out. */
 export const KINDS = ["offline", "broken", "key", "wrongKey", "busy", "limit", "loading", "request", "server"];
@@ -23,6 +24,11 @@ export function useKey(value, isKept) {
 	remember("key", value, "sessionStorage");
 	if (isKept) remember("key", value);
 	else forget("key");
+}
+
+/** The story that requests are about: of several servers, a proxy asks the one that has read it before. */
+export function useStory(id) {
+	story = id;
 }
 
 /** Continue a prompt: yields the server's events {event, data} until done. Throws ServerError, or AbortError. */
@@ -77,6 +83,7 @@ async function ask(path, { body, accept = "application/json", signal } = {}) {
 	const headers = { Accept: accept };
 	if (key !== null) headers.Authorization = `Bearer ${key}`;
 	if (body !== undefined) headers["Content-Type"] = "application/json";
+	if (body !== undefined && story !== null) headers["X-Story"] = story;
 	const method = body === undefined ? "GET" : "POST";
 	let response;
 	try {

@@ -82,8 +82,7 @@ export class Library {
 		const interrupted = open.filter((node) => node.put.length > 0); // else nothing had begun
 		const sorted = [...known.values()].sort((a, b) => a.time - b.time);
 		const head = live.has(story.head) ? all.find((node) => node.id === story.head).parent : story.head;
-		const { title, memory, note, noteDepth } = story;
-		return { id, title, memory, note, noteDepth, head, nodes: sorted, interrupted };
+		return { ...story, head, nodes: sorted, interrupted };
 	}
 
 	// ---- writing ----
@@ -95,7 +94,7 @@ export class Library {
 			else if (event.node !== undefined) this.#note(story, this.#withRoot(story, event.node));
 			else if (event.type === "moved") this.#note(story, []);
 			else if (event.type === "title") {
-				this.#note(story, this.#withRoot(story, story.root), { title: story.title, memory: story.memory, note: story.note, noteDepth: story.noteDepth });
+				this.#note(story, this.#withRoot(story, story.root), story.about);
 				this.#tell("renamed", story.id, story.title);
 			}
 			if (event.type === "finished") this.#persist();
@@ -141,9 +140,9 @@ export class Library {
 
 	#note(story, tasks, news = {}) {
 		if (story !== null) {
-			const { id, title, memory, note, noteDepth, head, text } = story;
+			const { id, head, text } = story;
 			const about = { head: head.id, updated: Date.now(), length: text.length, opening: text.slice(0, 120), deleted: false, ...news };
-			tasks.push(({ stories }) => change(stories, id, about, { title, memory, note, noteDepth })); // another tab may have renamed it since
+			tasks.push(({ stories }) => change(stories, id, about, story.about)); // another tab may have renamed it since
 		}
 		this.#later(tasks);
 	}

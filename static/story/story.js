@@ -4,7 +4,7 @@
 //   changed   {node, isNew, at, removed, put, by}: the writer edited, or a continuation began in the text
 //   begun     {node}: a continuation began aside
 //   arrived   {node, from, text, tokens, at, removed, put, by}: words of one came; `at` is null where it is aside
-//   finished  {node}   moved {}: the text is another node's   title {}: or memory, or note   tree {}: another tab's doing
+//   finished  {node}   moved {}: the text is another node's   title {}: or memory, note, role   tree {}: another tab's doing
 //
 // A node changes its parent's text: at `at`, `cut` went out and `put` came in (lists of pieces).
 // Nodes are only ever added, so going back, forth and sideways forgets nothing.
@@ -28,6 +28,7 @@ export class Story {
 		this.memory = saved?.memory ?? ""; // what the model is always given first
 		this.note = saved?.note ?? ""; // and what it is given `noteDepth` lines above the pen
 		this.noteDepth = saved?.noteDepth ?? 3;
+		this.role = saved?.role ?? ""; // who of a scene's cast the writer is
 		this.nodes = new Map();
 		this.children = new Map();
 		const nodes = saved?.nodes ?? [{ id: makeId(), parent: null, kind: "start", time: now(), at: 0, cut: [], put: [] }];
@@ -256,7 +257,13 @@ export class Story {
 		this.#tell({ type: "title" });
 	}
 
-	/** {memory, note, noteDepth}: what the model is told besides the text. */
+	/** What is kept of a story beside its tree. */
+	get about() {
+		const { title, memory, note, noteDepth, role } = this;
+		return { title, memory, note, noteDepth, role };
+	}
+
+	/** {memory, note, noteDepth, role}: what the model is told besides the text, and as whom the writer speaks. */
 	instruct(about) {
 		Object.assign(this, about);
 		this.#tell({ type: "title" });
@@ -281,8 +288,7 @@ export class Story {
 	}
 
 	toJSON() {
-		const { memory, note, noteDepth } = this;
-		return { id: this.id, title: this.title, memory, note, noteDepth, head: this.head.id, nodes: [...this.nodes.values()] };
+		return { id: this.id, ...this.about, head: this.head.id, nodes: [...this.nodes.values()] };
 	}
 }
 

@@ -97,3 +97,65 @@ def test_a_link_with_a_prompt_begins_a_story_with_its_model(open_desk, url, engi
     assert desk.page.url == url
     desk.continue_()
     assert engine.requests[-1][0] == "<b>Once</b>\nupon"
+
+
+def passage(desk: Desk):
+    desk.page.click("#menu-open")
+    desk.page.get_by_role("button", name="As a picture").click()
+    expect(desk.page.locator("#dialog canvas")).to_be_visible()
+    return desk.page.locator("#dialog")
+
+
+COLOURS = """canvas => {
+  const {data} = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height);
+  const near = (at, colour) => colour.every((part, i) => Math.abs(data[at + i] - part) < 12);
+  let [ink, red] = [0, 0];
+  for (let at = 0; at < data.length; at += 4) {
+    if (near(at, [31, 29, 26])) ink += 1;
+    if (near(at, [179, 38, 30])) red += 1;
+  }
+  return [ink > 0, red > 0];
+}"""
+
+
+def test_a_passage_becomes_a_picture_in_two_colours(desk, engine, tmp_path):
+    engine.story = [" upon", " a", " time"]
+    desk.length(3).type("Once").continue_()
+    dialog = passage(desk)
+    canvas = dialog.locator("canvas")
+    assert canvas.get_attribute("aria-label") == "Once upon a time"
+    assert canvas.evaluate(COLOURS) == [True, True]
+    with desk.page.expect_download() as download:
+        dialog.get_by_role("button", name="Save the picture").click()
+    path = tmp_path / download.value.suggested_filename
+    download.value.save_as(path)
+    assert path.name == "Once upon a time.png"
+    assert path.read_bytes().startswith(b"\x89PNG\r\n")
+
+
+def test_the_picture_is_of_the_selection_and_too_long_a_text_is_told(desk, engine):
+    engine.story = [" upon", " a", " time"]
+    desk.length(3).type("Once").continue_().press("Control+Home", *["Shift+ArrowRight"] * 4)
+    dialog = passage(desk)
+    assert dialog.locator("canvas").get_attribute("aria-label") == "Once"
+    assert dialog.locator("canvas").evaluate(COLOURS) == [True, False]
+    desk.press("Escape", "End").paste("The lamp went out.\n" * 300)
+    desk.page.click("#menu-open")
+    desk.page.get_by_role("button", name="As a picture").click()
+    expect(desk.status).to_contain_text("select a passage first")
+
+
+@pytest.mark.parametrize("attack", ATTACKS)
+def test_in_the_html_of_a_passage_everything_is_text(desk, context, engine, attack):
+    context.grant_permissions(["clipboard-read", "clipboard-write"])
+    engine.story = [attack]
+    desk.length(1).type(attack).continue_().press("F2").type(attack).press("Enter")
+    passage(desk).get_by_role("button", name="Copy as HTML").click()
+    expect(desk.status).to_have_text("Copied.")
+    other = context.new_page()
+    other.set_content(desk.page.evaluate("navigator.clipboard.readText()"))
+    assert other.locator("p").text_content() == attack * 2
+    assert other.locator("p span").text_content() == attack
+    assert other.locator("cite").text_content() == attack
+    assert other.locator("body *").count() == 5
+    assert other.evaluate("window.bad") is None

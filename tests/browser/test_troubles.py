@@ -23,6 +23,19 @@ def test_a_full_server_is_counted_down_and_asked_again(desk, engine):
     assert desk.text != "Once"
 
 
+def test_requests_name_the_story_so_that_a_proxy_asks_the_server_that_has_read_it(desk):
+    with desk.page.expect_request("**/generate") as first:
+        desk.type("Once").continue_()
+    with desk.page.expect_request("**/generate") as second:
+        desk.continue_()
+    desk.press("Alt+n")
+    expect(desk.page.locator("#title")).to_have_text("Untitled")
+    with desk.page.expect_request("**/generate") as third:
+        desk.type("Twice").continue_()
+    names = [asked.value.headers["x-story"] for asked in (first, second, third)]
+    assert names[0] == names[1] != names[2]
+
+
 def test_esc_ends_the_waiting(desk, engine):
     engine.busy = True
     desk.type("Once").press("Control+Enter")
