@@ -17,6 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from email.utils import parsedate_to_datetime
 from pathlib import Path
 
 import psutil
@@ -164,10 +165,10 @@ async def freeze(server):
 
 
 @contextlib.contextmanager
-def running(folder, **settings):
+def running(folder, environment=None, **settings):
     command = [sys.executable, "-m", "app", "serve", str(folder / "starter")]
     common = {"max_running": 16, "cache": folder / "cache", "grace": 8}
-    with serve(command, **(common | settings)) as server:
+    with serve(command, environment, **(common | settings)) as server:
         server.wait_for("Continuo writes at", 120)
         yield server
 
@@ -200,6 +201,7 @@ async def strike_all(folder):
         faults += await strike_server(folder, name, number, expected)
     if os.geteuid() == 0:
         faults += await on_a_full_disk(folder, expected)
+    faults += await on_a_jumping_clock(folder, expected)
     return faults
 
 
@@ -254,6 +256,28 @@ async def on_a_full_disk(folder, expected):
             return fault_row(name, *await with_streams(server, expected, strike))
     finally:
         subprocess.run(["umount", "-l", small], check=True)
+
+
+async def on_a_jumping_clock(folder, expected):
+    """The wall clock of the server and its engine; what a process measures by does not jump."""
+    clock, library = folder / "clock", folder / "clock.so"
+    clock.write_bytes((0).to_bytes(8, "little"))
+    source = Path(__file__).with_name("clock.c")
+    subprocess.run(["cc", "-shared", "-fPIC", "-O2", source, "-o", library], check=True)
+    environment = {"LD_PRELOAD": str(library), "CLOCK": str(clock)}
+    faults = []
+    with running(folder, environment) as server:
+        for name, days in (("clock a day ahead", 1), ("clock two days back", -1)):
+
+            async def strike(days=days):
+                with clock.open("r+b") as file:
+                    file.write((86_400 * days).to_bytes(8, "little", signed=True))
+
+            faults += fault_row(name, *await with_streams(server, expected, strike))
+            date = parsedate_to_datetime(server.get("/livez").headers["Date"]).timestamp()
+            if round((date - time.time()) / 86_400) != days:
+                faults.append(f"{name}: it did not jump")
+    return faults
 
 
 async def main():
