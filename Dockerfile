@@ -9,7 +9,7 @@ ARG BASE=python:3.11-slim-bookworm
 # ---- what needs a compiler, or leaves rubbish behind
 FROM ${BASE} AS builder
 
-RUN apt-get update && apt-get install -y --no-install-recommends gcc libc6-dev
+RUN apt-get update && apt-get install -y --no-install-recommends binutils gcc libc6-dev
 
 # This build of torch and no other: an index that cannot be reached stops the build, instead of
 # bringing CUDA's gigabytes from elsewhere.
@@ -19,6 +19,7 @@ WORKDIR /continuo
 # requirements-cluster.txt, for the nodes of a Ray cluster.
 ARG REQUIREMENTS=requirements.txt
 COPY requirements*.txt requirements.lock ./
+# strip: the names of functions, for a debugger, are a fifth of torch's libraries.
 RUN python3 -m venv /venv \
     && torch=$(grep '^torch==' requirements.txt) \
     && /venv/bin/pip install --no-cache-dir --no-deps --index-url "$TORCH_INDEX" "$torch+$TORCH_BUILD" \
@@ -27,6 +28,7 @@ RUN python3 -m venv /venv \
     && cd /venv/lib/python3.*/site-packages \
     && rm -rf torch/test torch/include pip* \
     && find torch/bin -type f ! -name torch_shm_manager -delete \
+    && strip --strip-unneeded torch/lib/libtorch_cpu.so torch/lib/libtorch_python.so \
     && find . -type d \( -name tests -o -name __pycache__ \) -prune -exec rm -rf {} +
 
 COPY pyproject.toml LICENSE NOTICE gunicorn.conf.py ./
