@@ -8,7 +8,7 @@
 LEAST = 8  # tokens of a prompt in a turn: fewer cost as much
 LONGEST = 512  # tokens of prompts in the first turn, and in later ones unless the model takes more
 IDLE_S = 0.2  # how long a turn may take while nobody is writing
-STALL_S = 0.022  # how much a prompt may delay the next token of those who are
+STALL_S = 0.015  # how much a prompt may delay the next token of those who are
 CROWD = 8  # with more rows than this a turn is long anyway: prompts may add
 CROWD_SHARE = 1.6  # up to 1.6 times what one token for every row takes
 SLOWER, FASTER = 0.2, 0.5  # weight of a new measurement: one slow turn proves little

@@ -64,8 +64,14 @@ def test_after_long_turns_alone_a_writer_is_first_seen_writing():
     assert pace.budget(1, 2) == LEAST
 
 
-def test_one_turn_that_was_held_up_changes_little():
-    pace = learned(lambda n: 0.01 + n * 0.0005, (2, 3))
+def test_one_turn_that_was_held_up_is_soon_forgotten():
+    def seconds(n):
+        return 0.01 + n * 0.0005
+
+    pace = learned(seconds, (2, 3))
     before = pace.budget(2, 3)
     pace.note(2 + before, 5.0)
+    for _ in range(5):
+        n_tokens = 2 + pace.budget(2, 3)
+        pace.note(n_tokens, seconds(n_tokens))
     assert pace.budget(2, 3) >= before - LEAST
