@@ -38,7 +38,8 @@ class Memory:
     """Zeros, in pages of two megabytes where the system has them: they are read faster."""
 
     def __init__(self, n_bytes: int) -> None:
-        self._map = mmap.mmap(-1, max(n_bytes, mmap.PAGESIZE))
+        private = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS  # shared memory has small pages only
+        self._map = mmap.mmap(-1, max(n_bytes, mmap.PAGESIZE), private)
         if hasattr(mmap, "MADV_HUGEPAGE"):
             try:
                 self._map.madvise(mmap.MADV_HUGEPAGE)
