@@ -43,7 +43,7 @@ def first_visits(browser: Browser, url: str) -> None:
     for _ in range(VISITS):
         context = browser.new_context(service_workers="block")
         page, answers = context.new_page(), []
-        page.on("response", answers.append)
+        page.on("response", lambda answer, answers=answers: answers.append(answer))
         page.goto(url)
         Desk(page).ready()
         paints.append(page.evaluate(PAINT))
