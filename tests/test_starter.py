@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from app import gpt2
-from app.engine import Engine, EngineOptions
+from app.engine import Ended, Engine, EngineOptions, Token, make_params
 from app.engine.cards import card_data
 
 STARTER = Path(__file__).parent.parent / "models" / "starter"
@@ -47,6 +47,24 @@ def test_the_starter_loses_little_in_int8(engine):
     [served] = engine.info().models
     assert (served.precision, served.notes) == ("int8", [])
     assert served.perplexity_loss < 0.01
+
+
+def test_after_a_year_it_goes_on_in_words(engine):
+    """Its vocabulary spells numbers in digits, and "In the year 1887" went on as "18875"."""
+    settings = card_data(str(STARTER))["settings"] | {"max_tokens": 1}
+    asked = [(f"In the year {year}", seed) for year in (1815, 1887, 1900) for seed in range(8)]
+    running = [engine.submit(p, make_params(settings | {"seed": seed})) for p, seed in asked]
+    texts = ["".join(e.text for e in one if isinstance(e, Token | Ended)) for one in running]
+    assert not any(text[:1].isdigit() for text in texts)
+
+
+def test_a_year_cut_short_goes_on_in_digits(engine):
+    running = [
+        engine.submit("In the year 188", make_params({"max_tokens": 1, "seed": seed}))
+        for seed in range(8)
+    ]
+    texts = ["".join(e.text for e in one if isinstance(e, Token | Ended)) for one in running]
+    assert all(text.isdigit() for text in texts)
 
 
 def test_the_card_names_every_work_it_learned_from():
