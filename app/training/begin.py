@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 from accelerate import PartialState
-from accelerate.utils import gather_object
+from accelerate.utils import broadcast_object_list, gather_object
 
 from app.gpt2 import Checkpoint, ModelNotFound, Tokenizer, check_free, find, load
 from app.training.config import SIZES, TrainConfig
@@ -21,8 +21,10 @@ from app.training.corpus.prepare import Files, prepare
 from app.training.errors import TrainingError
 from app.training.learn import model as network
 from app.training.request import OF_PREPARING, TextRequest, TrainRequest, option
+from app.training.run.folder import corpus_of
+from app.training.run.level import cooling, level_of, read_record
 from app.training.run.publish import TRAINING
-from app.training.run.run import Run
+from app.training.run.run import Level, Run
 from app.training.run.samples import PROMPTS
 from app.training.train import Outcome, train
 
@@ -36,10 +38,13 @@ def begin(request: TrainRequest, tell: Tell) -> Outcome:
     if not processes.is_main_process:
         tell = silent
     folder, result = places(request)
-    base = opened_base(request)
-    config = config_of(request)
-    with processes.local_main_process_first():  # the others find it prepared
-        corpus = corpus_for(request, base, tell, processes.is_local_main_process)
+    level = None
+    if request.cool_down is not None:
+        level, base, config, corpus = cut(request, request.cool_down, folder)
+    else:
+        base, config = opened_base(request), config_of(request)
+        with processes.local_main_process_first():  # the others find it prepared
+            corpus = corpus_for(request, base, tell, processes.is_local_main_process)
     for notice in corpus.notices():
         tell(notice)
     config = dataclasses.replace(config, line_by_line=corpus.line_by_line)
@@ -59,6 +64,7 @@ def begin(request: TrainRequest, tell: Tell) -> Outcome:
         quiet=request.quiet,
         fresh=request.fresh,
         dry_run=request.dry_run,
+        level=level,
     )
     with in_sentences():
         return train(run, model)
@@ -141,6 +147,30 @@ def places(request: TrainRequest) -> tuple[Path, Path]:
                 "replace it."
             )
     return run, model
+
+
+def cut(
+    request: TrainRequest, name: str, release: Path
+) -> tuple[Level, Checkpoint | None, TrainConfig, Corpus]:
+    """What a release is trained with: all as in runs/`name`, but that the rate falls."""
+    for given in ("texts", "base", "size", "line_by_line", *OF_PREPARING):
+        if getattr(request, given) not in (None, False, ()):
+            word = {"texts": "the texts", "base": "--from"}.get(given, option(given))
+            raise TrainingError(
+                f"--cool-down reads what {name} read, and goes on from its weights; leave out "
+                f"{word}."
+            )
+    run = request.into / "runs" / name
+    is_cut = not request.fresh and read_record(release) is not None
+    source = release if is_cut else run  # the level run may be gone by now
+    record, tokens = read_record(source), corpus_of(source)
+    if record is None or tokens is None:
+        raise TrainingError(f"{run} is no run to cut a release from; --cool-down takes its name.")
+    level = level_of(run, release if is_cut else None)
+    [step] = broadcast_object_list([level.step])  # several processes leave it at the same
+    config = cooling(record["config"], request.config, step)
+    base = None if config.base is None else load(find(config.base, request.into / "models"))
+    return Level(run, step), base, config, Corpus.open(tokens)
 
 
 # ---- the texts ----

@@ -149,13 +149,18 @@ corpus_options = options(
     type=click.Choice(list(SIZES)),
     help="Train a new model of this size, from scratch.",
 )
+@chaptered(BASE, "--cool-down", metavar="RUN",
+           help="Instead of TEXTS: cut a release from runs/RUN, whose rate is level: go on from "
+                "there, while the rate falls to 0 in the last --decay of the steps.")  # fmt: skip
 @click.option("--train-data-file", "more_texts", multiple=True, hidden=True)
 @click.option("--restore-from", type=click.Choice(["fresh", "latest"]), hidden=True)
 @corpus_options
 @config_options
 def train(more_texts: tuple[str, ...], restore_from: str | None, **given: Any) -> None:
     """Train a model on TEXTS: files, folders, globs, addresses, - for stdin."""
-    given["texts"] = _texts(*given["texts"], *more_texts)
+    given["texts"] = (*given["texts"], *more_texts)
+    if given["texts"] or given["cool_down"] is None:
+        _texts(*given["texts"])
     given["fresh"] |= restore_from == "fresh"
     from app.training.begin import begin
 

@@ -41,6 +41,7 @@ class TrainRequest(TextRequest):
 
     name: str
     size: str | None = None
+    cool_down: str | None = None  # a level run, to cut a release from
     about: str | None = None
     prompts: tuple[str, ...] = ()
     fresh: bool = False

@@ -72,7 +72,9 @@ def train(run: Run, model: GPT2LMHeadModel) -> Outcome:
         seconds = measure(loss, batches.at(0), device)
         tell_plan(plan, seconds, run.corpus, run.result, run.tell)
         return Outcome(State())
-    with RunFolder(run.folder, run.config, run.corpus, is_main, run.tell, run.fresh) as folder:
+    with RunFolder(
+        run.folder, run.config, run.corpus, is_main, run.tell, run.fresh, run.level
+    ) as folder:
         return learn(run, plan, model, loss, batches, accelerator, folder, began)
 
 

@@ -37,10 +37,12 @@ def corpus(tmp_path_factory):
 def begin(corpus, tmp_path):
     """Train a small model from nothing (or go on with it) under a name."""
 
-    def begin(name="run", on=corpus, base=None, tell=lambda line: None, fresh=False, **told):
+    def begin(
+        name="run", on=corpus, base=None, tell=lambda line: None, fresh=False, level=None, **told
+    ):
         config = TrainConfig(**(SMALL | told), base=None if base is None else "base")
         folders = tmp_path / "runs" / name, tmp_path / "models" / name
-        run = Run(config, on, *folders, tell=tell, fresh=fresh)
+        run = Run(config, on, *folders, tell=tell, fresh=fresh, level=level)
         model = new_model(config, on) if base is None else tuned_model(base, config, on)
         return train(run, model).state, run
 

@@ -238,6 +238,41 @@ def test_begin_again_only_when_asked(home):
     assert "step 6" in train(home, TINY, STEPS, "--dropout 0.5 --fresh")
 
 
+def test_a_release_is_cut_from_a_level_run_that_goes_on(home):
+    train(home, TINY, STEPS, "--schedule constant")
+    cut = f"train --into {home} --name release --cool-down mine"
+    said = run(home, cut, "--decay 0.4", "--max-minutes 0")
+    assert "Going on from step 6." in said and "stopped at step 7 of 10" in said
+    assert "holds the best weights" in train(home, TINY, STEPS, "--schedule constant --steps 8")
+    shutil.rmtree(home / "runs" / "mine")  # the release needs it no more
+    assert "Going on from step 7." in run(home, cut, "--decay 0.4")
+    rates = [row["learning_rate"] for row in metrics.read(home / "runs" / "release")
+             if "learning_rate" in row]  # fmt: skip
+    assert rates[0] > rates[-1] > 0
+    assert (
+        gpt2.load(home / "models" / "release").config == gpt2.load(home / "models" / "mine").config
+    )
+
+
+def test_what_a_release_cannot_be_cut_from_is_said(home, monkeypatch):
+    train(home, TINY, STEPS)  # whose rate has fallen
+    monkeypatch.chdir(home)
+    for words, sentence in (
+        ("--cool-down nosuch", "is no run to cut a release from"),
+        ("texts --cool-down mine", "--cool-down reads what mine read, and goes on"),
+        ("--cool-down mine --from starter", "leave out --from"),
+        ("--cool-down mine --split 90-5-5", "leave out --split"),
+        ("--cool-down mine --steps 20", "--cool-down settles --steps by --decay; leave it out"),
+        ("--cool-down mine --decay 1", "decay is 1.0; to cool down"),
+        ("--cool-down mine --dropout 0.5", "was started with dropout 0.0, not 0.5"),
+        ("--cool-down mine", "not level at"),
+        ("--cool-down other --name mine", "was not cut from"),
+    ):
+        said = run(home, f"train --into {home} --name release", words, code=1)
+        assert sentence in said and said.startswith("Error: ") and len(said.splitlines()) == 1
+    assert not (home / "models" / "release").exists()
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_finishes_the_step_saves_and_says_how_to_go_on(home, number):
     words = (

@@ -21,6 +21,7 @@ from app.training.learn.optimizers import Optimizers, learning_rate
 from app.training.run import checkpoint, metrics
 from app.training.run.checkpoint import named, sha256
 from app.training.run.folder import alone
+from app.training.run.level import cooling, level_of, read_record
 from tests.tiny import random_weights
 from tests.training.conftest import SMALL
 
@@ -50,6 +51,28 @@ def test_five_interruptions_leave_the_same_weights(begin, optimizer, precision):
     assert len(set(ends)) == 1
     rows = [[row["step"] for row in metrics.read(run.folder)] for run in (straight, cut)]
     assert set(rows[1]) >= set(rows[0])
+
+
+def test_a_release_ends_as_if_its_run_had_always_been_going_to_end(begin, corpus):
+    """Cut from the level run bit for bit, however often interrupted; that one stays as it was."""
+    told = {"dropout": 0.2, "reshuffle": True, "optimizer": "muon"}
+    _, straight = begin("straight", schedule="wsd", decay=0.4, steps=10, average=0.3, **told)
+    _, level = begin("level", schedule="constant", steps=6, average=0.5, **told)
+    before = {file: sha256(file) for file in level.folder.rglob("*") if file.is_file()}
+    cut = {"level": level_of(level.folder, None)}
+    cut |= dataclasses.asdict(cooling(read_record(level.folder)["config"], {"decay": 0.4}, 6))
+    del cut["base"]
+    cut["average"] = 0.3
+    for _ in range(3):
+        begin("release", max_minutes=0, **{k: v for k, v in cut.items() if k != "max_minutes"})
+    state, release = begin("release", **cut)
+    assert (state.step, state.best_step) == (10, 10)
+    ends = (
+        sha256(named(run.folder, "last") / "weights.safetensors") for run in (straight, release)
+    )
+    assert len(set(ends)) == 1
+    assert before == {file: sha256(file) for file in level.folder.rglob("*") if file.is_file()}
+    assert metrics.read(release.folder)[0]["step"] < 6  # the curve is whole
 
 
 def test_a_timed_run_ends_with_its_schedule_when_its_minutes_are_over(begin):

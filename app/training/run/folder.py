@@ -20,16 +20,16 @@ from app.training.learn import model as network
 from app.training.learn.optimizers import Optimizers
 from app.training.learn.plan import Plan
 from app.training.run import checkpoint
-from app.training.run.run import State
-
-RECORD = "run.json"  # what must stay the same: the config, the corpus, the rows of a step
+from app.training.run.level import RECORD, read_record, state_of
+from app.training.run.metrics import copy_metrics
+from app.training.run.run import Level, State
 
 
 def corpus_of(run: Path) -> Path | None:
     """The folder of token files that a run learns from."""
-    if not (run / RECORD).is_file():
+    record = read_record(run)
+    if record is None:
         return None
-    record = json.loads((run / RECORD).read_text(encoding="utf-8"))
     return run.parent / record["corpus"]["folder"]  # absolute, or beside the runs
 
 
@@ -47,10 +47,12 @@ class RunFolder:
         is_main: bool,
         tell: Callable[[str], None],
         fresh: bool = False,
+        level: Level | None = None,
     ) -> None:
         self.path, self.config, self.corpus, self.is_main = path, config, corpus, is_main
         self.tell = tell if is_main else lambda line: None
         self.fresh = fresh  # train from scratch; what is there is kept until something is saved
+        self.level = level  # the run that this one is cut from
         self.aside = path.with_name(f".{path.name}.replaced")
 
     def __enter__(self) -> "RunFolder":
@@ -83,7 +85,9 @@ class RunFolder:
             if self.fresh and self.path.is_dir():
                 self.path.rename(self.aside)
             self.path.mkdir(parents=True, exist_ok=True)
-        self._check_same(plan)
+        self._check_same(plan, self.path)
+        if self.level is not None and not checkpoint.step_folders(self.path):
+            self._cut_from(self.level, plan)
         folder = self.corpus.folder.resolve()
         runs = self.path.parent.resolve()
         where = folder.relative_to(runs) if folder.is_relative_to(runs) else folder
@@ -92,6 +96,8 @@ class RunFolder:
             "corpus": {"key": self.corpus.key, "folder": str(where)},
             "rows_per_step": plan.rows_per_step,
         }
+        if self.level is not None:
+            record["level"] = {"run": self.level.run.name, "step": self.level.step}
         with self.writing(), whole_file(self.path / RECORD) as file:
             file.write_text(json.dumps(record, indent=1), encoding="utf-8")
 
@@ -109,26 +115,33 @@ class RunFolder:
         self.tell(f"Going on from step {state['step']:,}.")
         return State(**state)
 
-    def _check_same(self, plan: Plan) -> None:
+    def _cut_from(self, level: Level, plan: Plan) -> None:
+        self._check_same(plan, level.run)
+        weights, optimizer, state = state_of(level, plan.learning_rate)
+        with self.writing():
+            copy_metrics(level.run, self.path)
+            checkpoint.save(self.path, weights, optimizer, state, self.config.keep)
+
+    def _check_same(self, plan: Plan, run: Path) -> None:
         """Going on with other options would train neither the old model nor a new one."""
-        if not (self.path / RECORD).is_file():
+        record = read_record(run)
+        if record is None:
             return
-        record = json.loads((self.path / RECORD).read_text(encoding="utf-8"))
         before = record["config"]
         for name in self.config.differences(before):
             raise TrainingError(
-                f"{self.path} was started with {name} {before.get(name)}, not "
+                f"{run} was started with {name} {before.get(name)}, not "
                 f"{getattr(self.config, name)}; say the same again, or choose another --name."
             )
         if record["corpus"]["key"] != self.corpus.key:
             raise TrainingError(
-                f"{self.path} was started on another corpus (or the files have changed since); "
+                f"{run} was started on another corpus (or the files have changed since); "
                 "choose another --name."
             )
         if record["rows_per_step"] != plan.rows_per_step:
             processes = f" on {plan.world} processes" if plan.world > 1 else ""
             raise TrainingError(
-                f"{self.path} learns from {record['rows_per_step'][0]} rows a step, and this would "
+                f"{run} learns from {record['rows_per_step'][0]} rows a step, and this would "
                 f"take {plan.rows_per_step[0]}{processes}; choose --batch and --accumulate so that "
                 "they give the same number, or choose another --name."
             )

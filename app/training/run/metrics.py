@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +14,14 @@ COLUMNS = (
 )  # fmt: skip
 
 
+NAME = "metrics.jsonl"
+
+
 class Metrics:
     """Appends rows; on resuming, rows of steps that are lost with a crash are dropped first."""
 
     def __init__(self, run: Path, step: int) -> None:
-        self.path = run / "metrics.jsonl"
+        self.path = run / NAME
         rows = [row for row in read(run) if row["step"] <= step]
         with whole_file(self.path) as file:
             file.write_text("".join(map(_line, rows)), encoding="utf-8")
@@ -44,7 +48,7 @@ def _line(row: dict[str, Any]) -> str:
 
 def read(run: Path) -> list[dict[str, Any]]:
     """Every row so far; the last line may have been cut by a crash."""
-    path = run / "metrics.jsonl"
+    path = run / NAME
     rows = []
     for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else ():
         try:
@@ -52,3 +56,9 @@ def read(run: Path) -> list[dict[str, Any]]:
         except ValueError:
             break
     return rows
+
+
+def copy_metrics(source: Path, target: Path) -> None:
+    """The curve so far, for a run that goes on from another's."""
+    if (source / NAME).is_file():
+        shutil.copy2(source / NAME, target / NAME)

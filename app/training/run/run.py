@@ -11,6 +11,14 @@ from app.training.run.samples import PROMPTS
 
 
 @dataclass(frozen=True)
+class Level:
+    """A run whose rate stays as it is, and the step where another leaves it to cool down."""
+
+    run: Path  # runs/NAME of the level run
+    step: int
+
+
+@dataclass(frozen=True)
 class Run:
     config: TrainConfig
     corpus: Corpus
@@ -23,6 +31,7 @@ class Run:
     quiet: bool = False  # no line that moves on a terminal either
     fresh: bool = False  # train from scratch, although runs/NAME is there
     dry_run: bool = False  # tell the plan and stop
+    level: Level | None = None  # the run that this one is cut from
 
 
 @dataclass

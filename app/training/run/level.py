@@ -1,0 +1,74 @@
+"""A level run, whose rate stays as it is, so that a release can be cut from it at any step.
+
+A release is a run of its own: it begins as a copy of the level run's newest checkpoint and lets
+the rate fall to 0, while the level run goes on untouched.
+"""
+
+import dataclasses
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+from app.training.config import TrainConfig
+from app.training.errors import TrainingError
+from app.training.run import checkpoint
+from app.training.run.run import Level, State
+
+RECORD = "run.json"  # in a run's folder: its config, its corpus, the rows of a step, its level run
+SETTLED = ("steps", "epochs", "schedule", "timed")  # by where the level run is, and by decay
+
+
+def state_of(level: Level, learning_rate: float) -> tuple[dict, dict, dict[str, Any]]:
+    """What the release begins with; its best weights and their average are its own."""
+    try:
+        weights, optimizer, state = checkpoint.load(checkpoint.at(level.run, level.step))
+    except OSError:
+        raise TrainingError(
+            f"{level.run} has moved on from step {level.step:,} meanwhile; give the same command "
+            "again."
+        ) from None
+    rate = optimizer["0"]["param_groups"][0]["lr"]
+    if rate != learning_rate:
+        raise TrainingError(
+            f"{level.run} is at a rate of {rate:g}, not level at {learning_rate:g}; cut a release "
+            "from a run with --schedule constant, after its warm-up."
+        )
+    optimizer.pop("average", None)
+    new = dataclasses.replace(State(**state), best_step=None, best_loss=math.inf, stale=0)
+    return weights, optimizer, dataclasses.asdict(new)
+
+
+def read_record(run: Path) -> dict[str, Any] | None:
+    """What runs/NAME was started as; None if it was not."""
+    if not (run / RECORD).is_file():
+        return None
+    return json.loads((run / RECORD).read_text(encoding="utf-8"))
+
+
+def level_of(run: Path, release: Path | None) -> Level:
+    """The level run as it is now, or as `release` has left it."""
+    if release is not None:
+        left = (read_record(release) or {}).get("level")
+        if left is None or left["run"] != run.name:
+            raise TrainingError(f"{release} was not cut from {run}; choose another --name.")
+        return Level(run, left["step"])
+    newest, _ = checkpoint.newest(run)
+    if newest is None:
+        raise TrainingError(f"{run} has no checkpoint to cut a release from.")
+    return Level(run, checkpoint.step_of(newest))
+
+
+def cooling(recorded: dict[str, Any], given: dict[str, Any], step: int) -> TrainConfig:
+    """The level run's config, but that the rate falls to 0 in the last `decay` of the steps."""
+    for name in SETTLED:
+        if name in given:
+            raise TrainingError(f"--cool-down settles --{name} by --decay; leave it out.")
+    known = {field.name for field in dataclasses.fields(TrainConfig)}
+    config = {name: value for name, value in recorded.items() if name in known}
+    config |= {"timed": False, "max_minutes": None} | given
+    decay = config["decay"]
+    if not 0 < decay < 1:
+        raise TrainingError(f"decay is {decay}; to cool down, it is a share between 0 and 1.")
+    steps = max(step + 1, round(step / (1 - decay)))
+    return TrainConfig(**config | {"schedule": "wsd", "steps": steps})
