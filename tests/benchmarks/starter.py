@@ -1,13 +1,16 @@
-"""What the starter's model card shows: nine continuations, none of them picked; how much of them
-is copied from the corpus (where its tokens are still in runs/); and how soon a server answers.
+"""What the starter's model card shows: nine continuations, none of them picked, and the same nine
+with other settings; how much of what it writes is copied from the corpus (where its tokens are
+still in runs/); and how soon a server answers.
 """
 
 import sys
 import tempfile
 import time
+from collections.abc import Iterable
 from pathlib import Path
 
 from tests.benchmarks._programs import ROOT
+from tests.benchmarks.quality import HELD_OUT
 from tests.server import read_until, serve
 
 STARTER = ROOT / "models" / "starter"
@@ -15,38 +18,74 @@ PROMPTS = (
     "Once upon a time", "The door opened and", '"You are late," said', "It was raining when",
     "My uncle had never", "She looked at the letter", "In the year 1887", "The captain turned", "",
 )  # fmt: skip
-SETTINGS = {"temperature": 0.8, "top_k": 40, "max_tokens": 120}
+N_TOKENS = 120
+FIXED = {"temperature": 0.8, "top_k": 40}  # before there was a model
+HELD_OUT_LENGTH = 60_000  # characters, of each text
+DOZENS = range(10, 16)  # seeds, for what is copied
 
 
 def main() -> None:
-    from app import continue_texts
+    from app.engine.cards import card_data
+    from app.samples import open_engine
 
-    texts = []
-    for seed, prompt in enumerate(PROMPTS, start=1):
-        [text] = continue_texts(STARTER, prompt, seed=seed, **SETTINGS).values()
-        texts.append(text.removeprefix(prompt))
-        lines = f"{f'**{prompt}**' if prompt else ''}{texts[-1]}".strip().split("\n")
-        print(f"{seed}. " + "\n   ".join(lines).replace("   \n", "\n") + "\n")
-    tell_copied(texts)
+    card = (card_data(str(STARTER)) or {})["settings"]
+    no_dry = {name: value for name, value in card.items() if not name.startswith("dry")}
+    others = {"a request's own": {}, "the card's but for DRY": no_dry, "the card's": card}
+    with open_engine(STARTER) as engine:
+        nine = dict(enumerate(PROMPTS, start=1)).items()
+        print(f"## With {FIXED}\n")
+        tell(nine, fixed := written(engine, nine, FIXED))
+        groups = {"those nine": fixed}
+        for name, settings in others.items():
+            print(f"## With {name}: {settings or 'the defaults'}\n")
+            tell(nine, texts := written(engine, nine, settings))
+            groups[f"nine with {name}"] = texts
+        dozens = [(seed, prompt) for seed in DOZENS for prompt in PROMPTS]
+        groups[f"{len(dozens)} others with the card's"] = written(engine, dozens, card)
+    for path in sorted(HELD_OUT.glob("*.txt")):
+        groups[f"held out: {path.name}"] = [path.read_text(encoding="utf-8")[:HELD_OUT_LENGTH]]
+    tell_copied(groups)
     tell_starts()
 
 
-def tell_copied(texts: list[str]) -> None:
+def written(engine, asked: Iterable[tuple[int, str]], settings: dict) -> list[str]:
+    from app.engine import Ended, Token, make_params
+
+    running = [
+        engine.submit(prompt, make_params(settings | {"seed": seed, "max_tokens": N_TOKENS}))
+        for seed, prompt in asked
+    ]
+    return [
+        "".join(event.text for event in completion if isinstance(event, Token | Ended))
+        for completion in running
+    ]
+
+
+def tell(asked: Iterable[tuple[int, str]], texts: list[str]) -> None:
+    for (number, prompt), text in zip(asked, texts, strict=True):
+        lines = f"{f'**{prompt}**' if prompt else ''}{text}".strip().split("\n")
+        print(f"{number}. " + "\n   ".join(lines).replace("   \n", "\n") + "\n")
+
+
+def tell_copied(groups: dict[str, list[str]]) -> None:
     from app.gpt2 import Tokenizer
     from app.training.corpus.tokens import TokenFile
     from app.training.report.copying import copied
 
-    tokenizer, written = Tokenizer.beside(STARTER), (STARTER / "tokenizer.json").read_bytes()
-    for folder in sorted(ROOT.glob("runs/.tokens/*/")):
-        if (folder / "tokenizer.json").read_bytes() == written:
-            corpus = TokenFile(folder / "train.tokens")
-            found = copied([tokenizer.encode(text) for text in texts], corpus, tokenizer)
-            print(
-                f"{found.share:.1%} of the tokens stand in runs of eight or more that the corpus "
-                f"has; the longest run is {len(found.longest)} characters: {found.longest!r}."
-            )
-            return
-    print("MISSING: what is copied is measured beside the corpus that it was trained on.")
+    print("## Copied\n")
+    tokenizer, own = Tokenizer.beside(STARTER), (STARTER / "tokenizer.json").read_bytes()
+    folders = sorted(ROOT.glob("runs/.tokens/*/tokenizer.json"))
+    folder = next((file.parent for file in folders if file.read_bytes() == own), None)
+    if folder is None:
+        print("MISSING: what is copied is measured beside the corpus that it was trained on.")
+        return
+    corpus = TokenFile(folder / "train.tokens")
+    print("| texts | in runs of eight tokens or more that the corpus has | the longest | words |")
+    print("|---|--:|---|--:|")
+    for name, texts in groups.items():
+        found = copied([tokenizer.encode(text) for text in texts], corpus, tokenizer)
+        n_words = sum(any(map(str.isalpha, word)) for word in found.longest.split())
+        print(f"| {name} | {found.share:.1%} | {found.longest!r} | {n_words} |", flush=True)
 
 
 def tell_starts() -> None:
