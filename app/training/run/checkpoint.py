@@ -21,14 +21,6 @@ PREFIX = "step-"
 MANIFEST = "sha256.json"
 
 
-def at(run: Path, step: int) -> Path:
-    return run / f"{PREFIX}{step:08d}"
-
-
-def step_of(folder: Path) -> int:
-    return int(folder.name.removeprefix(PREFIX))
-
-
 def step_folders(run: Path) -> list[Path]:
     """Oldest first; half-written ones have another name."""
     return sorted(run.glob(PREFIX + "*"))
@@ -36,14 +28,14 @@ def step_folders(run: Path) -> list[Path]:
 
 def save(run: Path, weights: dict, optimizer: dict, state: dict[str, Any], keep: int) -> Path:
     """Write step-N whole, then name it and drop what is neither new nor best."""
-    folder = at(run, state["step"])
+    folder = run / f"{PREFIX}{state['step']:08d}"
     with whole_folder(folder, ours=MANIFEST) as temporary:
         save_file(weights, temporary / "weights.safetensors")
         torch.save(optimizer, temporary / "optimizer.pt")
         (temporary / "state.json").write_text(json.dumps(state), encoding="utf-8")
         sums = {file.name: sha256(file) for file in sorted(temporary.iterdir())}
         (temporary / MANIFEST).write_text(json.dumps(sums, indent=2), encoding="utf-8")
-    best = at(run, state["best_step"] or 0)
+    best = run / f"{PREFIX}{state['best_step'] or 0:08d}"
     _name(run / "last", folder)
     if best.is_dir():
         _name(run / "best", best)

@@ -22,7 +22,9 @@ SETTLED = ("steps", "epochs", "schedule", "timed")  # by where the level run is,
 def state_of(level: Level, learning_rate: float) -> tuple[dict, dict, dict[str, Any]]:
     """What the release begins with; its best weights and their average are its own."""
     try:
-        weights, optimizer, state = checkpoint.load(checkpoint.at(level.run, level.step))
+        weights, optimizer, state = checkpoint.load(
+            level.run / f"{checkpoint.PREFIX}{level.step:08d}"
+        )
     except OSError:
         raise TrainingError(
             f"{level.run} has moved on from step {level.step:,} meanwhile; give the same command "
@@ -56,7 +58,7 @@ def level_of(run: Path, release: Path | None) -> Level:
     newest, _ = checkpoint.newest(run)
     if newest is None:
         raise TrainingError(f"{run} has no checkpoint to cut a release from.")
-    return Level(run, checkpoint.step_of(newest))
+    return Level(run, int(newest.name.removeprefix(checkpoint.PREFIX)))
 
 
 def cooling(recorded: dict[str, Any], given: dict[str, Any], step: int) -> TrainConfig:
