@@ -19,8 +19,10 @@ export function invite(isEmpty, card, take) {
 	if (place.hidden === !isEmpty && place.dataset.what === what) return;
 	place.hidden = !isEmpty;
 	place.dataset.what = what;
-	const { title = "", blurb = "", warning = "", language = "", starters = [] } = card ?? {};
+	const { title = "", blurb = "", warning = "", language = "", starters = [], speakers = [] } = card ?? {};
 	const [lines, lang] = starters.length > 0 ? [starters, language || null] : [STARTERS, "en"];
 	const about = [title && make("h2", { dir: "auto" }, title), blurb && make("p", { dir: "auto" }, blurb), warning && make("p", { class: "warning", dir: "auto" }, warning)];
-	place.replaceChildren(...about.filter(Boolean), make("p", {}, say("page.invite", { key: hasKeyboard ? readable(KEYS.continue[0]) : say("do.continue") })), ...lines.map((text) => button(text, () => take(text), { lang, dir: "auto" })));
+	const key = hasKeyboard ? readable(KEYS.continue[0]) : say("do.continue");
+	const how = [speakers.length > 0 && say("scene.choose"), say("page.invite", { key })].filter(Boolean).join(" ");
+	place.replaceChildren(...about.filter(Boolean), make("p", {}, how), ...lines.map((text) => button(text, () => take(text), { lang, dir: "auto" })));
 }

@@ -63,6 +63,7 @@ def be(desk: Desk, name: str) -> Desk:
 
 
 def test_the_writer_types_a_line_and_the_others_answer_until_it_is_their_turn(desk):
+    expect(desk.page.locator("#invite")).to_contain_text("Choose who you are: the others answer.")
     be(desk, "ANNA")
     assert desk.text == "ANNA: "
     desk.type("Who put the lamp out?").press("Enter")
