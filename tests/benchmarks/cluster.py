@@ -1,8 +1,8 @@
 """python -m tests.benchmarks.cluster: what the way through Ray Serve costs.
 
 The starter on one replica of a cluster of one node, and on an engine in a process of its own, each
-with one thread; the two by turns, so that what else the machine does falls on both. Needs
-requirements-cluster.txt.
+with one thread; the two by turns, so that what else the machine does falls on both. Then on two
+replicas, each with one thread too. Needs requirements-cluster.txt.
 """
 
 import os
@@ -62,6 +62,10 @@ def main():
                 first = statistics.median(milliseconds for _, milliseconds in found[1:])
                 share = f"{ratio:.0%}" if name == "cluster" else ""
                 print(f"| {readers} | {name} | {speed:.0f} | {first:.0f} | {share} |", flush=True)
+        serve.run(cluster_application(options, 2), name=APP, route_prefix=None)
+        rounds = [measure(engines["cluster"], 16) for _ in range(ROUNDS + 1)][1:]
+        speed, first = (statistics.median(numbers) for numbers in zip(*rounds, strict=True))
+        print(f"| 16 | cluster, two replicas | {speed:.0f} | {first:.0f} | |", flush=True)
         for engine in engines.values():
             engine.close()
     serve.shutdown()
