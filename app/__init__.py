@@ -69,7 +69,7 @@ def find_models(words: Sequence[str]) -> dict[str, str]:
     from app.settings import SettingsError
 
     found: dict[str, str] = {}
-    for word in words or [None]:
+    for word in words or (None,):
         path = find(word, MODELS)
         name = name_of(path)
         if name in found:

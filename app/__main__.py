@@ -5,6 +5,7 @@ sentence on stderr and a non-zero exit.
 """
 
 import dataclasses
+import io
 import itertools
 import json
 import sys
@@ -29,7 +30,8 @@ class Sentences(click.Group):
 
     def invoke(self, ctx: click.Context) -> Any:
         for stream in (sys.stdout, sys.stderr):
-            stream.reconfigure(encoding="utf-8", errors="backslashreplace")  # whatever the locale
+            if isinstance(stream, io.TextIOWrapper):  # in UTF-8, whatever the locale
+                stream.reconfigure(encoding="utf-8", errors="backslashreplace")
         try:
             return super().invoke(ctx)
         except BrokenPipeError:
@@ -211,8 +213,18 @@ def parameter_options(command: Callable) -> Callable:
 )
 @parameter_options
 def generate(
-    prompts, model, file, interactive, include_prompt, stop, beams, as_json, out, delimiter, **given
-):
+    prompts: tuple[str, ...],
+    model: str | None,
+    file: TextIO | None,
+    interactive: bool,
+    include_prompt: bool,
+    stop: tuple[str, ...],
+    beams: int | None,
+    as_json: bool,
+    out: Path | None,
+    delimiter: str,
+    **given: Any,
+) -> None:
     """Continue each of PROMPTS, or nothing at all, and stream it here, or write it to --out."""
     from app import terminal
     from app.engine import make_params

@@ -44,14 +44,14 @@ def continue_texts(
 
     `params` are those of a request.
     """
-    params = make_params(params | {"seed": seed})
+    settings = make_params(params | {"seed": seed})
     with open_engine(model) as engine:
         prompts = [prompts] if isinstance(prompts, str) else list(prompts)
         continued = {}
-        each = _in_order(engine, ((prompt, params) for prompt in prompts))
+        each = _in_order(engine, ((prompt, settings) for prompt in prompts))
         for prompt, texts in zip(prompts, each, strict=True):
             whole = [prompt + text for text in texts]
-            continued[prompt] = whole[0] if params.n == 1 else whole
+            continued[prompt] = whole[0] if settings.n == 1 else whole
         return continued
 
 

@@ -30,7 +30,8 @@ def search_beams(
     # Enough candidates that `width` of them go on even if each beam's likeliest tokens end it.
     n_candidates = width * max(2, 1 + len(config.eos_token_ids))
     logits, cache = model.forward(torch.tensor([prompt]))  # [1, T, V]
-    sums, beams = torch.zeros(1), [[]]  # log-probability of each beam [B], and its ids
+    sums = torch.zeros(1)  # [B] log-probability of each beam
+    beams: list[list[int]] = [[]]  # their ids
     finished: list[tuple[float, list[int]]] = []  # mean log-probability and ids, the best first
     for n in range(1, most + 1):
         scores = sums[:, None] + logits[:, -1].log_softmax(-1)  # [B, V]

@@ -7,6 +7,7 @@ import dataclasses
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 HEAD_SIZE = 64  # in all four published models: heads = width / 64, unless a file says otherwise
 
@@ -56,7 +57,7 @@ class Config:
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """Every tensor this model has, by OpenAI's name, as stored: matrices are [in, out]."""
         E, I = self.n_embd, self.n_inner  # noqa: E741
-        block = {
+        block: dict[str, tuple[int, ...]] = {
             "ln_1.weight": (E,),
             "ln_1.bias": (E,),
             "attn.c_attn.weight": (E, 3 * E),
@@ -70,7 +71,10 @@ class Config:
             "mlp.c_proj.weight": (I, E),
             "mlp.c_proj.bias": (E,),
         }
-        shapes = {"wte.weight": (self.vocab_size, E), "wpe.weight": (self.n_positions, E)}
+        shapes: dict[str, tuple[int, ...]] = {
+            "wte.weight": (self.vocab_size, E),
+            "wpe.weight": (self.n_positions, E),
+        }
         for i in range(self.n_layer):
             shapes |= {f"h.{i}.{name}": shape for name, shape in block.items()}
         return shapes | {"ln_f.weight": (E,), "ln_f.bias": (E,)}
@@ -120,7 +124,7 @@ def read_config(path: Path) -> dict:
         )
     if said.get("scale_attn_weights", True) is not True:
         raise ConfigError(f"{path}: scale_attn_weights false is not GPT-2's attention.")
-    known = {}
+    known: dict[str, Any] = {}
     for name, words in WORDS.items():
         for word in words:
             if said.get(word) is not None:
@@ -136,7 +140,7 @@ def settle(
 ) -> Config:
     """The Config of weights of these shapes; what `source` told must agree with them."""
     layers = {n.split(".")[1] for n in shapes if n.startswith("h.")}
-    seen = {
+    seen: dict[str, Any] = {
         "vocab_size": shapes["wte.weight"][0],
         "n_positions": shapes["wpe.weight"][0],
         "n_embd": shapes["wte.weight"][1],

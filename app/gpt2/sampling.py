@@ -76,7 +76,7 @@ def choose(turn: Logits, draws: Sequence[Draw], n_known: Sequence[int] | None = 
     noise = _gumbel(_hash(table.keys, top_ids))
     best = np.where(kept, scores + noise, -np.inf).argmax(axis=1)
     ids = np.take_along_axis(top_ids, best[:, None], axis=1)[:, 0]
-    for row in np.flatnonzero(~is_settled):
+    for row in np.flatnonzero(~is_settled).tolist():
         n = min(int(known[row, 0]), K)
         wide = _Wide(logits[row], top_ids[row, :n], noise[row, :n], draws[row], turn.loud)
         ids[row] = wide.draw()
@@ -122,7 +122,7 @@ def _keep(
     ends = (within & ~kept).any(axis=1, keepdims=True)
     is_settled = is_whole | (ends & ((table.top_p >= 1) | (table.top_k == 1)))
     # Without the sum of all, top_p is settled later; but not what min_p ended before.
-    for row in np.flatnonzero((table.typical_p < 1)[:, 0] & is_settled[:, 0]):
+    for row in np.flatnonzero((table.typical_p < 1)[:, 0] & is_settled[:, 0]).tolist():
         kept[row] = _typical(weights[row], kept[row], table.typical_p[row, 0])
     for row, draw in enumerate(table.draws):
         if draw.xtc_probability and is_settled[row, 0] and draw.drops_top:
@@ -223,7 +223,7 @@ class _Wide:
         top_k, top_p = self.settings.top_k, self.settings.top_p
         place = np.flatnonzero(self.top_ids == id)
         if top_k > 0:
-            return bool(place.size) or np.count_nonzero(self._likelier(id)) < top_k
+            return bool(place.size) or int(np.count_nonzero(self._likelier(id))) < top_k
         if top_p >= 1:
             return True
         if place.size:

@@ -124,8 +124,8 @@ def _find(path: Path) -> tuple[Path, list[str]]:
         if prefix is None:
             raise CheckpointError(f"{path} holds no weights: {_what_is_there(path)}.")
         found.append(prefix)
-    others = [*(file.name for file in found[1:]), *tensorflow.prefixes_in(path)]
-    return found[0], [name for name in others if name != found[0].name]
+    passed_over = [*(file.name for file in found[1:]), *tensorflow.prefixes_in(path)]
+    return found[0], [name for name in passed_over if name != found[0].name]
 
 
 def _may_be_weights(file: Path, ending: str, found: list[Path]) -> bool:
@@ -281,7 +281,7 @@ def _quantized(weights: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     A scale is the output's largest number / 127, so whoever makes int8 of them anew, as the
     kernels do, finds the same numbers. Positions, which are few, and vectors stay float16.
     """
-    state = {}
+    state: dict[str, np.ndarray] = {}
     for name, array in weights.items():
         if array.ndim != 2 or name == "wpe.weight":
             state[f"transformer.{name}"] = array.astype(np.float16)

@@ -16,14 +16,14 @@ import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from app.gpt2.files.checkpoint import WEIGHTS_BY_RANK, CheckpointError, load
 from app.gpt2.files.shelf import SIZES
 from app.gpt2.tokenizer import FILES as TOKENIZER_FILES
 
 if TYPE_CHECKING:
-    from huggingface_hub.hf_api import ModelInfo, RepoSibling
+    from huggingface_hub.hf_api import RepoSibling
 
 PUBLISHED = {  # what people call them: their place on the hub
     "gpt2": "openai-community/gpt2",
@@ -39,6 +39,14 @@ class DownloadError(ValueError):
     """Why a model cannot be had, in one sentence."""
 
 
+class Published(NamedTuple):
+    """A model on the hub, at one commit."""
+
+    id: str
+    commit: str
+    files: "dict[str, RepoSibling]"  # by name, with sizes and checksums
+
+
 def download(name: str, models: Path, revision: str | None = None) -> Path:
     """The folder in `models` that now holds the model of that name (gpt2, 355M, owner/name)."""
     hub_id = PUBLISHED.get(SIZES.get(name, name), name)
@@ -49,9 +57,9 @@ def download(name: str, models: Path, revision: str | None = None) -> Path:
     if target.exists():
         raise DownloadError(f"{target} is there already; remove or rename it to download it anew.")
     with _sentences(hub_id, revision):
-        model = _model_info(hub_id, revision)
+        model = _published(hub_id, revision)
         names = _wanted(model)
-        aside = models / f".{target.name}-{model.sha[:12]}.download"
+        aside = models / f".{target.name}-{model.commit[:12]}.download"
         with _alone_in(aside):
             _fetch_all(model, names, aside)
             _check_opens(hub_id, aside)
@@ -61,8 +69,8 @@ def download(name: str, models: Path, revision: str | None = None) -> Path:
     return target
 
 
-def _model_info(hub_id: str, revision: str | None) -> "ModelInfo":
-    """The commit that `revision` means, and its files with their sizes and checksums."""
+def _published(hub_id: str, revision: str | None) -> Published:
+    """The commit that `revision` means, and its files."""
     from huggingface_hub import HfApi, constants
 
     try:
@@ -71,32 +79,31 @@ def _model_info(hub_id: str, revision: str | None) -> "ModelInfo":
         model = None
     if model is None or model.sha is None or model.siblings is None:
         raise DownloadError(f"{constants.ENDPOINT} does not answer as a hub does.")
-    return model
+    return Published(model.id, model.sha, {file.rfilename: file for file in model.siblings})
 
 
 # ---- which files ----
 
 
-def _wanted(model: "ModelInfo") -> list[str]:
+def _wanted(model: Published) -> list[str]:
     """The names of config, vocabulary and, last, the weights or their index."""
-    there = [file.rfilename for file in model.siblings]
-    weights = next((name for name in WEIGHTS_BY_RANK if name in there), None)
+    weights = next((name for name in WEIGHTS_BY_RANK if name in model.files), None)
     if weights is None:
-        some = ", ".join(there[:4]) or "nothing"
+        some = ", ".join(list(model.files)[:4]) or "nothing"
         raise DownloadError(f"{model.id} has no weights that can be opened here (it has {some}).")
-    return [name for name in ("config.json", *TOKENIZER_FILES) if name in there] + [weights]
+    beside = [name for name in ("config.json", *TOKENIZER_FILES) if name in model.files]
+    return [*beside, weights]
 
 
-def _fetch_all(model: "ModelInfo", names: list[str], aside: Path) -> None:
-    files = {file.rfilename: file for file in model.siblings}
+def _fetch_all(model: Published, names: list[str], aside: Path) -> None:
     for name in names:
-        _fetch(model, files[name], aside)
+        _fetch(model, model.files[name], aside)
     weights = names[-1]
     if weights.endswith(".index.json"):
         for shard in _shards(model.id, aside / weights):
-            if shard not in files or Path(shard).name != shard:
+            if shard not in model.files or Path(shard).name != shard:
                 raise DownloadError(f"{model.id} lacks {shard}, which its {weights} names.")
-            _fetch(model, files[shard], aside)
+            _fetch(model, model.files[shard], aside)
 
 
 def _shards(hub_id: str, index: Path) -> list[str]:
@@ -109,7 +116,7 @@ def _shards(hub_id: str, index: Path) -> list[str]:
 # ---- one file ----
 
 
-def _fetch(model: "ModelInfo", file: "RepoSibling", aside: Path) -> None:
+def _fetch(model: Published, file: "RepoSibling", aside: Path) -> None:
     """Get the bytes of `file` that are not here yet, with a progress bar; then check the whole."""
     from huggingface_hub import constants, hf_hub_url
     from huggingface_hub.file_download import http_get
@@ -118,7 +125,7 @@ def _fetch(model: "ModelInfo", file: "RepoSibling", aside: Path) -> None:
     whole, part = aside / file.rfilename, aside / f"{file.rfilename}.part"
     if whole.exists():
         return
-    url = hf_hub_url(model.id, file.rfilename, revision=model.sha, endpoint=constants.ENDPOINT)
+    url = hf_hub_url(model.id, file.rfilename, revision=model.commit, endpoint=constants.ENDPOINT)
     headers = build_hf_headers() | {"Accept-Encoding": "identity"}  # so that sizes are the file's
     with part.open("ab") as out:
         if file.size is not None and out.tell() > file.size:

@@ -147,6 +147,7 @@ def _number(fields: dict[int, list], which: int) -> int:
 def _fields(message: bytes) -> dict[int, list]:
     """Field number -> its values. Each is led by a varint: the number << 3 | how it is written."""
     fields: dict[int, list] = {}
+    value: int | bytes
     at = 0
     while at < len(message):
         lead, at = _varint(message, at)

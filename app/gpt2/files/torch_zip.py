@@ -47,7 +47,7 @@ def read(path: Path) -> dict[str, tuple[str, np.ndarray]] | None:
                 _check(archive.read(f"{root}byteorder") == b"little")
             with archive.open(pickled) as file:
                 held = _Reader(file).load()
-            _check(isinstance(held, dict) and held)
+            _check(isinstance(held, dict) and bool(held))
             _check(all(type(n) is str and type(t) is Plain for n, t in held.items()))
             whole = np.memmap(path, np.uint8, mode="r")
             places = {info.filename: info for info in archive.infolist()}

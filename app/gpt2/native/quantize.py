@@ -164,12 +164,12 @@ def _key(config: Config, weights: Floats) -> str:
     """By content: another checkpoint in the same place is another key."""
     digest = hashlib.sha256(f"{VERSION} {config}".encode())
     for name in config.shapes():
-        digest.update(np.ascontiguousarray(weights[name]))
+        digest.update(np.ascontiguousarray(weights[name]).data)
     return digest.hexdigest()[:32]
 
 
 def _write(path: Path, kept: Kept, verdict: Verdict) -> None:
-    tensors = {}
+    tensors: dict[str, np.ndarray] = {}
     for name, weight in kept.items():
         if isinstance(weight, Quantized):
             tensors |= {f"{name}.{part}": value for part, value in weight._asdict().items()}
@@ -200,5 +200,5 @@ def _checksum(kept: Kept) -> int:
     for name in sorted(kept):
         weight = kept[name]
         for part in weight if isinstance(weight, Quantized) else (weight,):
-            checksum = zlib.crc32(np.ascontiguousarray(part), checksum)
+            checksum = zlib.crc32(np.ascontiguousarray(part).data, checksum)
     return checksum

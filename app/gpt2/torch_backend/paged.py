@@ -256,7 +256,11 @@ class TorchPagedModel:
     # ---- chunks of prompts ----
 
     def _lay_out(self, feeds: Sequence[Feed]) -> Chunks:
-        ids, positions, slots, wanted, begins = [], [], [], [], []
+        ids: list[int] = []
+        positions: list[int] = []
+        slots: list[int] = []
+        wanted: list[int] = []
+        begins: list[int] = []
         for feed in feeds:
             end = feed.past + len(feed.ids)
             begins.append(len(ids))
@@ -275,8 +279,15 @@ class TorchPagedModel:
                 places[begins[i] : begins[i] + length] = n_before + r * Q + np.arange(length)
             n_before += R * Q
             groups.append(group)
-        flat = map(self._send, (ids, positions, slots, wanted, settings.reshape(-1, N_SETTINGS)))
-        return Chunks(*flat, groups, self._send(places))
+        return Chunks(
+            self._send(ids),
+            self._send(positions),
+            self._send(slots),
+            self._send(wanted),
+            self._send(settings.reshape(-1, N_SETTINGS)),
+            groups,
+            self._send(places),
+        )
 
     def _group(self, members: list[tuple[Feed, int]]) -> Group:
         Q = max(len(feed.ids) for feed, _ in members)
@@ -348,7 +359,7 @@ class TorchPagedModel:
         if not wide:
             return
         rows = self._send([at for at, _ in wide])
-        settings = self._send([torch_draws.settings(draw) for _, draw in wide])
+        settings = self._send(np.array([torch_draws.settings(draw) for _, draw in wide], np.int64))
         is_ordered = any(draw.top_k or draw.top_p < 1 for _, draw in wide)
         drawn = torch_draws.draw_from_all(answers.logits[rows], settings, is_ordered)
         answers.told[rows, -1] = drawn.int()

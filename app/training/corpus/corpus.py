@@ -72,14 +72,14 @@ class Corpus:
 
     @classmethod
     def open(cls, folder: Path) -> "Corpus":
-        parts = [TokenFile(folder / f"{part}.tokens") for part in split.PARTS]
+        train, validation, test = (TokenFile(folder / f"{part}.tokens") for part in split.PARTS)
         tokenizer = Tokenizer.beside(folder)
         if tokenizer is None:
             raise TrainingError(f"{folder} has lost its tokenizer.json; prepare the corpus again.")
         report = json.loads((folder / REPORT).read_text(encoding="utf-8"))
         if "key" not in report:
             raise TrainingError(f"{folder} was made by an older version; prepare the corpus again.")
-        return cls(folder, *parts, tokenizer, report)
+        return cls(folder, train, validation, test, tokenizer, report)
 
     @property
     def key(self) -> str:

@@ -1,8 +1,8 @@
 """Which encoding a text was written in, told from its bytes."""
 
 import codecs
+import io
 import re
-from typing import IO
 
 SAMPLE = 1 << 20  # bytes looked at together
 
@@ -15,7 +15,7 @@ CONTROLS = bytes({*range(32), 127} - set(b"\t\n\v\f\r\x1a\x1b"))
 BEYOND_ASCII = re.compile("[^\0-\x7f]")
 
 
-def encoding_of_file(file: IO[bytes]) -> str | None:
+def encoding_of_file(file: io.BufferedIOBase) -> str | None:
     """By its beginning; where that is plain ASCII, by the first stretch that is not UTF-8."""
     sample = file.read(SAMPLE)
     encoding = encoding_of(sample)

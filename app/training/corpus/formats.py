@@ -12,7 +12,6 @@ import zipfile
 import zlib
 from collections.abc import Iterator
 from pathlib import PurePath
-from typing import IO
 
 import numpy as np
 
@@ -55,7 +54,7 @@ class _Reader:
     def __init__(self, column: str | None, encoding: str | None, seen: Seen) -> None:
         self.column, self.encoding, self.seen = column, encoding, seen
 
-    def opened(self, raw: IO[bytes], name: PurePath) -> Iterator[str]:
+    def opened(self, raw: io.BufferedIOBase, name: PurePath) -> Iterator[str]:
         if name.suffix == ".gz":
             with gzip.open(raw) as unpacked:
                 yield from self.opened(unpacked, name.with_suffix(""))
@@ -67,7 +66,7 @@ class _Reader:
             with self._text(raw) as file:
                 yield from self._of_kind(file, name.suffix)
 
-    def _text(self, raw: IO[bytes]) -> io.TextIOWrapper:
+    def _text(self, raw: io.BufferedIOBase) -> io.TextIOWrapper:
         if not raw.seekable():  # nothing that Source opens; a sample is read and read again
             raw = io.BytesIO(raw.read())
         found = encoding_of_file(raw)
@@ -162,7 +161,7 @@ def _unquoted(cell: str) -> str:
     return cell
 
 
-def _token_chunks(raw: IO[bytes]) -> Iterator[str]:
+def _token_chunks(raw: io.BufferedIOBase) -> Iterator[str]:
     """Ids of GPT-2's vocabulary as encode.py writes them: each member ends a document.
 
     That program put the separator in as text; here it separates whichever way it is written.

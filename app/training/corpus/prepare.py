@@ -10,6 +10,7 @@ import hashlib
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import IO, Any
 
@@ -161,7 +162,7 @@ def _distribute(encoder: Encoder, given: np.ndarray, rules: Rules, folder: Path)
         TokenWriter(folder / f"{part}.tokens", encoder.tokenizer.n_tokens) for part in split.PARTS
     ]
     with path.open("rb") as file:
-        for document, (start, end) in enumerate(zip(bounds, bounds[1:], strict=False)):
+        for document, (start, end) in enumerate(pairwise(map(int, bounds))):
             spans = [(start, end) if part == parts[document] else (end, end) for part in range(3)]
             if free[document] and not whole:
                 # each part gets its share of the document, after a separator of its own
@@ -169,10 +170,10 @@ def _distribute(encoder: Encoder, given: np.ndarray, rules: Rules, folder: Path)
             for part, (a, b) in enumerate(spans):
                 if b > a:
                     opening = encoder.opening if a > start else []
-                    size = _share(sizes[document], start, end, b) - _share(
-                        sizes[document], start, end, a
+                    before, behind = (
+                        _share(encoder.sizes[document], start, end, at) for at in (a, b)
                     )
-                    _copy(file, everything.dtype, (a, b), opening, size, writers[part])
+                    _copy(file, everything.dtype, (a, b), opening, behind - before, writers[part])
     for writer in writers:
         if not rules.line_by_line and writer.tokens:
             writer.write(encoder.opening, 0)  # the end of the last document is learned too
@@ -186,7 +187,7 @@ def _distribute(encoder: Encoder, given: np.ndarray, rules: Rules, folder: Path)
 
 def _share(size: int, start: int, end: int, at: int) -> int:
     """Bytes of a document up to a place in it: its tokens are about equally long."""
-    return int(size) * int(at - start) // int(end - start)
+    return size * (at - start) // (end - start)
 
 
 def _copy(

@@ -3,6 +3,7 @@
 import fnmatch
 import glob
 import http.client
+import io
 import shutil
 import sys
 import urllib.request
@@ -12,7 +13,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import blake2b
 from pathlib import Path
-from typing import IO
+from typing import IO, cast
 
 from app.gpt2 import whole_file
 from app.training.errors import TrainingError
@@ -30,11 +31,12 @@ class Source:
     path: Path
     member: str | None = None
 
-    def open(self) -> IO[bytes]:
+    def open(self) -> io.BufferedIOBase:
         if self.member is None:
             return self.path.open("rb")
         stat = self.path.stat()
-        return _archive(self.path, stat.st_mtime_ns, stat.st_size).open(self.member)
+        archive = _archive(self.path, stat.st_mtime_ns, stat.st_size)
+        return cast(io.BufferedIOBase, archive.open(self.member))
 
 
 @lru_cache(maxsize=2)

@@ -14,7 +14,7 @@ class Average:
     """Exponential over the last `share` of the run: the later the weights, the more they count."""
 
     def __init__(self, model: nn.Module, share: float) -> None:
-        self.learned = [p for p in model.parameters() if p.requires_grad]
+        self.learned: list[torch.Tensor] = [p for p in model.parameters() if p.requires_grad]
         self.share = share
         self.weights: list[torch.Tensor] = []  # none before it begins
         self.done = 0.0  # of the run, when it last took weights in, 0 to 1

@@ -6,9 +6,11 @@ rows is taken on the spot. The result is the usual cross entropy; only the order
 """
 
 import contextlib
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+from transformers import GPT2LMHeadModel
 
 from app.training.learn.batches import IGNORED
 
@@ -20,7 +22,9 @@ class HeadAndCrossEntropy(torch.autograd.Function):
     """sum over rows of -log softmax(hidden @ weight.T)[label], in nats."""
 
     @staticmethod
-    def forward(ctx, hidden, weight, labels, dtype, learning):
+    def forward(
+        ctx: Any, hidden: Tensor, weight: Tensor, labels: Tensor, dtype: torch.dtype, learning: bool
+    ) -> Tensor:
         N, V = hidden.shape[0], weight.shape[0]
         h, w = hidden.to(dtype), weight.to(dtype)  # [N, E], [V, E]
         d_hidden = torch.empty_like(h) if learning else None
@@ -49,7 +53,7 @@ class HeadAndCrossEntropy(torch.autograd.Function):
         return total
 
     @staticmethod
-    def backward(ctx, scale):
+    def backward(ctx: Any, scale: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
         d_hidden, d_weight = ctx.saved_tensors
         d_hidden = (d_hidden * scale).to(ctx.dtypes[0])
         if d_weight is not None:
@@ -62,7 +66,7 @@ class SummedLoss(nn.Module):
 
     compiled = False  # the blocks run as they were compiled, while learning
 
-    def __init__(self, model: nn.Module, dtype: torch.dtype = torch.float32) -> None:
+    def __init__(self, model: GPT2LMHeadModel, dtype: torch.dtype = torch.float32) -> None:
         super().__init__()
         self.model, self.dtype = model, dtype  # what it multiplies in; weights stay in float32
 

@@ -7,6 +7,7 @@ import signal
 import threading
 import types
 from collections.abc import Iterator
+from typing import Any
 
 import torch
 
@@ -65,7 +66,9 @@ def interruptible() -> Iterator[Interrupted]:
         asked.signal = number
         signal.signal(number, before[number])
 
-    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    before: dict[int, Any] = {}
+    for one in (signal.SIGINT, signal.SIGTERM):
+        before[one] = signal.signal(one, note)
     try:
         yield asked
     finally:

@@ -5,6 +5,7 @@ layers as for one, where they are stacked.
 """
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -14,7 +15,7 @@ class Muon(torch.optim.Muon):
     """The same numbers, but for the order of sums; updates on a scale where AdamW's rates hold."""
 
     @torch.no_grad()
-    def step(self, closure: None = None) -> None:
+    def step(self, closure: Any = None) -> Any:
         for group in self.param_groups:
             of_shape: dict[torch.Size, list[Tensor]] = {}
             for parameter in group["params"]:
@@ -25,7 +26,7 @@ class Muon(torch.optim.Muon):
 
     def _move(self, parameters: list[Tensor], group: dict) -> None:
         momentum, rate = group["momentum"], group["lr"]
-        gradients = [p.grad for p in parameters]
+        gradients = [p.grad for p in parameters if p.grad is not None]
         buffers = [self._buffer(p) for p in parameters]
         torch._foreach_lerp_(buffers, gradients, 1 - momentum)
         ahead = torch._foreach_lerp(gradients, buffers, momentum)  # Nesterov's

@@ -10,8 +10,6 @@ from app.training.config import TrainConfig
 from app.training.learn.average import Average
 from app.training.learn.muon import Muon
 
-ADAM = {"betas": (0.9, 0.95), "eps": 1e-8}
-
 
 class Optimizers:
     """One or two of torch's optimizers behind the three calls that a loop makes, and the average
@@ -24,7 +22,7 @@ class Optimizers:
         matrices = [p for name, p in named if p.ndim == 2 and ".h." in name]
         decayed = [p for name, p in named if p.ndim == 2 and ".h." not in name]
         vectors = [p for _, p in named if p.ndim != 2]  # biases, norms: decay would only bias them
-        decay = {"weight_decay": config.weight_decay}
+        decay = config.weight_decay
         self.each: list[torch.optim.Optimizer] = []
         self.average = Average(model, config.average)
         # float16 ends at 6e-8: gradients are computed many times too large and scaled back here.
@@ -32,15 +30,18 @@ class Optimizers:
         self.scaler = torch.amp.GradScaler(device, enabled=config.precision == "float16")
         if config.optimizer == "muon" and matrices:
             # Orthogonal updates for the blocks' matrices, on a scale where AdamW's rates hold.
-            self.each.append(Muon(matrices, **decay))
+            self.each.append(Muon(matrices, weight_decay=decay))
         else:
             decayed += matrices
-        groups = [{"params": decayed, **decay}, {"params": vectors, "weight_decay": 0.0}]
-        groups = [group for group in groups if group["params"]]
+        groups = [
+            {"params": parameters, "weight_decay": pull}
+            for parameters, pull in ((decayed, decay), (vectors, 0.0))
+            if parameters
+        ]
         if config.optimizer == "sgd":
             self.each.append(torch.optim.SGD(groups, lr=0.0, momentum=0.9))
         else:
-            self.each.append(torch.optim.AdamW(groups, lr=0.0, fused=True, **ADAM))
+            self.each.append(torch.optim.AdamW(groups, lr=0.0, betas=(0.9, 0.95), fused=True))
 
     def clip(self, longest: float) -> float:
         """Shorten the gradient to `longest`; how long it was, 0 where float16 overflowed."""

@@ -12,6 +12,7 @@ import numpy as np
 import psutil
 import torch
 from torch import nn
+from transformers import GPT2LMHeadModel
 
 from app.training.config import TrainConfig
 from app.training.corpus.corpus import Corpus
@@ -53,7 +54,7 @@ class Plan:
         return [rows * self.config.accumulate * self.world for rows in (self.batch, long)]
 
 
-def make_plan(config: TrainConfig, corpus: Corpus, model: nn.Module, world: int = 1) -> Plan:
+def make_plan(config: TrainConfig, corpus: Corpus, model: GPT2LMHeadModel, world: int = 1) -> Plan:
     window = model.config.n_positions
     if config.block is not None and config.block > window:
         raise TrainingError(f"block is {config.block}, more than the model's window of {window}.")
@@ -103,7 +104,7 @@ KEPT = {2: 16 + 17 * 2, 4: 16 + 17 * 4}
 
 
 def memory_needed(
-    model: nn.Module, config: TrainConfig, learned: int, batch: int, block: int
+    model: GPT2LMHeadModel, config: TrainConfig, learned: int, batch: int, block: int
 ) -> int:
     """Weights, gradients, the optimizer, and the activations of one micro-batch."""
     shape = model.config
@@ -127,7 +128,7 @@ def memory_here(device: torch.device) -> int:
     return available
 
 
-def check_memory(plan: Plan, model: nn.Module, available: int) -> None:
+def check_memory(plan: Plan, model: GPT2LMHeadModel, available: int) -> None:
     """Refuse before the start what does not fit into memory, and say what would."""
     if plan.memory <= available:
         return

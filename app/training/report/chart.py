@@ -40,10 +40,10 @@ def line_chart(lines: Sequence[Line], width: int, height: int, mark: Point | Non
         path = " ".join(f"{x_at(x):.1f},{y_at(y):.1f}" for x, y in thinned(line.points, width))
         parts.append(f'<polyline class="{line.label}" points="{path}"/>')
         if len(lines) > 1:
-            at = TOP + 8 + 18 * number
-            ends = f'x1="{width - 120}" x2="{width - 100}" y1="{at}" y2="{at}"'
+            row = TOP + 8 + 18 * number
+            ends = f'x1="{width - 120}" x2="{width - 100}" y1="{row}" y2="{row}"'
             parts.append(f'<line class="{line.label}" {ends}/>')
-            parts.append(f'<text x="{width - 94}" y="{at}" dy=".32em">{line.label}</text>')
+            parts.append(f'<text x="{width - 94}" y="{row}" dy=".32em">{line.label}</text>')
     if mark is not None:
         x, y = x_at(mark[0]), y_at(mark[1])
         parts.append(f'<circle class="mark" cx="{x:.1f}" cy="{y:.1f}" r="4"/>')

@@ -60,7 +60,7 @@ def named(run: Path, word: str) -> Path:
 
 def newest(run: Path) -> tuple[Path | None, list[Path]]:
     """The newest intact checkpoint, and the broken ones that are newer."""
-    broken = []
+    broken: list[Path] = []
     for folder in reversed(step_folders(run)):
         if is_intact(folder):
             return folder, broken

@@ -2,6 +2,7 @@
 
 import secrets
 from pathlib import Path
+from typing import Any
 
 from app.gpt2 import whole_file
 from app.training.config import TrainConfig
@@ -12,11 +13,8 @@ class Loggers:
     """Passes numbers on to those that were asked for."""
 
     def __init__(self, config: TrainConfig, run: Path, step: int = 0) -> None:
-        self.tensorboard = self.wandb = None
-        if config.tensorboard:
-            self.tensorboard = _tensorboard(run, step)
-        if config.wandb:
-            self.wandb = _wandb(run)
+        self.tensorboard = _tensorboard(run, step) if config.tensorboard else None
+        self.wandb = _wandb(run) if config.wandb else None
 
     def add(self, step: int, numbers: dict[str, float]) -> None:
         if self.tensorboard is not None:
@@ -32,7 +30,7 @@ class Loggers:
             self.wandb.finish()
 
 
-def _tensorboard(run: Path, step: int):
+def _tensorboard(run: Path, step: int) -> Any:
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError:
@@ -40,7 +38,7 @@ def _tensorboard(run: Path, step: int):
     return SummaryWriter(str(run / "tensorboard"), purge_step=step + 1)  # what a crash has lost
 
 
-def _wandb(run: Path):
+def _wandb(run: Path) -> Any:
     try:
         import wandb
     except ImportError:

@@ -33,7 +33,8 @@ def continued(model: GPT2LMHeadModel, ids: list[int], n_tokens: int, seed: int) 
     """Up to `n_tokens` more, inside the window, ended by the end of a text."""
     generator = torch.Generator().manual_seed(seed)
     device, room = model.device, model.config.n_positions
-    past, feed, new = None, ids[-room + 1 :], []
+    new: list[int] = []
+    past, feed = None, ids[-room + 1 :]
     used = len(feed)
     while len(new) < n_tokens and used < room:
         out = model(torch.tensor([feed], device=device), past_key_values=past, use_cache=True)
