@@ -61,10 +61,14 @@ def make_rows(rng: np.random.Generator, vocabulary: Vocabulary, setting: dict) -
         params = Params(**{"seed": seed, "max_tokens": 1000} | setting)
         prompt = rng.integers(0, V, 400).tolist()
         [row] = prepare(prompt, params, CONFIG, vocabulary, "", print, 0.0, 60.0).rows
-        row.written += rng.integers(0, V, 200).tolist()
-        row.ids += row.written
+        row.written.ids += rng.integers(0, V, 200).tolist()
+        row.ids += row.written.ids
         rows.append(row)
     return rows
+
+
+def fail(row: Row, error: Exception) -> None:
+    raise error
 
 
 def measure(rng: np.random.Generator, rows: list[Row], turn: Logits) -> float:
@@ -72,10 +76,10 @@ def measure(rng: np.random.Generator, rows: list[Row], turn: Logits) -> float:
     for _ in range(TURNS):
         for row in rows:
             row.ids.append(int(rng.integers(0, V)))
-            row.written.append(row.ids[-1])
+            row.written.ids.append(row.ids[-1])
         drawing = [Drawing(row, at) for at, row in enumerate(rows)]
         began = time.thread_time()
-        choose(drawing, turn)
+        choose(drawing, turn, fail)
         seconds.append(time.thread_time() - began)
     return min(seconds)
 

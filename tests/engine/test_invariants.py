@@ -118,7 +118,11 @@ class House:
             self.note(page_keys(row.ids), row.ids)  # what it writes is known once it has gone
         self.lane.step()
         cache, model = self.lane.scheduler.cache, self.lane.model
-        held = {page for row in self.lane.scheduler.rows() for page in (*row.pages, *row.spare)}
+        held = {
+            page
+            for row in self.lane.scheduler.rows()
+            for page in (*row.place.pages, *row.place.spare)
+        }
         assert len(held) == cache.n_held, "pages leaked or were lost"
         assert model.broken == []
         for key, page in cache._page_of.items():

@@ -38,7 +38,7 @@ class Adjuster:
         if p.repetition_penalty != 1:
             seen, _ = self._seen.follow(row.ids, p.penalty_range)
         if self._wants_counts:
-            written, counts = self._counts.follow(row.written, p.penalty_range)
+            written, counts = self._counts.follow(row.written.ids, p.penalty_range)
         costs = self._find_repetitions() if p.dry_multiplier else {}
         dry, refused = np.array(list(costs), np.int64), self._find_refused()
         parts = [part for part in (seen, written, dry, self._biased, refused) if part.size]
@@ -64,9 +64,9 @@ class Adjuster:
         """Tokens that must not come next, each once."""
         row, p = self._row, self._row.request.params
         parts = [self._banned]
-        if row.refused:
-            parts.append(np.array(row.refused, np.int64))
-        if len(row.written) < p.min_tokens:
+        if row.written.refused:
+            parts.append(np.array(row.written.refused, np.int64))
+        if len(row.written.ids) < p.min_tokens:
             parts.append(self._ends)
         if p.no_repeat_ngram:
             text = self._text.follow(row.ids)
@@ -104,6 +104,9 @@ class Counts:
     """How often each token is among the latest of a text that grows without end."""
 
     def __init__(self) -> None:
+        self._forget()
+
+    def _forget(self) -> None:
         self._places: dict[int, int] = {}
         self._ids = np.empty(64, np.int64)
         self._counts = np.zeros(64, np.int64)
@@ -112,7 +115,7 @@ class Counts:
     def follow(self, tokens: Sequence[int], n_latest: int) -> tuple[np.ndarray, np.ndarray]:
         """Ids and counts; called before each draw, so that a cut shows in the length."""
         if len(tokens) < self._end:
-            self.__init__()  # type: ignore[misc]
+            self._forget()
         begin = max(0, len(tokens) - n_latest) if n_latest else 0
         for id in tokens[self._end :]:
             self._add(id, 1)

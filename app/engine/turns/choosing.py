@@ -5,6 +5,7 @@ gpt2.sampling. What goes wrong for one row is that row's alone.
 """
 
 import logging
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -31,29 +32,26 @@ class Odds(NamedTuple):
     top_ids: np.ndarray  # [K] in falling order
 
 
-class Choice(NamedTuple):
+class Drawn(NamedTuple):
     row: Row
     at: int  # the place of its logits
-    id: int | None
-    error: Exception | None
+    id: int
     odds: Odds | None  # where the row wants to tell them
 
 
-def choose(drawing: list[Drawing], logits: Logits) -> list[Choice]:
-    if not drawing:
-        return []
-    odds = [
-        odds_at(logits, at) if row.request.params.logprobs is not None else None
-        for row, at in drawing
-    ]
+def choose(
+    drawing: list[Drawing], logits: Logits, fail: Callable[[Row, Exception], None]
+) -> list[Drawn]:
+    """A token for each row that draws; calls `fail` for a row that cannot, and leaves it out."""
     try:
-        ids = _choose_together(drawing, logits)
+        ids = _choose_together(drawing, logits).tolist() if drawing else []
     except Exception:
         log.exception("The batch could not be sampled; its rows are tried one by one.")
-        return [_choose_one(d, o, logits) for d, o in zip(drawing, odds, strict=True)]
+        ids = [_choose_one(each, logits, fail) for each in drawing]
     return [
-        Choice(d.row, d.at, id, None, o)
-        for d, id, o in zip(drawing, ids.tolist(), odds, strict=True)
+        Drawn(row, at, id, odds_at(logits, at) if row.request.params.logprobs is not None else None)
+        for (row, at), id in zip(drawing, ids, strict=True)
+        if id is not None
     ]
 
 
@@ -88,12 +86,14 @@ class _Scores:
         return own
 
 
-def _choose_one(drawing: Drawing, odds: Odds | None, logits: Logits) -> Choice:
+def _choose_one(
+    drawing: Drawing, logits: Logits, fail: Callable[[Row, Exception], None]
+) -> int | None:
     try:
-        [id] = _choose_together([drawing], logits)
-        return Choice(drawing.row, drawing.at, int(id), None, odds)
+        return int(_choose_together([drawing], logits)[0])
     except Exception as error:
-        return Choice(drawing.row, drawing.at, None, error, odds)
+        fail(drawing.row, error)
+        return None
 
 
 def _choose_together(drawing: list[Drawing], logits: Logits) -> np.ndarray:
@@ -117,12 +117,13 @@ def _choose_here(drawing: list[Drawing], logits: Logits) -> np.ndarray:
         if row.adjuster is None:
             row.adjuster = Adjuster(row)
         ids, changed = scores.changes[i] = row.adjuster.change(scores[i])
-        if row.heal:
-            ids, changed = scores.changes[i] = _only(row.heal.ids, scores[i])
+        heal = row.written.heal
+        if heal is not None:
+            ids, changed = scores.changes[i] = _only(heal.ids, scores[i])
         if not ids.size:
             continue
         new_ids, new_scores = sampling.rerank(top_ids[i], top_scores[i], ids, changed)
-        if not new_ids.size or row.heal or K >= scores.shape[1]:
+        if not new_ids.size or heal is not None or K >= scores.shape[1]:
             own = scores[i]
             new_ids = sampling.candidates(own, K)
             new_scores = own[new_ids]
@@ -149,7 +150,7 @@ def plain_draw(row: Row) -> sampling.Draw | None:
 def _draw(row: Row) -> sampling.Draw:
     p = row.request.params
     # A draw that may only rebuild the prompt comes before the continuation's first position.
-    position = -1 if row.heal else len(row.written)
+    position = len(row.written.ids) if row.written.heal is None else -1
     return sampling.Draw(
         row.seed,
         position,
@@ -166,8 +167,8 @@ def _draw(row: Row) -> sampling.Draw:
 def _is_adjusted(row: Row) -> bool:
     p = row.request.params
     return bool(
-        row.heal
-        or row.refused
+        row.written.heal
+        or row.written.refused
         or row.request.banned
         or p.logit_bias
         or p.repetition_penalty != 1
@@ -175,5 +176,5 @@ def _is_adjusted(row: Row) -> bool:
         or p.frequency_penalty
         or p.dry_multiplier
         or p.no_repeat_ngram
-        or len(row.written) < p.min_tokens
+        or len(row.written.ids) < p.min_tokens
     )

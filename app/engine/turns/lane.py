@@ -24,11 +24,12 @@ from ..completion import (
     Usage,
 )
 from .cache import PAGE, PageCache, pages_for
-from .choosing import Choice, Drawing, Odds, choose, logits_at, odds_at, plain_draw
+from .choosing import Drawing, Drawn, Odds, choose, logits_at, odds_at, plain_draw
 from .estimate import Need, Speed, starts
-from .request import End, Held, Request, Row
+from .request import End, Request, Row
 from .scheduler import Scheduler, Step
 from .vocabulary import Vocabulary
+from .written import Held
 
 log = logging.getLogger(__name__)
 
@@ -78,7 +79,7 @@ class Lane:
             pages=scheduler.cache.n_available,
         )
         # Requests that are scored are read one after another.
-        n_scored = sum(request.rows[0].n_left for request in running if request.wants_prompt)
+        n_scored = sum(request.rows[0].place.n_left for request in running if request.wants_prompt)
         for at, request in enumerate(queue):
             if request.wants_prompt:
                 found[at] = max(found[at], n_scored / self.speed.scored_per_s)
@@ -88,7 +89,7 @@ class Lane:
     def _need(self, request: Request, now: float) -> Need:
         """Of the rows that are not over yet; of these, the one with the longest way to go."""
         rows = [row for row in request.rows if not row.is_over]
-        n_written = min((len(row.written) for row in rows), default=0)
+        n_written = min((len(row.written.ids) for row in rows), default=0)
         n_left = self.speed.tokens_left(n_written, request.params.max_tokens)
         seconds = n_left * max(1, self.scheduler.n_rows) / self.speed.written_per_s
         if not request.is_prefilled:
@@ -97,7 +98,7 @@ class Lane:
         if request.started is None:
             n_pages = self.scheduler.pages_needed(request)
         else:
-            n_pages = len({page for row in rows for page in (*row.pages, *row.spare)})
+            n_pages = len({page for row in rows for page in (*row.place.pages, *row.place.spare)})
         return Need(min(seconds, max(0.0, request.deadline - now)), len(rows), n_pages)
 
     # ---- a turn ----
@@ -127,8 +128,8 @@ class Lane:
             return
         logits = self.model.forward([_feed(step) for step in steps])
         drawing = self._advance(steps, logits)
-        for choice in choose(drawing, logits):
-            self._hand_out(choice, logits)
+        for drawn in choose(drawing, logits, self._fail_draw):
+            self._hand_out(drawn, logits)
 
     def _note(self, work: "_Work", seconds: float) -> None:
         if n_tokens := sum(work):
@@ -183,7 +184,7 @@ class Lane:
                 self._score(step, [odds_at(logits, at + i) for i in range(n_wanted)])
             at += n_wanted
             self.scheduler.advance(step)
-            if row.is_prefilling:
+            if row.place.is_prefilling:
                 continue
             rows = [row] if request.is_prefilled else self._fork(row)
             drawing += [Drawing(row, at - 1) for row in rows]
@@ -205,7 +206,7 @@ class Lane:
             request.prompt.append(
                 PromptToken(row.ids[0], self.vocabulary.bytes_of(row.ids[0]), None, [])
             )
-        following = row.ids[row.n_computed + 1 : step.end + 1]
+        following = row.ids[row.place.n_computed + 1 : step.end + 1]
         for id, (logprobs, top_ids) in zip(following, odds, strict=False):
             top = self.vocabulary.top(logprobs, top_ids[: request.params.prompt_logprobs])
             data = self.vocabulary.bytes_of(id)
@@ -213,28 +214,30 @@ class Lane:
 
     # ---- handing out ----
 
-    def _hand_out(self, choice: Choice, logits: Logits) -> None:
-        row, id = choice.row, choice.id
-        request, params = row.request, row.request.params
+    def _fail_draw(self, row: Row, error: Exception) -> None:
+        if not (row.request.is_over or row.request.is_cancelled):
+            log.error("A request could not be sampled.", exc_info=error)
+            message = f"The next token could not be drawn: {error}"
+            self.fail(row.request, "engine_error", message)
+
+    def _hand_out(self, drawn: Drawn, logits: Logits) -> None:
+        row, id = drawn.row, drawn.id
+        request, written = row.request, row.written
         if request.is_over or request.is_cancelled:
             return
-        if id is None:
-            log.error("A request could not be sampled.", exc_info=choice.error)
-            message = f"The next token could not be drawn: {choice.error}"
-            return self.fail(request, "engine_error", message)
-        if row.take_again(id):
+        if row.rebuild(id):
             return self._slide_if_full(row)
         end = request.ends.get(id)
-        if end is not None and (end.reason == "end_of_text" or not params.include_stop):
+        if end is not None and (end.reason == "end_of_text" or not request.params.include_stop):
             return self._end(row, end)
-        kept = logits_at(logits, choice.at) if request.phrases is not None else None
-        row.take(id, self.vocabulary.bytes_of(id), choice.odds, kept)
-        if n := row.find_banned():
+        kept = logits_at(logits, drawn.at) if request.phrases is not None else None
+        row.take(id, self.vocabulary.bytes_of(id), drawn.odds, kept)
+        if n := written.count_banned():
             return self._draw_again(row, n)
-        self._tell(row, row.count_certain())
-        if row.text.stopped_by is not None:
-            end = End("stop", row.text.stopped_by)
-        elif end is None and self._is_long_enough(row):
+        self._tell(row, written.count_certain())
+        if written.stopped_by is not None:
+            end = End("stop", written.stopped_by)
+        elif end is None and written.is_long_enough:
             end = End("length", None)
         if end is not None:
             self._end(row, end)
@@ -246,34 +249,22 @@ class Lane:
         first = row.take_back(n)
         self.scheduler.take_back(row)
         assert first.logits is not None
-        [choice] = choose([Drawing(row, 0)], first.logits)
-        self._hand_out(choice, first.logits)
-
-    def _is_long_enough(self, row: Row) -> bool:
-        params, n = row.request.params, len(row.written)
-        if params.max_tokens is None or n < params.max_tokens:
-            return False
-        is_at_end = not row.held and row.text.ends_sentence
-        return is_at_end or n >= params.max_tokens + params.finish_sentence
+        for drawn in choose([Drawing(row, 0)], first.logits, self._fail_draw):
+            self._hand_out(drawn, first.logits)
 
     def _tell(self, row: Row, n: int) -> None:
-        """The first n of the tokens that are held; up to one that completes a stop text."""
-        for held in row.held[:n]:
-            if row.text.stopped_by is None:
-                self._tell_token(row, held)
+        for held, text in row.written.tell(n):
+            self._put_token(row, held, text)
 
-    def _tell_token(self, row: Row, held: Held) -> None:
-        request, params, odds = row.request, row.request.params, held.odds
-        row.held.pop(0)
-        row.text.may_stop = row.n_told >= params.min_tokens
-        text = row.text.push(held.data)
+    def _put_token(self, row: Row, held: Held, text: str) -> None:
+        request, odds = row.request, held.odds
         self.tally.completion_tokens += 1
         if request.first_token is None:
             request.first_token = time.monotonic()
         if odds is None:
             request.put(Token(row.choice, held.id, text, held.data, None, []))
         else:
-            top = self.vocabulary.top(odds.logprobs, odds.top_ids[: params.logprobs])
+            top = self.vocabulary.top(odds.logprobs, odds.top_ids[: request.params.logprobs])
             logprob = float(odds.logprobs[held.id])
             request.put(Token(row.choice, held.id, text, held.data, logprob, top))
 
@@ -296,16 +287,16 @@ class Lane:
                 self._end(row, End(reason, None))
 
     def _end(self, row: Row, end: End) -> None:
-        request = row.request
+        request, written = row.request, row.written
         if end.reason != "cancelled":
-            self._tell(row, len(row.held))
-        if row.held:  # drawn, and now of no use
-            row.take_back(len(row.held))
-        if row.text.stopped_by is not None:
-            end = End("stop", row.text.stopped_by)
-        request.put(Ended(row.choice, end.reason, end.stop, row.text.flush()))
-        if row.written:
-            self.speed.note_length(len(row.written))
+            self._tell(row, len(written.held))
+        if written.held:  # drawn, and now of no use
+            row.take_back(len(written.held))
+        if written.stopped_by is not None:
+            end = End("stop", written.stopped_by)
+        request.put(Ended(row.choice, end.reason, end.stop, written.flush()))
+        if written.ids:
+            self.speed.note_length(len(written.ids))
         self.scheduler.retire(row)
         if all(other.is_over for other in request.rows):
             is_early = end.reason in ("cancelled", "deadline")
@@ -338,7 +329,7 @@ class _Work(NamedTuple):
 
     @classmethod
     def of(cls, steps: Sequence[Step]) -> "_Work":
-        read = [step for step in steps if step.row.is_prefilling]
+        read = [step for step in steps if step.row.place.is_prefilling]
         n_scored = sum(step.n_tokens for step in read if step.row.request.wants_prompt)
         n_read = sum(step.n_tokens for step in read) - n_scored
         return cls(len(steps) - len(read), n_read, n_scored)
@@ -346,19 +337,19 @@ class _Work(NamedTuple):
 
 def _feed(step: Step) -> Feed:
     """The model's door: what goes through must fit in the row's pages, and be its own to write."""
-    row = step.row
-    assert step.end <= len(row.pages) * PAGE, f"{step.end} tokens in {len(row.pages)} pages"
-    assert row.n_computed >= row.n_published * PAGE, "a page that others read must not be written"
+    row, place = step.row, step.row.place
+    assert step.end <= len(place.pages) * PAGE, f"{step.end} tokens in {len(place.pages)} pages"
+    assert place.n_computed >= place.n_published * PAGE, "this would write a page that others read"
     draws_alone = row.request.is_prefilled or len(row.request.rows) == 1
     draw = plain_draw(row) if draws_alone and step.end == len(row.ids) else None
-    ids = row.ids[row.n_computed : step.end]
-    return Feed(ids, row.n_computed, row.pages, _n_wanted(step), draw)
+    ids = row.ids[place.n_computed : step.end]
+    return Feed(ids, place.n_computed, place.pages, _n_wanted(step), draw)
 
 
 def _n_wanted(step: Step) -> int:
     """All logits of a prompt that is to be scored, else those after a row's last token."""
     if step.row.request.wants_prompt:
-        return step.end - step.row.n_computed
+        return step.n_tokens
     return int(step.end == len(step.row.ids))
 
 

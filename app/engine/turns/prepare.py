@@ -15,9 +15,9 @@ from ..completion import Event
 from ..parameters import MAX_SEED, InvalidParams, Params
 from .cache import page_keys
 from .phrases import Phrases
-from .request import End, Heal, Request, Row
-from .text import TextStream
+from .request import End, Request, Row
 from .vocabulary import Vocabulary
+from .written import Heal, Written
 
 
 class Prompt(NamedTuple):
@@ -70,8 +70,7 @@ def prepare(
             choice=k,
             seed=sampling.row_seed(seed, k),
             ids=list(ids),
-            text=TextStream(params.stop, params.include_stop),
-            heal=heal,
+            written=Written(params, request.phrases, heal),
         )
         for k in range(params.n)
     ]

@@ -13,7 +13,7 @@ import numpy as np
 from ..completion import Event, PromptToken
 from ..parameters import Params
 from .phrases import Phrases
-from .text import TextStream
+from .written import Held, Written
 
 if TYPE_CHECKING:
     from app.gpt2 import Logits
@@ -27,31 +27,27 @@ class End(NamedTuple):
     stop: str | int | None  # the stop text or token, as the caller gave it
 
 
-class Heal(NamedTuple):
-    """A token taken back from the prompt's end; the first draw is among those that begin alike."""
+@dataclasses.dataclass(eq=False)
+class Place:
+    """Where a row's keys and values are, and how far they go. Written by the scheduler only."""
 
-    id: int
-    data: bytes  # the token's bytes
-    ids: np.ndarray  # that may be drawn: never empty
-
-
-MOST_REFUSED = 64  # tokens in one place; then a phrase is let through
-
-
-class Held(NamedTuple):
-    """A token drawn and not yet told, and all that is needed to draw another in its place."""
-
-    id: int
-    data: bytes
-    odds: "Odds | None"
-    logits: "Logits | None"  # of its place alone, where it may have to be drawn again
-    heal: Heal | None
-    refused: list[int]  # ids
+    pages: list[int] = dataclasses.field(default_factory=list)
+    n_computed: int = 0  # of the row's ids, from the first: those that are in the pages
+    n_to_prefill: int = 0  # of the row's ids: those to be read before it writes
+    n_shared: int = 0  # of pages, from the first: those that this row must never write again
+    may_slide: bool = False
+    spare: list[int] = dataclasses.field(default_factory=list)  # for the shared ones, when it does
+    keys: list[bytes] = dataclasses.field(default_factory=list)  # of pages, as far as known
+    n_published: int = 0
 
     @property
-    def may_be_refused(self) -> bool:
-        n_others = MOST_REFUSED if self.heal is None else len(self.heal.ids) - 1
-        return len(self.refused) < min(MOST_REFUSED, n_others)
+    def is_prefilling(self) -> bool:
+        return self.n_computed < self.n_to_prefill
+
+    @property
+    def n_left(self) -> int:
+        """Tokens still to be read before the row can write."""
+        return self.n_to_prefill - self.n_computed
 
 
 @dataclasses.dataclass(eq=False)
@@ -62,83 +58,27 @@ class Row:
     choice: int
     seed: int
     ids: list[int]
-    text: TextStream
-    heal: Heal | None = None  # until the first draw
-    n_computed: int = 0  # of ids, from the first: those whose keys and values are in the pages
-    n_to_prefill: int = 0  # of ids: those to be read before it writes
-    pages: list[int] = dataclasses.field(default_factory=list)
-    n_shared: int = 0  # of pages, from the first: those that this row may never write again
-    may_slide: bool = False
-    spare: list[int] = dataclasses.field(default_factory=list)  # to replace those when it slides
-    keys: list[bytes] = dataclasses.field(default_factory=list)  # of pages, as far as known
-    n_published: int = 0
-    written: list[int] = dataclasses.field(default_factory=list)  # ids of the continuation
-    held: list["Held"] = dataclasses.field(default_factory=list)  # the last of these, not yet told
-    refused: list[int] = dataclasses.field(default_factory=list)  # ids that must not come next
+    written: Written
+    place: Place = dataclasses.field(default_factory=Place)
     adjuster: "Adjuster | None" = None  # once its scores are to be changed
     is_over: bool = False
 
-    @property
-    def is_prefilling(self) -> bool:
-        return self.n_computed < self.n_to_prefill
-
-    @property
-    def n_left(self) -> int:
-        """Tokens that are still to be read before it can write."""
-        return self.n_to_prefill - self.n_computed
-
-    def take_again(self, id: int) -> bool:
-        """The row goes on with this token, if it is the one taken back from the prompt."""
-        if self.heal is None or self.heal.id != id:
+    def rebuild(self, id: int) -> bool:
+        """Go on with this token if it is the one taken back from the prompt."""
+        if not self.written.rebuild(id):
             return False
         self.ids.append(id)
-        self.heal, self.refused = None, []
         return True
 
     def take(self, id: int, data: bytes, odds: "Odds | None", logits: "Logits | None") -> None:
-        """The row goes on with this token, which is still to be told."""
-        new = data if self.heal is None else data.removeprefix(self.heal.data)
-        self.held.append(Held(id, new, odds, logits, self.heal, self.refused))
+        """Go on with this token, which is still to be told."""
+        self.written.take(id, data, odds, logits)
         self.ids.append(id)
-        self.written.append(id)
-        self.heal, self.refused = None, []
 
     def take_back(self, n: int) -> Held:
-        """The last n tokens were not to be. Returns the first of them."""
-        first = self.held[-n]
-        del self.held[-n:], self.ids[-n:], self.written[-n:]
-        self.heal, self.refused = first.heal, [*first.refused, first.id]
-        return first
-
-    @property
-    def n_told(self) -> int:
-        return len(self.written) - len(self.held)
-
-    def find_banned(self) -> int:
-        """How many of the last tokens to take back, so that no banned phrase is written."""
-        if self.request.phrases is None:
-            return 0
-        data = b"".join(held.data for held in self.held)
-        start = self.request.phrases.find(self.text.until_stop(data))
-        if start is None:
-            return 0
-        at = -1
-        while start >= 0:
-            at += 1
-            start -= len(self.held[at].data)
-        return len(self.held) - at if self.held[at].may_be_refused else 0
-
-    def count_certain(self) -> int:
-        """How many of the held tokens no banned phrase can begin in."""
-        if self.request.phrases is None:
-            return len(self.held)
-        data = b"".join(held.data for held in self.held)
-        n_certain = len(data) - self.request.phrases.n_uncertain(data)
-        for n, held in enumerate(self.held):
-            n_certain -= len(held.data)
-            if n_certain < 0:
-                return n
-        return len(self.held)
+        """Undo the last n tokens, none of them told. Returns the first of them."""
+        del self.ids[-n:]
+        return self.written.take_back(n)
 
 
 @dataclasses.dataclass(eq=False)
@@ -182,8 +122,8 @@ class Request:
             return math.inf
         first = self.rows[0]
         n_written = self.params.max_tokens + self.params.finish_sentence
-        return len(first.ids) + (first.heal is not None) + max(0, n_written - 1)
+        return len(first.ids) + (first.written.heal is not None) + max(0, n_written - 1)
 
     @property
     def n_written(self) -> int:
-        return sum(len(row.written) for row in self.rows)
+        return sum(len(row.written.ids) for row in self.rows)

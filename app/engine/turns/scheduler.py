@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from .cache import PAGE, PageCache, page_keys, pages_for
 from .pace import LONGEST, Pace
-from .request import Request, Row
+from .request import Place, Request, Row
 
 SCORED_CHUNK = 64  # tokens in a turn whose logits are all wanted: 200 kB for each
 SCORED_COST = 4  # times what another token of a prompt takes, for those logits
@@ -30,7 +30,7 @@ class Step(NamedTuple):
 
     @property
     def n_tokens(self) -> int:
-        return self.end - self.row.n_computed
+        return self.end - self.row.place.n_computed
 
 
 class Claim(NamedTuple):
@@ -128,13 +128,15 @@ class Scheduler:
         for _ in request.rows[1:]:
             self.cache.hold(common)
         for row in request.rows:
-            row.pages = common + self.cache.take(claim.n_own)
-            row.n_shared = claim.n_common
-            row.may_slide = request.longest > self.window
-            row.spare = self.cache.take(claim.n_spare)
-            row.keys = request.keys
-            row.n_to_prefill = len(row.ids)
-        first = request.rows[0]
+            row.place = Place(
+                pages=common + self.cache.take(claim.n_own),
+                n_to_prefill=len(row.ids),
+                n_shared=claim.n_common,
+                may_slide=request.longest > self.window,
+                spare=self.cache.take(claim.n_spare),
+                keys=request.keys,
+            )
+        first = request.rows[0].place
         first.n_computed = len(claim.found) * PAGE
         first.n_published = len(claim.found)
         request.cached_tokens = first.n_computed
@@ -150,7 +152,11 @@ class Scheduler:
 
     def plan(self) -> list[Step]:
         """Everyone who writes, a token each; then chunks of prompts."""
-        writing = [Step(row, row.n_computed + 1) for row in self.rows() if not row.is_prefilling]
+        writing = [
+            Step(row, row.place.n_computed + 1)
+            for row in self.rows()
+            if not row.place.is_prefilling
+        ]
         budget = self.pace.budget(len(writing), self.n_rows)
         return writing + self._read(budget) if budget > 0 else writing
 
@@ -168,10 +174,11 @@ class Scheduler:
         if prompts:
             first, *others = prompts
             shorter = sorted(
-                (row for row in others if row.n_left < first.n_left), key=attrgetter("n_left")
+                (row for row in others if row.place.n_left < first.place.n_left),
+                key=attrgetter("place.n_left"),
             )
-            asked = sum(row.n_left for row in shorter)
-            steps.append(_chunk(first, max(budget // 2, budget - asked)))
+            wanted = sum(row.place.n_left for row in shorter)
+            steps.append(_chunk(first, max(budget // 2, budget - wanted)))
             budget -= steps[-1].n_tokens
             for row in [*shorter, *(row for row in others if row not in shorter)]:
                 if budget <= 0:
@@ -186,40 +193,42 @@ class Scheduler:
         """Of rows with a common prompt only the first reads it; the others fork from it."""
         for row in self.rows():
             awaits_fork = row.choice > 0 and not row.request.is_prefilled
-            if row.is_prefilling and not awaits_fork:
+            if row.place.is_prefilling and not awaits_fork:
                 yield row
 
     def advance(self, step: Step) -> None:
         """The row's ids up to step.end are in its pages now."""
-        step.row.n_computed = step.end
+        step.row.place.n_computed = step.end
         self._publish(step.row)
 
     def _publish(self, row: Row) -> None:
         """Whole pages that have keys and that the row will not rewrite may be found now."""
-        n_kept = len(row.ids) - len(row.held)  # what is not told yet may be drawn again
-        n_known = min(min(row.n_computed, n_kept) // PAGE, len(row.keys))
-        if row.may_slide and not row.is_over:
-            n_known = min(n_known, row.n_shared)  # a row that slides rewrites its own pages
-        for at in range(row.n_published, n_known):
-            self.cache.publish(row.pages[at], row.keys[at])
-            row.n_published = at + 1
+        place = row.place
+        n_kept = len(row.ids) - len(row.written.held)  # what is not told yet may be drawn again
+        n_known = min(min(place.n_computed, n_kept) // PAGE, len(place.keys))
+        if place.may_slide and not row.is_over:
+            n_known = min(n_known, place.n_shared)  # a row that slides rewrites its own pages
+        for at in range(place.n_published, n_known):
+            self.cache.publish(place.pages[at], place.keys[at])
+            place.n_published = at + 1
 
     def fork(self, first: Row) -> list[Copy]:
         """The common prompt is computed: the other rows go on from there."""
         first.request.is_prefilled = True
         copies = []
-        at, is_partial = divmod(first.n_computed, PAGE)
+        at, is_partial = divmod(first.place.n_computed, PAGE)
         for row in first.request.rows[1:]:
-            row.n_computed = first.n_computed
-            row.n_published = row.n_shared
+            row.place.n_computed = first.place.n_computed
+            row.place.n_published = row.place.n_shared
             if is_partial:
-                copies.append(Copy(first.pages[at], row.pages[at]))
+                copies.append(Copy(first.place.pages[at], row.place.pages[at]))
         return copies
 
     def take_back(self, row: Row) -> None:
         """The row has lost its last ids."""
-        row.n_computed = min(row.n_computed, len(row.ids))
-        row.n_to_prefill = min(row.n_to_prefill, row.n_computed)
+        place = row.place
+        place.n_computed = min(place.n_computed, len(row.ids))
+        place.n_to_prefill = min(place.n_to_prefill, place.n_computed)
 
     # ---- past the window ----
 
@@ -228,18 +237,16 @@ class Scheduler:
 
         It is the newest half, or less of it behind what the request keeps of its prompt.
         """
-        assert row.may_slide, "a row outgrew what it had reserved"
+        place = row.place
+        assert place.may_slide, "a row outgrew what it had reserved"
         n_stays = self.window // 2
         n_kept = min(row.request.params.keep, row.request.prompt_tokens, n_stays // 2)
         n_dropped = len(row.ids) - n_stays
         del row.ids[n_kept : n_kept + n_dropped]
-        self.cache.release(row.pages[: row.n_shared])
-        row.pages = row.pages[row.n_shared :] + row.spare
-        self.cache.forget(row.pages)
-        row.n_shared, row.spare = 0, []
-        row.n_computed, row.n_published = 0, 0
-        row.n_to_prefill = len(row.ids)
-        row.keys = page_keys(row.ids)
+        self.cache.release(place.pages[: place.n_shared])
+        pages = place.pages[place.n_shared :] + place.spare
+        self.cache.forget(pages)
+        row.place = Place(pages, n_to_prefill=len(row.ids), may_slide=True, keys=page_keys(row.ids))
         return n_dropped
 
     # ---- going ----
@@ -247,11 +254,11 @@ class Scheduler:
     def retire(self, row: Row) -> None:
         """The row is over; its pages are free, and what was read and written stays known."""
         row.is_over = True
-        row.keys = page_keys(row.ids[: row.n_computed])
+        row.place.keys = page_keys(row.ids[: row.place.n_computed])
         self._publish(row)
-        self.cache.release(row.pages)
-        self.cache.release(row.spare)
-        row.pages, row.spare = [], []
+        self.cache.release(row.place.pages)
+        self.cache.release(row.place.spare)
+        row.place.pages, row.place.spare = [], []
 
     def remove(self, request: Request) -> None:
         """All its rows are over, or it never started."""
@@ -262,4 +269,4 @@ class Scheduler:
 
 
 def _chunk(row: Row, budget: int) -> Step:
-    return Step(row, min(row.n_to_prefill, row.n_computed + max(1, budget)))
+    return Step(row, min(row.place.n_to_prefill, row.place.n_computed + max(1, budget)))

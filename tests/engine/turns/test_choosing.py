@@ -68,6 +68,10 @@ def draw_all(logits, vocabulary, k=64):
     return [draw(setting, turn, vocabulary) for setting in SETTINGS]
 
 
+def fail(row, error):
+    raise error
+
+
 def draw(setting, turn, vocabulary):
     setting = dict(setting)
     prompt = setting.pop("prompt", [*range(20, 60), 262, 11, 262])
@@ -76,11 +80,11 @@ def draw(setting, turn, vocabulary):
         params = Params(**{"seed": at, "max_tokens": 200} | setting)
         made = prepare(prompt, params, CONFIG, vocabulary, "", print, 0.0, 60.0)
         [row] = made.rows
-        if row.heal is None:
-            row.written += turn.top_ids[at][:at].tolist() + [262] * (at // 2)
-            row.ids += row.written
+        if row.written.heal is None:
+            row.written.ids += turn.top_ids[at][:at].tolist() + [262] * (at // 2)
+            row.ids += row.written.ids
         drawing.append(Drawing(row, at))
-    return [choice.id for choice in choose(drawing, turn)]
+    return [drawn.id for drawn in choose(drawing, turn, fail)]
 
 
 def test_every_setting_draws_what_it_always_drew(logits, vocabulary):

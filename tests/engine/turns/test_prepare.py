@@ -17,7 +17,7 @@ def vocabulary():
 
 def heal(vocabulary, prompt, **params):
     made = prepare(prompt, Params(**params), CONFIG, vocabulary, "", print, 0.0, 60.0)
-    return made.rows[0].heal
+    return made.rows[0].written.heal
 
 
 def test_only_a_token_that_another_begins_with_is_taken_back(vocabulary):

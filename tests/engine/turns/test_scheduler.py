@@ -7,7 +7,7 @@ from app.engine.turns.cache import PageCache, page_keys
 from app.engine.turns.pace import STALL_S
 from app.engine.turns.request import Request, Row
 from app.engine.turns.scheduler import MAX_SCORED, Scheduler
-from app.engine.turns.text import TextStream
+from app.engine.turns.written import Written
 
 WINDOW = 128
 
@@ -25,7 +25,7 @@ def request(n_tokens=10, first=0, **params):
         prompt_tokens=n_tokens, n_dropped=0, context_start=0, ends={}, banned=[],
         keys=page_keys(ids),
     )  # fmt: skip
-    made.rows = [Row(made, k, k, list(ids), TextStream()) for k in range(params.n)]
+    made.rows = [Row(made, k, k, list(ids), Written(params)) for k in range(params.n)]
     return made
 
 
@@ -37,15 +37,15 @@ def turn(scheduler):
     fed = []
     for step in scheduler.plan():
         row = step.row
-        fed.append((row, step.end - row.n_computed))
+        fed.append((row, step.end - row.place.n_computed))
         scheduler.advance(step)
-        if row.is_prefilling:
+        if row.place.is_prefilling:
             continue
         if not row.request.is_prefilled:
             scheduler.fork(row)
-        for writer in row.request.rows if row.written == [] and row.choice == 0 else [row]:
+        for writer in row.request.rows if row.written.ids == [] and row.choice == 0 else [row]:
             writer.ids.append(7)
-            writer.written.append(7)
+            writer.written.ids.append(7)
     return fed
 
 
@@ -71,7 +71,7 @@ def test_a_prompt_is_read_to_its_end_in_pieces_of_any_size(budget, monkeypatch):
     made = request(600)
     add(scheduler, made)
     fed = []
-    while made.rows[0].is_prefilling:
+    while made.rows[0].place.is_prefilling:
         [(_, n)] = turn(scheduler)
         fed.append(n)
     assert sum(fed) == 600 and set(fed[:-1]) <= {budget}
@@ -221,8 +221,8 @@ def test_rows_of_a_request_share_what_was_prefilled():
     add(scheduler, made)
     assert scheduler.cache.n_held == 2 + 3 * 1  # two whole pages once, then a page each
     assert turn(scheduler) == [(made.rows[0], 70)]
-    assert [row.pages[:2] for row in made.rows] == [made.rows[0].pages[:2]] * 3
-    assert len({row.pages[2] for row in made.rows}) == 3
+    assert [row.place.pages[:2] for row in made.rows] == [made.rows[0].place.pages[:2]] * 3
+    assert len({row.place.pages[2] for row in made.rows}) == 3
     assert turn(scheduler) == [(row, 1) for row in made.rows]
 
 
@@ -235,7 +235,7 @@ def test_forking_copies_the_page_that_is_not_full():
         scheduler.advance(step)
         copies = scheduler.fork(made.rows[0])
         assert len(copies) == n_copies
-        assert {copy.source for copy in copies} <= {made.rows[0].pages[-1]}
+        assert {copy.source for copy in copies} <= {made.rows[0].place.pages[-1]}
 
 
 # ---- what is known already ----
@@ -245,7 +245,7 @@ def prefilled(scheduler, n_tokens, **params):
     """A request of that many tokens came, was read, wrote a little, and went."""
     made = request(n_tokens, **params)
     add(scheduler, made)
-    while made.rows[0].n_computed < n_tokens + 3:
+    while made.rows[0].place.n_computed < n_tokens + 3:
         turn(scheduler)
     retire(scheduler, made)
 
@@ -293,7 +293,7 @@ def test_a_page_is_shared_while_its_first_owner_still_writes():
     add(scheduler, first)
     turn(scheduler)
     add(scheduler, second)
-    assert second.rows[0].pages[:2] == first.rows[0].pages[:2]
+    assert second.rows[0].place.pages[:2] == first.rows[0].place.pages[:2]
     retire(scheduler, first)
     assert scheduler.cache.n_held == 3
 
@@ -356,11 +356,11 @@ def test_a_row_that_slides_leaves_shared_pages_as_they_are():
     add(scheduler, first)
     while len(first.rows[0].ids) <= WINDOW:
         turn(scheduler)
-    shared = set(first.rows[1].pages[:3])
+    shared = set(first.rows[1].place.pages[:3])
     scheduler.slide(first.rows[0])
-    assert len(first.rows[0].pages) == 4
-    assert not shared & set(first.rows[0].pages)
-    assert set(first.rows[1].pages[:3]) == shared
+    assert len(first.rows[0].place.pages) == 4
+    assert not shared & set(first.rows[0].place.pages)
+    assert set(first.rows[1].place.pages[:3]) == shared
 
 
 # ---- going ----
