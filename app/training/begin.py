@@ -14,13 +14,13 @@ from accelerate import PartialState
 from accelerate.utils import broadcast_object_list, gather_object
 
 from app.gpt2 import Checkpoint, ModelNotFound, Tokenizer, check_free, find, load
-from app.training.config import SIZES, TrainConfig
+from app.training.config import SIZES, TrainConfig, spelled
 from app.training.corpus import sources
 from app.training.corpus.corpus import Corpus, Rules, is_prepared
 from app.training.corpus.prepare import Files, prepare
 from app.training.errors import TrainingError
 from app.training.learn import model as network
-from app.training.request import OF_PREPARING, TextRequest, TrainRequest, option
+from app.training.request import OF_PREPARING, TextRequest, TrainRequest
 from app.training.run.folder import corpus_of
 from app.training.run.level import cooling, level_of, read_record
 from app.training.run.publish import TRAINING
@@ -155,7 +155,7 @@ def cut(
     """What a release is trained with: all as in runs/`name`, but that the rate falls."""
     for given in ("texts", "base", "size", "line_by_line", *OF_PREPARING):
         if getattr(request, given) not in (None, False, ()):
-            word = {"texts": "the texts", "base": "--from"}.get(given, option(given))
+            word = {"texts": "the texts", "base": "--from"}.get(given, spelled(given))
             raise TrainingError(
                 f"--cool-down reads what {name} read, and goes on from its weights; leave out "
                 f"{word}."
@@ -168,7 +168,7 @@ def cut(
         raise TrainingError(f"{run} is no run to cut a release from; --cool-down takes its name.")
     level = level_of(run, release if is_cut else None)
     [step] = broadcast_object_list([level.step])  # several processes leave it at the same
-    config = cooling(record["config"], request.config, step)
+    config = cooling(record.config, request.config, step)
     base = None if config.base is None else load(find(config.base, request.into / "models"))
     return Level(run, step), base, config, Corpus.open(tokens)
 
@@ -213,7 +213,7 @@ def _as_prepared(request: TextRequest, base: Checkpoint | None) -> Corpus:
     for name in OF_PREPARING:
         if getattr(request, name) not in (None, False, ()):
             raise TrainingError(
-                f"{option(name)} was settled when {folder} was prepared; leave it out, or prepare "
+                f"{spelled(name)} was settled when {folder} was prepared; leave it out, or prepare "
                 "the texts again."
             )
     corpus = Corpus.open(Path(folder))
@@ -238,7 +238,7 @@ def rules_of(request: TextRequest) -> Rules:
             given[field.name] = value
     for name in ("bos", "eos", "pad"):
         if getattr(request, name) is not None and not request.line_by_line:
-            raise TrainingError(f"{option(name)} marks lines; it needs --line-by-line.")
+            raise TrainingError(f"{spelled(name)} marks lines; it needs --line-by-line.")
     return Rules(**given)
 
 
@@ -252,7 +252,9 @@ def shares_of(request: TextRequest) -> tuple[float, float, float]:
         if not (0 < train_share < math.inf and 0 <= validation + test < math.inf):
             raise ValueError
     except ValueError:
-        raise TrainingError(f"split is {split!r}; it is three shares, such as 70-20-10.") from None
+        raise TrainingError(
+            f"--split is {split!r}; it is three shares, such as 70-20-10."
+        ) from None
     return train_share, 0 if request.validation else validation, 0 if request.test else test
 
 
@@ -283,7 +285,7 @@ def opened_base(request: TrainRequest) -> Checkpoint | None:
                         ("new_vocabulary", request.new_vocabulary)):  # fmt: skip
         if value is not None:
             raise TrainingError(
-                f"{option(name)} is for a model from scratch; leave it out, or say --size small "
+                f"{spelled(name)} is for a model from scratch; leave it out, or say --size small "
                 "instead of --from."
             )
     if request.base is not None:

@@ -1,7 +1,6 @@
 """The commands of this room: a command line -> one call. Imports the rest when one is called."""
 
 import dataclasses
-import json
 import shlex
 import sys
 from collections.abc import Callable
@@ -9,6 +8,7 @@ from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
 import click
+import msgspec
 
 from app.training.config import CHAPTERS, SIZES, TrainConfig
 from app.training.errors import TrainingError
@@ -208,8 +208,11 @@ def evaluate(model: str, others: tuple[str, ...], as_json: bool, **given: Any) -
         _texts(*given["texts"])
     from app.training.evaluate import evaluate, table
 
-    rows = evaluate(EvaluateRequest(models=(model, *others), **given), _teller(as_json))
-    click.echo(json.dumps(rows, indent=1, ensure_ascii=False) if as_json else table(rows))
+    results = evaluate(EvaluateRequest(models=(model, *others), **given), _teller(as_json))
+    if as_json:
+        click.echo(msgspec.json.format(msgspec.json.encode(results), indent=1))
+    else:
+        click.echo(table(results))
 
 
 @click.command()

@@ -39,6 +39,11 @@ def option(default: Any, help: str, choices: tuple[str, ...] | None = None) -> A
     return dataclasses.field(default=default, metadata={"help": help, "choices": choices})
 
 
+def spelled(name: str) -> str:
+    """A field as the user types it: --learning-rate."""
+    return "--" + name.replace("_", "-")
+
+
 CHAPTERS = {  # of the help, by the first field of each
     "layers": "A model from scratch",
     "steps": "How much",
@@ -129,30 +134,38 @@ class TrainConfig:
             self._at_least(name, 0)
         for name in ("noise", "dropout", "warmup", "decay", "average"):
             if not 0 <= getattr(self, name) <= 1:
-                raise TrainingError(f"{name} is {getattr(self, name)}; it is a share, 0 to 1.")
+                raise TrainingError(
+                    f"{spelled(name)} is {getattr(self, name)}; it is a share, from 0 to 1."
+                )
         if self.long_every and self.line_by_line:
             raise TrainingError(
-                "long_every is for streams of text; line_by_line has rows of lines."
+                "--long-every is for running text; leave it out with --line-by-line."
             )
         if self.timed and self.max_minutes is None:
-            raise TrainingError("timed needs max_minutes: the schedule ends when they are over.")
+            raise TrainingError(
+                "--timed needs --max-minutes: the schedule ends when they are over."
+            )
         if self.width % self.heads:
-            raise TrainingError(f"width {self.width} cannot be divided among {self.heads} heads.")
+            raise TrainingError(
+                f"--width {self.width} cannot be divided among {self.heads} --heads."
+            )
         if (self.freeze or self.lora) and self.base is None:
-            raise TrainingError("freeze and lora keep what a base has learned, and there is none.")
+            raise TrainingError(
+                "--freeze and --lora keep what a base has learned; name one with --from."
+            )
         if self.lora and self.optimizer == "muon":
-            raise TrainingError("optimizer muon is for whole matrices; lora learns with adamw.")
+            raise TrainingError("--optimizer muon is for whole matrices; take adamw with --lora.")
 
     def _among(self, name: str, choices: tuple[str, ...]) -> None:
         if getattr(self, name) not in choices:
             raise TrainingError(
-                f"{name} is {getattr(self, name)!r}; it is one of {', '.join(choices)}."
+                f"{spelled(name)} is {getattr(self, name)!r}; it is one of {', '.join(choices)}."
             )
 
     def _at_least(self, name: str, least: int) -> None:
         value = getattr(self, name)
         if value is not None and not least <= value < math.inf:  # nan is neither
-            raise TrainingError(f"{name} is {value}; it must be at least {least}.")
+            raise TrainingError(f"{spelled(name)} is {value}; it must be at least {least}.")
 
     def differences(self, recorded: dict[str, Any]) -> list[str]:
         """Names of the fields in which the config of a run's record would train another model.

@@ -4,8 +4,8 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
+import msgspec
 import torch
 
 from app.gpt2 import Checkpoint, find, load, transformers_model
@@ -21,14 +21,23 @@ from app.training.learn.score import Score, line_rows, score, stream_rows
 from app.training.request import EvaluateRequest
 from app.training.run.folder import corpus_of
 
-Row = dict[str, Any]
 Tell = Callable[[str], None]
 Texts = Iterator[tuple[str, Corpus, TokenFile]]  # title, corpus, the tokens to score
 
 
-def evaluate(request: EvaluateRequest, tell: Tell) -> list[Row]:
-    """A row for each model and text, and one for each model over all its texts."""
-    rows: list[Row] = []
+class Result(msgspec.Struct, frozen=True):
+    model: str
+    text: str
+    tokens: int
+    bytes: int
+    loss: float
+    perplexity: float
+    bits_per_byte: float
+
+
+def evaluate(request: EvaluateRequest, tell: Tell) -> list[Result]:
+    """One for each model and text, and one for each model over all its texts."""
+    results: list[Result] = []
     opened = {name: load(find(name, request.into / "models")) for name in request.models}
     own = None if request.texts else own_test_part(request, opened, tell)
     for name, checkpoint in opened.items():
@@ -45,8 +54,12 @@ def evaluate(request: EvaluateRequest, tell: Tell) -> list[Row]:
             raise TrainingError("There is no text in what was named.")
         if len(scores) > 1:
             scores["all"] = sum(scores.values(), Score(0.0, 0, 0))
-        rows += [{"model": name, "text": title} | s.numbers() for title, s in scores.items()]
-    return rows
+        results += [_result(name, title, score) for title, score in scores.items()]
+    return results
+
+
+def _result(model: str, text: str, s: Score) -> Result:
+    return Result(model, text, s.tokens, s.bytes, s.loss, s.perplexity, s.bits_per_byte)
 
 
 def own_test_part(request: EvaluateRequest, opened: dict[str, Checkpoint], tell: Tell) -> Corpus:
@@ -119,14 +132,13 @@ class Scorer:
         return score(self.loss, rows, tokens.bytes, self.device)
 
 
-def table(rows: Sequence[Row]) -> str:
+def table(results: Sequence[Result]) -> str:
     """Columns as wide as they need to be."""
     head = ("model", "text", "tokens", "bytes", "loss", "perplexity", "bits/byte")
     lines = [head]
-    for r in rows:
-        text = Path(r["text"]).name
-        numbers = f"{r['loss']:.4f}", f"{r['perplexity']:,.2f}", f"{r['bits_per_byte']:.4f}"
-        lines.append((r["model"], text, f"{r['tokens']:,}", f"{r['bytes']:,}", *numbers))
+    for r in results:
+        numbers = f"{r.loss:.4f}", f"{r.perplexity:,.2f}", f"{r.bits_per_byte:.4f}"
+        lines.append((r.model, Path(r.text).name, f"{r.tokens:,}", f"{r.bytes:,}", *numbers))
     widths = [max(len(line[i]) for line in lines) for i in range(len(head))]
     return "\n".join(
         "  ".join(

@@ -62,8 +62,3 @@ class EvaluateRequest:
     line_by_line: bool = False
     batch: int = 4
     into: Path = ROOT
-
-
-def option(name: str) -> str:
-    """A field as the user spells it."""
-    return "--" + name.replace("_", "-")

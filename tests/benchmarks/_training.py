@@ -97,7 +97,7 @@ def ours(shape: tuple, precision: str, home: Path) -> tuple[Ends, int]:
     and the bytes that its plan said it would need.
     """
     from app.training.config import TrainConfig
-    from app.training.corpus.corpus import Corpus
+    from app.training.corpus.corpus import Corpus, Report, Rules
     from app.training.learn.model import new_model
     from app.training.learn.plan import make_plan
     from app.training.run import metrics
@@ -106,8 +106,7 @@ def ours(shape: tuple, precision: str, home: Path) -> tuple[Ends, int]:
 
     layers, width, heads, vocabulary, rows, length, steps = shape
     tokens = [token_file(home / part, shape, part == "train") for part in split.PARTS]
-    report = {"key": "ids", "files": [], "rules": {"line_by_line": False, "pad": "<PAD>"}}
-    corpus = Corpus(home, *tokens, Vocabulary(vocabulary), report)
+    corpus = Corpus(home, *tokens, Vocabulary(vocabulary), Report("ids", [], Rules()))
     config = TrainConfig(
         layers=layers, width=width, heads=heads, window=length, batch=rows, steps=steps,
         precision=precision, sample_tokens=1, evaluate_every=steps, print_every=max(1, steps // 10),

@@ -89,7 +89,7 @@ def test_a_timed_run_ends_with_its_schedule_when_its_minutes_are_over(begin):
 
 
 def test_timed_needs_its_minutes():
-    with pytest.raises(TrainingError, match="timed needs max_minutes"):
+    with pytest.raises(TrainingError, match="--timed needs --max-minutes"):
         TrainConfig(timed=True)
 
 
@@ -184,7 +184,7 @@ def test_it_stops_when_the_validation_gets_no_better(begin):
 
 def test_going_on_with_other_options_is_refused(begin):
     begin(steps=4)
-    with pytest.raises(TrainingError, match="started with dropout 0.0, not 0.5"):
+    with pytest.raises(TrainingError, match="started with --dropout 0.0, not 0.5"):
         begin(steps=4, dropout=0.5)
 
 

@@ -7,15 +7,16 @@ corpus.json                                    what was read, by which rules, an
 
 import codecs
 import dataclasses
-import json
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from app.gpt2 import Tokenizer, whole_folder
 from app.training.corpus import documents, split
-from app.training.corpus.seen import notices
+from app.training.corpus.seen import Seen, notices
 from app.training.corpus.tokens import TokenFile
 from app.training.errors import TrainingError
 
@@ -59,6 +60,14 @@ class Rules:
         return [self.bos, self.eos, self.pad] if self.line_by_line else []
 
 
+class Report(msgspec.Struct, frozen=True):
+    """corpus.json."""
+
+    key: str  # what the tokens depend on, as one hash
+    files: list[Seen]
+    rules: Rules
+
+
 @dataclass(frozen=True)
 class Corpus:
     """A prepared folder, opened."""
@@ -68,7 +77,7 @@ class Corpus:
     validation: TokenFile
     test: TokenFile
     tokenizer: Tokenizer
-    report: dict[str, Any]  # corpus.json
+    report: Report
 
     @classmethod
     def open(cls, folder: Path) -> "Corpus":
@@ -76,22 +85,25 @@ class Corpus:
         tokenizer = Tokenizer.beside(folder)
         if tokenizer is None:
             raise TrainingError(f"{folder} has lost its tokenizer.json; prepare the corpus again.")
-        report = json.loads((folder / REPORT).read_text(encoding="utf-8"))
-        if "key" not in report:
-            raise TrainingError(f"{folder} was made by an older version; prepare the corpus again.")
+        try:
+            report = msgspec.json.decode((folder / REPORT).read_bytes(), type=Report)
+        except msgspec.ValidationError:
+            message = f"{folder} was made by another version; prepare the corpus again."
+            raise TrainingError(message) from None
         return cls(folder, train, validation, test, tokenizer, report)
 
     @property
     def key(self) -> str:
-        """What its tokens depend on, as one hash; the same wherever the folder lies."""
-        return self.report["key"]
+        """The same wherever the folder lies."""
+        return self.report.key
 
     @property
     def line_by_line(self) -> bool:
-        return self.report["rules"]["line_by_line"]
+        return self.report.rules.line_by_line
 
     def notices(self) -> list[str]:
-        return list(notices(self.report["files"], self.report["rules"]))
+        rules = self.report.rules
+        return list(notices(self.report.files, rules.marks or (), rules.encoding))
 
     def copy(self, folder: Path) -> Path:
         """Its files in a new folder; the same corpus already there is left as it is."""
@@ -115,7 +127,7 @@ class Corpus:
         return self._mark("pad")
 
     def _mark(self, name: str) -> int:
-        mark = self.report["rules"][name] if self.line_by_line else documents.SEPARATOR
+        mark = getattr(self.report.rules, name) if self.line_by_line else documents.SEPARATOR
         return self.tokenizer.specials[mark]
 
 

@@ -12,13 +12,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
+import msgspec
 import numpy as np
 
 from app.gpt2 import Tokenizer, whole_folder
 from app.training.corpus import documents, split
-from app.training.corpus.corpus import REPORT, Corpus, Rules, as_json, is_prepared
+from app.training.corpus.corpus import REPORT, Corpus, Report, Rules, as_json, is_prepared
 from app.training.corpus.documents import Pieces
 from app.training.corpus.encoder import GROUP, Encoder
 from app.training.corpus.formats import BadFile, chunks
@@ -93,17 +94,17 @@ def _make(
     encoder = Encoder(tokenizer, rules.marks, folder / "all.tokens", tell)
     read = [_read(part, source, rules, encoder, tell) for part, source in files.by_part()]
     encoder.writer.close()
-    if rules.column is not None and not any(file.get("is_table") for file in read):
+    if rules.column is not None and not any(file.is_table for file in read):
         raise TrainingError(
             "--column is for .csv, .tsv, .jsonl and .txt with tabs, and none of these was read; "
             "leave it out."
         )
-    given = np.repeat([part for part, _ in files.by_part()], [f["documents"] for f in read])
-    read[0]["repeated"] = _repeated(encoder.hashes, given)
+    given = np.repeat([part for part, _ in files.by_part()], [file.documents for file in read])
+    read[0].repeated = _repeated(encoder.hashes, given)
     _distribute(encoder, given, rules, folder)
     tokenizer.save(folder)
-    report = {"key": key, "files": read, "rules": as_json(rules)}
-    (folder / REPORT).write_text(json.dumps(report, indent=1), encoding="utf-8")
+    report = msgspec.json.encode(Report(key, read, rules))
+    (folder / REPORT).write_bytes(msgspec.json.format(report, indent=1))
 
 
 def _repeated(hashes: Sequence[int], given: np.ndarray) -> int:
@@ -118,24 +119,19 @@ def _readable(source: Source, rules: Rules) -> Pieces:
         yield from _pieces(source, rules, Seen())
 
 
-def _read(part: int, source: Source, rules: Rules, encoder: Encoder, tell: Tell) -> dict[str, Any]:
-    """All of a file, or nothing of it; its row in corpus.json."""
-    before, seen = encoder.mark(), Seen()
-    row: dict[str, Any] = {"name": source.name}
-    if part != SPLIT:
-        row["part"] = split.PARTS[part]
+def _read(part: int, source: Source, rules: Rules, encoder: Encoder, tell: Tell) -> Seen:
+    """All of a file, or nothing of it."""
+    seen = Seen(name=source.name, part=None if part == SPLIT else split.PARTS[part])
+    before = encoder.mark()
     try:
         encoder.read(_pieces(source, rules, seen))
-        row |= seen.facts()
     except BadFile as error:
         tell(f"Skipped: {source.name} {error}.")
         encoder.rewind(before)
-        row["skipped"] = str(error)
+        seen = Seen(name=source.name, part=seen.part, skipped=str(error))
     counts = (b - a for a, b in zip(before, encoder.mark(), strict=True))
-    return row | dict(zip(COUNTS, counts, strict=True))
-
-
-COUNTS = ("tokens", "bytes", "documents")
+    seen.tokens, seen.bytes, seen.documents = counts
+    return seen
 
 
 def _pieces(source: Source, rules: Rules, seen: Seen) -> Pieces:

@@ -1,59 +1,56 @@
 """What is noticed while texts are read, and how it is told. Knows no file format."""
 
-import dataclasses
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any
+
+import msgspec
 
 
-@dataclass
-class Seen:
-    """Of one file; filled in as its text is read."""
+class Seen(msgspec.Struct, omit_defaults=True):
+    """What one file holds, filled in as it is read; its row in corpus.json."""
 
+    name: str = ""
+    part: str | None = None  # None: split by the shares
+    skipped: str | None = None  # why, as the end of a sentence
+    tokens: int = 0
+    bytes: int = 0
+    documents: int = 0
+    repeated: int = 0  # in the first file's row: documents of a part that are in the texts too
     encoding: str = ""  # "" where the format has only one
     replaced: int = 0  # places that are no text in this encoding, now U+FFFD
     is_table: bool = False
     marks: int = 0  # own marks, such as <BOS>, that stood written at the ends of lines
     separators: int = 0  # <|endoftext|> inside a line, learned as the letters it is spelled with
 
-    def facts(self) -> dict[str, Any]:
-        """Whatever is worth keeping in corpus.json."""
-        return {name: value for name, value in dataclasses.asdict(self).items() if value}
-
 
 USUAL = ("utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32")
 
 
-def notices(files: Sequence[dict[str, Any]], rules: dict[str, Any]) -> Iterator[str]:
+def notices(files: Sequence[Seen], marks: Sequence[str], encoding: str | None) -> Iterator[str]:
     """A sentence for each thing that a user may want to mend."""
-    if marks := _sum(files, "marks"):
+    if n_marks := sum(file.marks for file in files):
         yield (
-            f"{marks:,} marks ({rules['bos']}, {rules['eos']}) stood at the ends of lines already; "
+            f"{n_marks:,} marks ({', '.join(marks)}) stood at the ends of lines already; "
             "they are taken as the marks themselves."
         )
-    if separators := _sum(files, "separators"):
+    if separators := sum(file.separators for file in files):
         yield (
             f"<|endoftext|> stands {separators:,} times inside a line and is learned as plain "
             "letters there; at the end of a line it separates two texts."
         )
-    if replaced := _sum(files, "replaced"):
-        some = _names(file for file in files if file.get("replaced"))
+    if replaced := sum(file.replaced for file in files):
+        some = _names(file for file in files if file.replaced)
         yield (
             f"{replaced:,} places in {some} are no text in the encoding they were read in; name "
             "the right one with --encoding."
         )
-    guessed = [f for f in files if f.get("encoding") and f["encoding"] not in USUAL]
-    if guessed and not rules.get("encoding"):
-        kinds = ", ".join(sorted({file["encoding"] for file in guessed}))
+    guessed = [file for file in files if file.encoding and file.encoding not in USUAL]
+    if guessed and encoding is None:
+        kinds = ", ".join(sorted({file.encoding for file in guessed}))
         yield f"Read as {kinds}: {_names(guessed)}. If that is wrong, name it with --encoding."
-    if repeated := _sum(files, "repeated"):
+    if repeated := sum(file.repeated for file in files):
         yield f"{repeated:,} documents of --validation or --test are in the training text too."
 
 
-def _sum(files: Sequence[dict[str, Any]], fact: str) -> int:
-    return sum(file.get(fact, 0) for file in files)
-
-
-def _names(files: Iterable[dict[str, Any]]) -> str:
-    names = [file["name"].rpartition("/")[2] for file in files]
+def _names(files: Iterable[Seen]) -> str:
+    names = [file.name.rpartition("/")[2] for file in files]
     return ", ".join(names[:3]) + (f" and {len(names) - 3:,} more" if len(names) > 3 else "")

@@ -106,8 +106,11 @@ def write(model: GPT2LMHeadModel, folder: Path, pad: int | None = None) -> None:
     model.config.pad_token_id = pad
     model.config.activation_function = "gelu_new"
     model.config.use_cache = True
+    shows_bars = logging.is_progress_bar_enabled()
     logging.disable_progress_bar()  # of one file; it would fall into the middle of ours
     model.save_pretrained(folder)
+    if shows_bars:
+        logging.enable_progress_bar()
     model.config.activation_function = GELU
     model.config.use_cache = False
     model.config.pad_token_id = None  # or transformers looks for padding in every batch

@@ -57,7 +57,7 @@ class Plan:
 def make_plan(config: TrainConfig, corpus: Corpus, model: GPT2LMHeadModel, world: int = 1) -> Plan:
     window = model.config.n_positions
     if config.block is not None and config.block > window:
-        raise TrainingError(f"block is {config.block}, more than the model's window of {window}.")
+        raise TrainingError(f"--block is {config.block}, more than the model's window of {window}.")
     block = min(config.block or window, max(1, len(corpus.train) - 1))
     batch = config.batch or max(1, (8192 if config.base is None else 2048) // block)
     n_rows = len(corpus.train) // block

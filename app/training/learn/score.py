@@ -37,9 +37,6 @@ class Score:
         nats, tokens = self.nats + other.nats, self.tokens + other.tokens
         return Score(nats, tokens, self.bytes + other.bytes)
 
-    def numbers(self) -> dict[str, float]:
-        return {"tokens": self.tokens, "bytes": self.bytes, "loss": self.loss} | self.measures()
-
     def measures(self) -> dict[str, float]:
         return {"perplexity": self.perplexity, "bits_per_byte": self.bits_per_byte}
 

@@ -36,7 +36,7 @@ def write_report(
         rises=_rises(rows),
         rounds=list(reversed(samples.read_samples(run_folder))),
         copies=[row for row in rows if "copied" in row],
-        files=run.corpus.report["files"],
+        files=run.corpus.report.files,
         settings={k: v for k, v in dataclasses.asdict(plan.config).items() if v is not None},
         command=run.resume_command,
     )

@@ -41,10 +41,10 @@ def _rows(plan: Plan, seconds: float, corpus: Corpus, result: Path) -> Iterator[
 
 
 def _text_row(corpus: Corpus) -> str:
-    files = corpus.report["files"]
+    files = corpus.report.files
     counts = (len(part) for part in (corpus.train, corpus.validation, corpus.test))
     split = " / ".join(f"{count:,}" for count in counts)
-    size = sum(file["bytes"] for file in files)
+    size = sum(file.bytes for file in files)
     noun = "file" if len(files) == 1 else "files"
     return f"{len(files):,} {noun}, {size:,} bytes; train / validation / test: {split} tokens"
 

@@ -101,11 +101,13 @@ class Recorder:
         texts = samples.write_samples(
             model, self.run.corpus.tokenizer, self.run.prompts, self.plan.config.sample_tokens
         )
-        found = copied([s["ids"] for s in texts], self.run.corpus.train, self.run.corpus.tokenizer)
+        found = copied(
+            [sample.ids for sample in texts], self.run.corpus.train, self.run.corpus.tokenizer
+        )
         with self.folder.writing():
             samples.keep_samples(self.folder.path, self.state.step, texts)
         self._add(copied=found.share, longest_copy=len(found.longest), longest=found.longest)
-        lines = (texts[-1]["prompt"] + texts[-1]["text"]).splitlines()
+        lines = (texts[-1].prompt + texts[-1].text).splitlines()
         shown = " / ".join(" ".join(line.split()) for line in lines if line.strip())
         if found.longest:
             most = f"at most {len(found.longest)} characters in a row"

@@ -3,24 +3,31 @@
 import contextlib
 import dataclasses
 import fcntl
-import json
 import os
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import msgspec
 from safetensors import SafetensorError
 from torch import nn
 
 from app.gpt2 import whole_file
-from app.training.config import TrainConfig
+from app.training.config import TrainConfig, spelled
 from app.training.corpus.corpus import Corpus
 from app.training.errors import TrainingError
 from app.training.learn import model as network
 from app.training.learn.optimizers import Optimizers
 from app.training.learn.plan import Plan
 from app.training.run import checkpoint
-from app.training.run.level import RECORD, read_record, state_of
+from app.training.run.level import (
+    RECORD,
+    CorpusRecord,
+    LevelRecord,
+    Record,
+    read_record,
+    state_of,
+)
 from app.training.run.metrics import copy_metrics
 from app.training.run.run import Level, State
 
@@ -28,9 +35,7 @@ from app.training.run.run import Level, State
 def corpus_of(run: Path) -> Path | None:
     """The folder of token files that a run learns from."""
     record = read_record(run)
-    if record is None:
-        return None
-    return run.parent / record["corpus"]["folder"]  # absolute, or beside the runs
+    return None if record is None else run.parent / record.corpus.folder
 
 
 class RunFolder:
@@ -91,15 +96,14 @@ class RunFolder:
         folder = self.corpus.folder.resolve()
         runs = self.path.parent.resolve()
         where = folder.relative_to(runs) if folder.is_relative_to(runs) else folder
-        record = {
-            "config": dataclasses.asdict(self.config),
-            "corpus": {"key": self.corpus.key, "folder": str(where)},
-            "rows_per_step": plan.rows_per_step,
-        }
-        if self.level is not None:
-            record["level"] = {"run": self.level.run.name, "step": self.level.step}
+        record = Record(
+            dataclasses.asdict(self.config),
+            CorpusRecord(self.corpus.key, str(where)),
+            plan.rows_per_step,
+            None if self.level is None else LevelRecord(self.level.run.name, self.level.step),
+        )
         with self.writing(), whole_file(self.path / RECORD) as file:
-            file.write_text(json.dumps(record, indent=1), encoding="utf-8")
+            file.write_bytes(msgspec.json.format(msgspec.json.encode(record), indent=1))
 
     def resume(self, model: nn.Module, optimizers: Optimizers) -> State:
         """Load the newest intact checkpoint, if there is one."""
@@ -127,21 +131,20 @@ class RunFolder:
         record = read_record(run)
         if record is None:
             return
-        before = record["config"]
-        for name in self.config.differences(before):
+        for name in self.config.differences(record.config):
             raise TrainingError(
-                f"{run} was started with {name} {before.get(name)}, not "
-                f"{getattr(self.config, name)}; say the same again, or choose another --name."
+                f"{run} was started with {spelled(name)} {record.config.get(name)}, not "
+                f"{getattr(self.config, name)}; give the same again, or choose another --name."
             )
-        if record["corpus"]["key"] != self.corpus.key:
+        if record.corpus.key != self.corpus.key:
             raise TrainingError(
                 f"{run} was started on another corpus (or the files have changed since); "
                 "choose another --name."
             )
-        if record["rows_per_step"] != plan.rows_per_step:
+        if record.rows_per_step != plan.rows_per_step:
             processes = f" on {plan.world} processes" if plan.world > 1 else ""
             raise TrainingError(
-                f"{run} learns from {record['rows_per_step'][0]} rows a step, and this would "
+                f"{run} learns from {record.rows_per_step[0]} rows a step, and this would "
                 f"take {plan.rows_per_step[0]}{processes}; choose --batch and --accumulate so that "
                 "they give the same number, or choose another --name."
             )

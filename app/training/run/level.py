@@ -5,12 +5,13 @@ the rate fall to 0, while the level run goes on untouched.
 """
 
 import dataclasses
-import json
 import math
 from pathlib import Path
 from typing import Any
 
-from app.training.config import TrainConfig
+import msgspec
+
+from app.training.config import TrainConfig, spelled
 from app.training.errors import TrainingError
 from app.training.run import checkpoint
 from app.training.run.run import Level, State
@@ -41,20 +42,40 @@ def state_of(level: Level, learning_rate: float) -> tuple[dict, dict, dict[str, 
     return weights, optimizer, dataclasses.asdict(new)
 
 
-def read_record(run: Path) -> dict[str, Any] | None:
+class CorpusRecord(msgspec.Struct, frozen=True):
+    key: str
+    folder: str  # absolute, or beside the runs
+
+
+class LevelRecord(msgspec.Struct, frozen=True):
+    run: str
+    step: int
+
+
+class Record(msgspec.Struct, frozen=True, omit_defaults=True):
+    """run.json."""
+
+    config: dict[str, Any]  # a TrainConfig's fields, perhaps an older version's
+    corpus: CorpusRecord
+    rows_per_step: list[int]
+    level: LevelRecord | None = None  # that the run was cut from
+
+
+def read_record(run: Path) -> Record | None:
     """What runs/NAME was started as; None if it was not."""
     if not (run / RECORD).is_file():
         return None
-    return json.loads((run / RECORD).read_text(encoding="utf-8"))
+    return msgspec.json.decode((run / RECORD).read_bytes(), type=Record)
 
 
 def level_of(run: Path, release: Path | None) -> Level:
     """The level run as it is now, or as `release` has left it."""
     if release is not None:
-        left = (read_record(release) or {}).get("level")
-        if left is None or left["run"] != run.name:
+        record = read_record(release)
+        left = None if record is None else record.level
+        if left is None or left.run != run.name:
             raise TrainingError(f"{release} was not cut from {run}; choose another --name.")
-        return Level(run, left["step"])
+        return Level(run, left.step)
     newest, _ = checkpoint.newest(run)
     if newest is None:
         raise TrainingError(f"{run} has no checkpoint to cut a release from.")
@@ -65,12 +86,12 @@ def cooling(recorded: dict[str, Any], given: dict[str, Any], step: int) -> Train
     """The level run's config, but that the rate falls to 0 in the last `decay` of the steps."""
     for name in SETTLED:
         if name in given:
-            raise TrainingError(f"--cool-down settles --{name} by --decay; leave it out.")
+            raise TrainingError(f"--cool-down settles {spelled(name)} by --decay; leave it out.")
     known = {field.name for field in dataclasses.fields(TrainConfig)}
     config = {name: value for name, value in recorded.items() if name in known}
     config |= {"timed": False, "max_minutes": None} | given
     decay = config["decay"]
     if not 0 < decay < 1:
-        raise TrainingError(f"decay is {decay}; to cool down, it is a share between 0 and 1.")
+        raise TrainingError(f"--decay is {decay}; with --cool-down it is a share between 0 and 1.")
     steps = max(step + 1, round(step / (1 - decay)))
     return TrainConfig(**config | {"schedule": "wsd", "steps": steps})

@@ -5,9 +5,11 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import msgspec
 from transformers import GPT2LMHeadModel
 
 from app.gpt2 import card_toml, whole_folder
+from app.training.corpus.seen import Seen
 from app.training.learn import model as network
 from app.training.learn.plan import Plan
 from app.training.learn.score import Score
@@ -60,15 +62,15 @@ def keep_theirs(old: Path, new: Path) -> None:
 
 
 def training_json(run: Run, plan: Plan, state: State, score: Score | None) -> dict[str, Any]:
-    files = run.corpus.report["files"]
+    files = run.corpus.report.files
     validation = None if score is None else {"loss": score.loss} | score.measures()
     return {
         "about": run.about or about(plan, files),
         "base": plan.config.base,
         "corpus": {
-            "files": files,
-            "bytes": sum(file["bytes"] for file in files),
-            "tokens": sum(file["tokens"] for file in files),
+            "files": msgspec.to_builtins(files),
+            "bytes": sum(file.bytes for file in files),
+            "tokens": sum(file.tokens for file in files),
             "train_tokens": plan.train_tokens,
         },
         "steps": state.step,
@@ -82,8 +84,8 @@ def training_json(run: Run, plan: Plan, state: State, score: Score | None) -> di
     }
 
 
-def about(plan: Plan, files: list[dict[str, Any]]) -> str:
-    names = ", ".join(file["name"].rpartition("/")[2] for file in files[:2])
+def about(plan: Plan, files: list[Seen]) -> str:
+    names = ", ".join(file.name.rpartition("/")[2] for file in files[:2])
     more = f" and {len(files) - 2} more" if len(files) > 2 else ""
     base = f", tuned from {plan.config.base}" if plan.config.base else ""
     return f"{plan.parameters / 1e6:.1f} M parameters, trained on {names}{more}{base}"

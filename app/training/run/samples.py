@@ -1,13 +1,27 @@
 """What the model writes as it learns: the same prompts and seeds each time."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
+import msgspec
 import torch
 from transformers import GPT2LMHeadModel
 
 from app.gpt2 import Tokenizer, whole_file
+
+
+class Sample(msgspec.Struct):
+    prompt: str
+    text: str
+    ids: list[int] = []  # of the text; not kept
+
+
+class Round(msgspec.Struct):
+    """A line of samples.jsonl."""
+
+    step: int
+    samples: list[Sample]
+
 
 PROMPTS = ("", "Once upon a time", "The door opened and")
 TEMPERATURE, TOP_K = 0.8, 40
@@ -15,15 +29,15 @@ TEMPERATURE, TOP_K = 0.8, 40
 
 def write_samples(
     model: GPT2LMHeadModel, tokenizer: Tokenizer, prompts: Sequence[str], n_tokens: int
-) -> list[dict]:
-    """A continuation of each prompt: {"prompt", "text", "ids"}; sample n has the seed n."""
+) -> list[Sample]:
+    """A continuation of each prompt; sample n has the seed n."""
     was = model.training
     model.eval()
     samples = []
     for seed, prompt in enumerate(prompts, 1):
         ids = tokenizer.encode(prompt) or [model.config.bos_token_id]
         new = continued(model, ids, n_tokens, seed)
-        samples.append({"prompt": prompt, "text": tokenizer.decode(new), "ids": new})
+        samples.append(Sample(prompt, tokenizer.decode(new), new))
     model.train(was)
     return samples
 
@@ -49,23 +63,22 @@ def continued(model: GPT2LMHeadModel, ids: list[int], n_tokens: int, seed: int) 
     return new
 
 
-def keep_samples(run: Path, step: int, samples: list[dict]) -> None:
+def keep_samples(run: Path, step: int, samples: list[Sample]) -> None:
     """One more line in samples.jsonl, and a page to read."""
-    row = {"step": step, "samples": [{k: s[k] for k in ("prompt", "text")} for s in samples]}
-    rows = [old for old in read_samples(run) if old["step"] < step] + [row]
+    new = Round(step, [Sample(sample.prompt, sample.text) for sample in samples])
+    rounds = [*(old for old in read_samples(run) if old.step < step), new]
     with whole_file(run / "samples.jsonl") as file:
-        lines = (json.dumps(each, ensure_ascii=False) + "\n" for each in rows)
-        file.write_text("".join(lines), encoding="utf-8")
+        file.write_bytes(b"".join(msgspec.json.encode(each) + b"\n" for each in rounds))
     folder = run / "samples"
-    pages = [f"{'=' * 20} {i}\n{s['prompt']}{s['text']}\n" for i, s in enumerate(samples, 1)]
+    pages = [f"{'=' * 20} {i}\n{s.prompt}{s.text}\n" for i, s in enumerate(samples, 1)]
     with whole_file(folder / f"step-{step:08d}.txt") as file:
         file.write_text("\n".join(pages), encoding="utf-8")
 
 
-def read_samples(run: Path) -> list[dict]:
+def read_samples(run: Path) -> list[Round]:
     """Every round so far."""
     path = run / "samples.jsonl"
     if not path.is_file():
         return []
-    with path.open(encoding="utf-8") as file:  # a text may hold other line ends than \n
-        return [json.loads(line) for line in file]
+    with path.open("rb") as file:
+        return [msgspec.json.decode(line, type=Round) for line in file]

@@ -75,7 +75,7 @@ def test_a_bad_file_is_reported_and_skipped(make):
     corpus, told = make({"a.txt": "kept", "b.jsonl": bad, "c.txt": "too"}, Rules((100, 0, 0)))
     assert documents(corpus, "train") == ["kept", "too"]
     assert any("b.jsonl" in line and "line 2" in line for line in told)
-    assert [bool(file.get("skipped")) for file in corpus.report["files"]] == [False, True, False]
+    assert [bool(file.skipped) for file in corpus.report.files] == [False, True, False]
 
 
 def test_nothing_but_bad_files_is_an_error(make):

@@ -5,7 +5,7 @@ import re
 import pytest
 import torch
 
-from app.training.config import SIZES, TrainConfig
+from app.training.config import SIZES, TrainConfig, spelled
 from app.training.errors import TrainingError
 from app.training.learn.batches import Batches
 from app.training.learn.model import new_model
@@ -90,7 +90,7 @@ def test_no_field_is_left_open_and_a_long_block_is_refused(planned):
              {"lora": 4}, {"long_every": 2, "line_by_line": True}],
 )  # fmt: skip
 def test_what_cannot_be_is_named(told):
-    with pytest.raises(TrainingError, match=next(iter(told))):
+    with pytest.raises(TrainingError, match=spelled(next(iter(told)))):
         TrainConfig(**told)
 
 
