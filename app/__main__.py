@@ -145,7 +145,7 @@ def download(name: str, revision: str | None) -> None:
 @click.argument("destination", type=click.Path(path_type=Path))
 @click.option(
     "--format",
-    type=click.Choice(["safetensors", "bin", "legacy-bin"]),
+    type=click.Choice(training.FORMATS),
     default="safetensors",
     show_default=True,
     help="legacy-bin: one unprefixed gpt2-pytorch_model.bin, as the tools of 2019 read it.",

@@ -155,10 +155,10 @@ def write_samples(
 def _asked(
     prompts: Sequence[str], params: Params, n: int, progress: Progress
 ) -> Iterator[tuple[str, Params]]:
-    from app.gpt2 import sampling
+    from app.gpt2 import row_seed
 
     for at in range(progress.n_done, n * len(prompts)):
-        seed = sampling.row_seed(progress.seed, at % n)
+        seed = row_seed(progress.seed, at % n)
         yield prompts[at // n], msgspec.structs.replace(params, seed=seed, n=1)
 
 

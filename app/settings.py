@@ -69,7 +69,10 @@ class Settings(WebOptions, frozen=True, kw_only=True):
     ] = 60.0
     max_time: Annotated[Seconds, Meta(description="Seconds a request may take at most.")] = 600.0
     cache: Annotated[
-        str | None, Meta(description="Folder for compiled graphs; unset: the user's cache.")
+        str | None,
+        Meta(
+            description="Folder for the compiled kernel and int8 weights; unset: the user's cache."
+        ),
     ] = None
     runtime: Annotated[
         str | None, Meta(description="Folder for the engine's socket; unset: XDG_RUNTIME_DIR.")

@@ -16,10 +16,10 @@ MAY_ENTER = {  # besides itself
     "web": {"engine"},
     "training": {"gpt2"},
 }
-NEVER_IMPORTED_BY = {  # a file or room -> what it may not even name
-    "app/engine/turns": {"threading", "zmq", "socket"},
-    "app/engine/turns/scheduler.py": {"torch", "time"},
-    "app/engine/turns/cache.py": {"torch", "time"},
+NEVER_IMPORTED_BY = {  # a file or room -> what it must not even name
+    "app/engine/turns": {"threading", "queue", "concurrent", "asyncio", "zmq", "socket"},
+    "app/engine/turns/scheduler.py": {"torch", "numpy"},
+    "app/engine/turns/cache.py": {"torch", "numpy"},
     "app/engine": {"flask", "transformers"},
     "app/gpt2/beams.py": {"transformers"},
     "app/web": {"torch", "transformers", "numpy"},
@@ -61,10 +61,24 @@ def test_rooms_know_only_whom_they_may_and_enter_by_the_door(path):
 
 
 @pytest.mark.parametrize("place, names", NEVER_IMPORTED_BY.items(), ids=NEVER_IMPORTED_BY)
-def test_what_may_not_be_named(place, names):
+def test_what_must_not_be_named(place, names):
     for path in FILES:
         if str(path.relative_to(ROOT)).startswith(place):
             assert not {name.split(".")[0] for name in imports(path)} & names, path
+
+
+def test_turns_have_one_clock():
+    clocks = {"time", "datetime"}
+    turns = [path for path in FILES if path.parent.name == "turns"]
+    has_clock = [path.name for path in turns if clocks & set(imports(path))]
+    assert has_clock == ["lane.py"]
+
+
+@pytest.mark.parametrize("folder", ["process", "cluster"])
+def test_an_engine_elsewhere_is_reached_without_its_turns(folder):
+    for path in (ROOT / "app" / "engine" / folder).rglob("*.py"):
+        names = [name for name in imports(path) if name.startswith("app.engine.turns")]
+        assert not names, path
 
 
 @pytest.mark.parametrize(
@@ -125,15 +139,27 @@ def test_the_floors_of_training_know_only_those_below(path):
             assert parts[2] in known, f"{own} may not know {name}"
 
 
-def test_no_module_of_training_imports_itself_by_way_of_others():
-    graph: dict[str, set[str]] = {}
-    for path in FILES:
-        if room(path) == "training" and path.name != "__init__.py":
-            name = ".".join(path.relative_to(ROOT).with_suffix("").parts)
-            graph[name] = set()
-            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-                if isinstance(node, ast.ImportFrom) and node.module:
-                    graph[name] |= {node.module, *(f"{node.module}.{a.name}" for a in node.names)}
+def imported_at_once(path: Path) -> set[str]:
+    """What Python imports when it imports `path`: modules, and names that may be modules."""
+    package = path.relative_to(ROOT).parent.parts
+    found = set()
+    for node in ast.parse(path.read_text(encoding="utf-8")).body:
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            above = package[: len(package) - node.level + 1] if node.level else ()
+            module = ".".join([*above, *([node.module] if node.module else [])])
+            found |= {module, *(f"{module}.{alias.name}" for alias in node.names)}
+    return found
+
+
+def test_no_module_imports_itself_by_way_of_others():
+    graph = {
+        ".".join(path.relative_to(ROOT).with_suffix("").parts): imported_at_once(path)
+        for path in FILES
+        if path.name != "__init__.py"
+    }
+    assert "app.engine.turns.request" in graph["app.engine.turns.lane"]
     known = {name: reached & graph.keys() for name, reached in graph.items()}
     graphlib.TopologicalSorter(known).prepare()  # raises CycleError
 

@@ -3,6 +3,8 @@
 import importlib
 from typing import Any
 
+from app.gpt2 import MAX_SEED
+
 from .answers import EngineInfo, EngineState, EngineStats, ModelInfo, Scored, Tokenized
 from .completion import (
     Completion,
@@ -26,7 +28,7 @@ from .completion import (
 )
 from .interface import AnyEngine
 from .options import EngineOptions
-from .parameters import MAX_ID, MAX_SEED, PARAMETERS, InvalidParams, Parameter, Params, make_params
+from .parameters import MAX_ID, PARAMETERS, InvalidParams, Parameter, Params, make_params
 
 # Looked up when asked for: they need NumPy or torch, ZeroMQ, and Ray.
 _FROM = {

@@ -11,16 +11,12 @@ class EngineOptions(msgspec.Struct, frozen=True, kw_only=True):
     backend: str = "auto"  # auto | native | torch; auto: torch on a GPU, else native
     precision: str = "auto"  # auto | float32 | bfloat16 | int8; auto: bfloat16 on a GPU, else int8
     threads: int | None = None  # for arithmetic; None = the machine's cores
-    cache_bytes: int = (
-        512 * 2**20
-    )  # of keys and values, shared by all models; a window each at least
+    cache_bytes: int = 512 * 2**20  # of keys and values, for all models; a window each at least
     max_running: int = 64  # continuations at a time in one model
     max_queue: int = 256  # requests waiting for one model; more get EngineBusy
     max_wait: float = 60.0  # seconds; a request expected to wait longer gets EngineBusy
-    max_time: float = 600.0  # seconds; no request takes longer, and none asks for less unless told
-    compiled: str | None = (
-        None  # folder for compiled graphs and quantized weights; None = kept nowhere
-    )
+    max_time: float = 600.0  # seconds; the limit for every request, and the default
+    compiled: str | None = None  # folder for the kernel and quantized weights; None = kept nowhere
 
     def __post_init__(self) -> None:
         if not self.models:

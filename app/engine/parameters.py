@@ -13,7 +13,8 @@ from typing import Annotated, Any
 
 import msgspec
 
-MAX_SEED = 2**53 - 1  # the largest integer that JSON and JavaScript carry exactly
+from app.gpt2 import MAX_SEED
+
 MAX_ID = 2**31 - 1  # of any token; whether a model has it, the engine knows
 MAX_STOP_LENGTH = 1000  # characters of one stop text
 

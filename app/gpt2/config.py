@@ -27,9 +27,7 @@ class Config:
     n_head: int = 12
     n_inner: int = 3072  # width of the hidden layer in each MLP
     layer_norm_epsilon: float = 1e-5
-    scale_attn_by_inverse_layer_idx: bool = (
-        False  # some stabilised trainings divide by the layer too
-    )
+    scale_attn_by_inverse_layer_idx: bool = False  # in some stabilised trainings
     bos_token_id: int = 50256  # what an empty prompt starts from
     eos_token_ids: tuple[int, ...] = (50256,)  # what ends a text
 

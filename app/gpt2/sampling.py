@@ -19,9 +19,8 @@ from typing import NamedTuple
 import numpy as np
 
 from app.gpt2.paged import Logits, Loud
+from app.gpt2.seeds import MASK, mix
 
-MAX_SEED = 2**53 - 1
-MASK = 2**64 - 1
 XTC = 0x585443  # makes its coin another number than the tokens' noise
 PIECE = 8192  # hashes computed at a time
 LEAST_TEMPERATURE = 1e-6  # to divide by where 0 is asked for
@@ -43,17 +42,12 @@ class Draw(NamedTuple):
     @property
     def drops_top(self) -> bool:
         """Whether this draw is one of those that XTC is for."""
-        coin = _mix(key_of(self) ^ XTC) >> 11  # 53 bits
+        coin = mix(key_of(self) ^ XTC) >> 11  # 53 bits
         return self.xtc_probability > 0 and coin < self.xtc_probability * 2.0**53
 
 
 class NothingLeft(ValueError):
     """Every token of a row is banned."""
-
-
-def row_seed(seed: int, row: int) -> int:
-    """The seed of continuation `row` of a request; sent alone, it gives that continuation."""
-    return seed if row == 0 else _mix(_mix(seed) + row) & MAX_SEED
 
 
 def choose(turn: Logits, draws: Sequence[Draw], n_known: Sequence[int] | None = None) -> np.ndarray:
@@ -308,15 +302,7 @@ class _Wide:
 
 def key_of(draw: Draw) -> int:
     """The 64 bits that, with a token's id, give its noise."""
-    return _mix(_mix(draw.seed) ^ (draw.position & MASK))
-
-
-def _mix(x: int) -> int:
-    """splitmix64: 64 bits in, 64 well mixed bits out."""
-    x = (x + 0x9E3779B97F4A7C15) & MASK
-    x = ((x ^ (x >> 30)) * 0xBF58476D1CE4E5B9) & MASK
-    x = ((x ^ (x >> 27)) * 0x94D049BB133111EB) & MASK
-    return x ^ (x >> 31)
+    return mix(mix(draw.seed) ^ (draw.position & MASK))
 
 
 def _hash(keys: np.ndarray, ids: np.ndarray) -> np.ndarray:

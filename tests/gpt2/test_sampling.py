@@ -5,7 +5,6 @@ from hypothesis import strategies as st
 
 from app.gpt2.paged import Logits
 from app.gpt2.sampling import (
-    MAX_SEED,
     Draw,
     NothingLeft,
     Penalties,
@@ -16,8 +15,8 @@ from app.gpt2.sampling import (
     penalize,
     repetitions,
     rerank,
-    row_seed,
 )
+from app.gpt2.seeds import MAX_SEED, row_seed
 
 V = 500
 

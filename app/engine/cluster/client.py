@@ -25,6 +25,8 @@ from ray import serve
 from ray.exceptions import RayError
 from ray.serve.exceptions import RayServeException
 
+from app.gpt2 import MAX_SEED
+
 from ..answers import EngineInfo, EngineState, EngineStats, Scored, Tokenized
 from ..completion import (
     Completion,
@@ -39,7 +41,7 @@ from ..completion import (
     Timings,
     Usage,
 )
-from ..parameters import MAX_SEED, Params
+from ..parameters import Params
 from ..process.messages import Answer, Events, Refused, decode_replies, to_error
 from .routing import APP, LEASE_S, REPLICA, session
 

@@ -21,7 +21,7 @@ from array import array
 from collections import Counter, OrderedDict
 from collections.abc import Sequence
 
-PAGE = 32  # tokens
+from app.gpt2 import PAGE
 
 
 def page_keys(ids: Sequence[int]) -> list[bytes]:

@@ -9,10 +9,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from app.gpt2 import Config, TokenizerError, sampling
+from app.gpt2 import MAX_SEED, Config, TokenizerError, row_seed
 
 from ..completion import Event
-from ..parameters import MAX_SEED, InvalidParams, Params
+from ..parameters import InvalidParams, Params
 from .cache import page_keys
 from .phrases import Phrases
 from .request import End, Request, Row
@@ -68,7 +68,7 @@ def prepare(
         Row(
             request=request,
             choice=k,
-            seed=sampling.row_seed(seed, k),
+            seed=row_seed(seed, k),
             ids=list(ids),
             written=Written(params, request.phrases, heal),
         )

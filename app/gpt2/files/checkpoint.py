@@ -34,9 +34,7 @@ class Facts:
     format: str
     dtype: str
     vocabulary: str  # where the tokenizer came from
-    ignored: tuple[
-        str, ...
-    ]  # tensors that are no weights: mask buffers, tied heads, optimizer slots
+    ignored: tuple[str, ...]  # tensors besides weights: mask buffers, tied heads, optimizer slots
     passed_over: tuple[str, ...]  # other weights in the folder that could have been meant
 
 
@@ -62,7 +60,7 @@ def load(path: str | Path) -> Checkpoint:
         names.check_shapes(ours, shapes, config.shapes())
         _check_types(ours, tensors)
         weights = Weights(tensors, ours)
-        _check_tied(tensors, heads, weights)
+        _check_tied(tensors, heads, ours["wte.weight"])
         _check_vocabulary(tokenizer, config, folder)
     except (
         CheckpointError,
@@ -82,7 +80,7 @@ def load(path: str | Path) -> Checkpoint:
         format=tensors.format,
         dtype=tensors.dtypes[ours["wte.weight"]],
         vocabulary="GPT-2's own" if tokenizer is None else str(folder),
-        ignored=(*masks, *heads, *getattr(tensors, "ignored", ())),
+        ignored=(*masks, *heads, *tensors.ignored),
         passed_over=tuple(passed_over),
     )
     return Checkpoint(config, weights, tokenizer or Tokenizer.gpt2(), facts)
@@ -204,12 +202,12 @@ def _check_types(ours: Mapping[str, str], tensors: Tensors) -> None:
             raise CheckpointError(f"{theirs} holds {tensors.dtypes[theirs]}; weights are floats.")
 
 
-def _check_tied(tensors: Tensors, heads: list[str], weights: Weights) -> None:
+def _check_tied(tensors: Tensors, heads: list[str], embedding: str) -> None:
     """GPT-2's output head is its embedding; a head of its own would be silently lost."""
     for head in heads:
-        if tensors.shapes[head] != tensors.shapes[weights._theirs["wte.weight"]]:
+        if tensors.shapes[head] != tensors.shapes[embedding]:
             raise CheckpointError(f"{head} has another shape than wte.weight, to which it is tied.")
-        if not np.array_equal(tensors[head], weights["wte.weight"]):
+        if not np.array_equal(tensors[head], tensors[embedding]):
             raise CheckpointError(
                 f"{head} differs from wte.weight; a GPT-2's are one and the same."
             )

@@ -32,6 +32,7 @@ class Tensors(Mapping[str, np.ndarray]):
     shapes: dict[str, tuple[int, ...]]
     dtypes: dict[str, str]  # float32, float16, bfloat16, ...
     format: str
+    ignored: tuple[str, ...] = ()  # what the file holds besides weights
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.shapes)
@@ -99,10 +100,11 @@ class Safetensors(Tensors):
         if len(header) < n_header:
             raise truncated
         try:
-            self._entries = json.loads(header)
+            self._entries: dict[str, Any] = json.loads(header)
             self.metadata = self._entries.pop("__metadata__", {})
             self.shapes = {n: tuple(e["shape"]) for n, e in self._entries.items()}
-            self.dtypes = {n: TYPE_WORDS.get(e["dtype"], e["dtype"]) for n, e in self._items()}
+            types = {n: e["dtype"] for n, e in self._entries.items()}
+            self.dtypes = {n: TYPE_WORDS.get(dtype, dtype) for n, dtype in types.items()}
             end = max((_end_of(e) for e in self._entries.values()), default=0)
             scaled = [n for n in self.shapes if self.dtypes[n] == "I8" and n + SCALE in self.shapes]
             for name in scaled:
@@ -122,9 +124,6 @@ class Safetensors(Tensors):
         if not fits or self.dtypes.pop(name + SCALE) != "float32":
             raise ValueError
         self.dtypes[name] = "int8"
-
-    def _items(self) -> Any:
-        return self._entries.items()
 
     def __getitem__(self, name: str) -> np.ndarray:
         if self.dtypes[name] == "int8":
