@@ -1,4 +1,4 @@
-"""What the engine answers at once, besides completions: ids, scores, and words about itself.
+"""What the engine answers besides completions: ids, scores, its models and how it is doing.
 
 Imports no torch: these cross the socket.
 """
@@ -13,8 +13,8 @@ from .completion import PromptToken
 class EngineState(msgspec.Struct, frozen=True):
     """Whether requests are taken; what /readyz says."""
 
-    name: str  # ready | loading | restarting | stuck (it hangs) | failed (tried again rarely)
-    message: str  # one sentence for whoever has to wait; "" when ready
+    name: str  # ready | loading | restarting | stuck (it hangs) | failed (retried rarely)
+    message: str  # one sentence for those who wait; "" when ready
 
 
 class Tokenized(msgspec.Struct, frozen=True):
@@ -26,7 +26,7 @@ class Scored(msgspec.Struct, frozen=True):
     """How likely the model finds one continuation of a prompt."""
 
     tokens: list[PromptToken]
-    logprob: float  # the sum over the tokens, natural logarithm
+    logprob: float  # natural logarithm, summed over the tokens
     bits: float  # the same as bits
 
 
@@ -36,11 +36,11 @@ class ModelInfo(msgspec.Struct, frozen=True):
     about: str  # one line by whoever trained it, or ""
     backend: str  # native | torch
     device: str  # cpu | cuda
-    instruction_set: str | None  # that the native backend was built for
-    precision: str  # of the weights, as really served: float32 | bfloat16 | int8
+    instruction_set: str | None  # which the native backend was built for
+    precision: str  # of the weights as served: float32 | bfloat16 | int8
     cache_precision: str  # of keys and values
-    notes: list[str]  # what the check of quantized weights found; why a precision was not served
-    perplexity_loss: float | None  # of quantized weights against float32; 0.001 = 0.1%
+    notes: list[str]  # what checking the quantized weights found; why a precision is not served
+    perplexity_loss: float | None  # of the quantized weights over float32: 0.001 is 0.1% worse
     same_bits: str  # "always", or "same batch": when a seed gives the same tokens again
     n_positions: int  # the window, in tokens
     vocab_size: int
@@ -64,7 +64,7 @@ class EngineInfo(msgspec.Struct, frozen=True):
 
 
 class EngineStats(msgspec.Struct, frozen=True):
-    """Counters since the start, and how things stand now; all models together."""
+    """Counters since the start and the state now, over all models."""
 
     waiting: int  # requests
     running: int  # continuations
@@ -73,9 +73,9 @@ class EngineStats(msgspec.Struct, frozen=True):
     requests: int  # accepted
     outcomes: dict[str, int]  # finished | cancelled | deadline | failed | busy -> requests
     prompt_tokens: int
-    cached_tokens: int  # of these, not computed again
+    cached_tokens: int  # of these, found in the cache
     completion_tokens: int
     turns: int
     busy_s: float  # seconds spent in turns
     uptime_s: float
-    memory_bytes: int  # resident, of the process that holds the engine
+    memory_bytes: int  # resident, of the engine's process

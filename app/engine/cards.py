@@ -1,4 +1,4 @@
-"""The cards of the models that are served, their settings checked as a request's are."""
+"""The cards of served models, with settings checked like a request's."""
 
 import logging
 from functools import lru_cache
@@ -15,7 +15,7 @@ log = logging.getLogger(__name__)
 
 
 def card_data(model: str) -> dict[str, Any] | None:
-    """What is told of a model's card; settings that no request could have are left out."""
+    """A model's card as data, without settings that no request may have."""
     card = card_of(Path(model))
     return None if card is None else _checked(model, msgspec.json.encode(card))
 
@@ -28,6 +28,6 @@ def _checked(model: str, encoded: bytes) -> dict[str, Any]:
         try:
             make_params(values)
         except InvalidParams as error:
-            log.warning("card.toml of %s: its %s are left out: %s", model, name, error)
+            log.warning("card.toml of %s: ignoring its %s: %s", model, name, error)
             data[name] = type(data[name])()
     return data

@@ -2,19 +2,19 @@
 
     for event in completion:  # Queued*, Started, Token* with Slid between, Ended per choice,
         ...                   # Finished; or Failed at any point
-    completion.next(0.2)      # the same one by one, None when nothing came in time
+    completion.next(0.2)      # one by one; None if nothing came in time
     completion.cancel()       # from any thread, in any phase
 
 `engine.submit(prompt, params, model=None, id=None)` returns one; `engine.cancel(id)` ends it from
-anywhere that shares the engine, another web worker included, and says whether it was there.
+any process that shares the engine, and says whether it was there.
 
-The exceptions that `submit` raises, before there is anything to iterate:
+`submit` raises these, before there is anything to iterate:
 
     EngineError
     ├── UnknownModel    no model of that name is served
     ├── EngineBusy      the queue is full; knows when to try again
     └── EngineStopped   the engine is gone or going
-    InvalidParams       (parameters.py) a value out of its bounds
+    InvalidParams       a value out of bounds (parameters.py)
 
 Imports no torch: a web worker holds these too.
 """
@@ -25,7 +25,7 @@ from types import TracebackType
 
 import msgspec
 
-MAX_UNREAD = 20_000  # events; a reader this far behind is cut: some 10 MB, minutes of tokens
+MAX_UNREAD = 20_000  # events, some 10 MB or minutes of tokens; a reader this far behind is cut off
 
 
 class EngineError(Exception):
@@ -63,7 +63,7 @@ class TopToken(msgspec.Struct, frozen=True):
 
 
 class PromptToken(msgspec.Struct, frozen=True):
-    """A token of the prompt and how likely the model found it; the first one has no logprob."""
+    """A token of the prompt and how likely it was; the first has no logprob."""
 
     id: int
     bytes: bytes
@@ -73,18 +73,18 @@ class PromptToken(msgspec.Struct, frozen=True):
 
 class Started(Event, frozen=True):
     prompt_tokens: int
-    cached_tokens: int  # of these, how many were still in the cache
-    truncated: bool  # the prompt was longer than the window and lost its beginning
+    cached_tokens: int  # of these, those found in the cache
+    truncated: bool  # the prompt was longer than the window, so its beginning was dropped
     dropped_tokens: int
-    context_start: int  # offset in the prompt's characters from which the model could see
+    context_start: int  # the first character of the prompt that the model saw
     seeds: list[int]  # of each choice
-    prompt: list[PromptToken] | None = None  # when prompt_logprobs asked for it
+    prompt: list[PromptToken] | None = None  # with prompt_logprobs
 
 
 class Token(Event, frozen=True):
     choice: int
     id: int
-    text: str  # "" while its bytes are held back: half a character, or the start of a stop text
+    text: str  # "" while held back: half a character, or what may begin a stop text
     bytes: bytes
     logprob: float | None
     top: list[TopToken]
@@ -101,7 +101,7 @@ class Ended(Event, frozen=True):
     choice: int
     reason: str  # length | stop | end_of_text | deadline | cancelled
     stop: str | int | None = None  # the stop text or token that ended it
-    text: str = ""  # what was still held back and turned out to be text
+    text: str = ""  # the rest that was held back
 
 
 class Usage(msgspec.Struct, frozen=True):
@@ -129,24 +129,24 @@ class Failed(Event, frozen=True):
 
 
 class Completion:
-    """One request's life. The engine's side puts events, the reader's side takes them.
+    """One request's life. The engine puts events, the reader takes them.
 
-    `with` cancels whatever is still running at its end:
+    Leaving a `with` block cancels what still runs:
 
         with engine.submit("Once upon a", params) as completion:
             for event in completion: ...
     """
 
     def __init__(self, id: str, cancel: Callable[[], object], max_unread: int = MAX_UNREAD) -> None:
-        self.id = id  # unguessable, or the caller's own: whoever knows it may cancel
-        self.cancel = cancel  # any number of times; the events still end, as "cancelled"
+        self.id = id  # the caller's own, or unguessable: whoever knows it may cancel
+        self.cancel = cancel  # may be called again; the events still come to their end, "cancelled"
         self._max_unread = max_unread
         self._events: queue.SimpleQueue[Event] = queue.SimpleQueue()
         self._is_sealed = False  # the last event has been put
         self._is_over = False  # the last event has been taken
 
     def put(self, event: Event) -> None:
-        """Never blocks: a reader who fell too far behind is cut instead."""
+        """Never blocks: a reader who falls too far behind is cut off."""
         if self._is_sealed:
             return
         if self.unread >= self._max_unread:
@@ -157,11 +157,11 @@ class Completion:
 
     @property
     def unread(self) -> int:
-        """How many events wait for the reader: what a slow one is measured by."""
+        """Events that wait for the reader."""
         return self._events.qsize()
 
     def next(self, timeout: float | None = None) -> Event | None:
-        """The next event; None when none came within `timeout` seconds, or after the last."""
+        """The next event; None if none came within `timeout` seconds, or after the last."""
         if self._is_over:
             return None
         try:

@@ -1,7 +1,7 @@
-"""Engine: many readers on one or more models, in this process.
+"""Engine: many readers share one or more models, in this process.
 
-One thread owns models and caches. Callers leave requests in an inbox and read events; the thread
-takes turns: inbox in, a step of each model that has work, events out. Knows no socket, no HTTP.
+One thread owns the models and their caches. Callers put requests into an inbox and read events; the
+thread takes turns: empty the inbox, step each model that has work, hand out events. Knows no HTTP.
 """
 
 import logging
@@ -39,13 +39,13 @@ from .turns.request import Request
 
 log = logging.getLogger(__name__)
 
-STUCK_S = 10.0  # no turn takes this long: prompts are cut so that it takes a fifth of a second
+STUCK_S = 10.0  # prompts are cut so that a turn takes a fifth of a second
 
 Arrival = tuple[Lane, Request]
 
 
 class Engine:
-    """The interface is AnyEngine's, and explained there. Making one loads its models."""
+    """Implements AnyEngine, which documents the methods. Loads its models when made."""
 
     def __init__(
         self, options: EngineOptions, after_turn: Callable[[], None] = lambda: None
@@ -57,9 +57,9 @@ class Engine:
         self._inbox: list[Arrival] = []
         self._alive: dict[str, Request] = {}  # by id, until the last event
         self._n_refused = 0
-        self._stop_at: float | None = None  # when closing: how long what runs may go on
-        self._turn_began: float | None = None  # while the thread is in one
-        self._failure: str | None = None  # what ended the thread
+        self._stop_at: float | None = None  # once closing: when running requests must end
+        self._turn_began: float | None = None  # None between turns
+        self._failure: str | None = None  # why the thread ended
         self._began = time.monotonic()
         self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
         self._thread.start()
@@ -90,7 +90,7 @@ class Engine:
         params: Params,
         model: str | None,
         id: str | None = None,
-        is_expected: bool = False,  # room for it was found with others
+        is_expected: bool = False,  # its room was checked together with others
     ) -> Completion:
         lane = self._lane(model)
         id = secrets.token_urlsafe(12) if id is None else id
@@ -113,7 +113,7 @@ class Engine:
         )
         if not lane.scheduler.fits(request):
             raise InvalidParams(
-                "n", f"n {params.n} of this length needs more than the server has; ask for fewer."
+                "n", f"n {params.n} at this length needs more memory than the server has; lower n."
             )
         with self._changed:
             self._check_open(request)
@@ -128,7 +128,9 @@ class Engine:
         if model is None:
             return next(iter(self._lanes.values()))
         if model not in self._lanes:
-            raise UnknownModel(f"No model {model!r} is served; there is {', '.join(self._lanes)}.")
+            raise UnknownModel(
+                f"No model {model!r} is served; name one of: {', '.join(self._lanes)}."
+            )
         return self._lanes[model]
 
     def _check_open(self, request: Request) -> None:
@@ -140,10 +142,10 @@ class Engine:
             raise InvalidParams("id", f"id {request.id!r} is in use by a running completion.")
 
     def _check_room(self, lane: Lane, request: Request) -> None:
-        """Scores are read one after another: they wait for each other, nobody else for them."""
+        """Scores are read one by one: they wait for each other, and nothing else waits for them."""
         before = [*lane.scheduler.waiting, *(r for other, r in self._inbox if other is lane)]
         *others, wait = lane.waits([*before, request], time.monotonic())
-        # Those that only have to be taken in start in the very next turn.
+        # Requests without a wait start in the next turn.
         ahead = sum(
             seconds > 0 and other.wants_prompt == request.wants_prompt
             for other, seconds in zip(before, others, strict=True)
@@ -151,7 +153,7 @@ class Engine:
         if ahead >= self.options.max_queue or wait > self.options.max_wait:
             self._n_refused += 1
             raise EngineBusy(
-                f"Busy: {ahead} requests wait already; try again in {math.ceil(wait)} s.",
+                f"Busy: {ahead} requests are waiting; try again in {math.ceil(wait)} s.",
                 retry_after=wait,
                 ahead=ahead,
             )
@@ -191,7 +193,7 @@ class Engine:
     def begin_score(
         self, prompt: str, continuations: Sequence[str], top: int = 0, model: str | None = None
     ) -> Scoring:
-        """score() for a caller that must not wait."""
+        """score() for a caller that must not block."""
         params = Params(max_tokens=0, prompt_logprobs=top)
         window = self._lane(model).config.n_positions
         texts = [self._ids_to_score(prompt, text, model) for text in continuations]
@@ -201,7 +203,7 @@ class Engine:
                     "continuations",
                     f"A continuation has {n_scored} tokens; the window is {window}.",
                 )
-        # With the first all are taken: none runs on for a caller who was refused.
+        # Once the first is admitted all are, so none runs on for a caller who was refused.
         return Scoring(
             [
                 Part(self._submit(ids[-window:], params, model, is_expected=at > 0), n_scored)
@@ -212,11 +214,11 @@ class Engine:
     def _ids_to_score(
         self, prompt: str, continuation: str, model: str | None
     ) -> tuple[list[int], int]:
-        """Prompt and continuation as one text, and how many of its tokens reach past the prompt."""
+        """The ids of prompt + continuation, and how many of them reach past the prompt."""
         coded = self.tokenize(prompt + continuation, model)
         n_scored = sum(end > len(prompt) for _, end in coded.offsets)
         ids = coded.ids
-        if n_scored == len(ids):  # even the first token is asked about: something must precede it
+        if n_scored == len(ids):  # the first token is scored too, so something must precede it
             ids = [self._lane(model).config.bos_token_id, *ids]
         return ids, n_scored
 
@@ -230,7 +232,7 @@ class Engine:
             return EngineState("failed", "The engine is closed.")
         began = self._turn_began
         if began is not None and time.monotonic() - began > STUCK_S:
-            return EngineState("stuck", "The engine hangs in a turn that does not end.")
+            return EngineState("stuck", "The engine is stuck in a turn that does not end.")
         return EngineState("ready", "")
 
     def info(self) -> EngineInfo:
@@ -286,7 +288,7 @@ class Engine:
             self._after_turn()
 
     def _break(self, sentence: str) -> None:
-        """The thread ends: whoever reads is told, and nothing new is taken."""
+        """The thread ends: tell every reader, and take nothing new."""
         with self._changed:
             self._failure = sentence
             requests = list(self._alive.values())
@@ -344,7 +346,7 @@ def _model_info(name: str, path: str, lane: Lane) -> ModelInfo:
 
 
 def _about(model: Path) -> str:
-    """The line that training left beside the model, if it was ours that made it."""
+    """One line about the model, from the training.json that our training writes."""
     try:
         about = msgspec.json.decode((model / "training.json").read_bytes())["about"]
     except (OSError, msgspec.MsgspecError, KeyError, TypeError):

@@ -1,9 +1,8 @@
-"""What `web` holds, whether the engine is in this process or behind the socket.
+"""The engine as `web` sees it, whether in this process, behind a socket or on a cluster.
 
-`Engine(options)` and `Client(...)` are both of this shape. The exceptions and events are drawn in
-completion.py. For a process that serves many readers from one thread, the Engine takes one thing
-more: `Engine(options, after_turn=g)` calls g() once all events of a turn are put, so that they can
-be sent together. It must not block.
+Exceptions and events are listed in completion.py. `Engine(options, after_turn=g)` also calls g()
+after each turn, when all its events are put, so that a process that serves many readers can send
+them together; g must not block.
 """
 
 from collections.abc import Sequence
@@ -23,18 +22,18 @@ class AnyEngine(Protocol):
         model: str | None = None,
         id: str | None = None,
     ) -> Completion:
-        """Continue a text or its ids; "" is unconditional; model None is the default one.
+        """Continue a text or ids; "" starts from nothing; model None is the default one.
 
-        The completion's id is `id`, or an unguessable one; an id that is in use is InvalidParams.
+        The completion's id is `id`, or an unguessable one; an id in use raises InvalidParams.
 
-        Answers at once. Raises UnknownModel, EngineBusy, EngineStopped, or InvalidParams for what
+        Returns at once. Raises UnknownModel, EngineBusy, EngineStopped, or InvalidParams for what
         only the model can judge: ids it does not have ("prompt", "logit_bias", ...), a banned
-        text that is not one token, more cache than it will ever have ("n").
+        text that is not one token, more cache than there is ("n").
         """
         ...
 
     def cancel(self, id: str) -> bool:
-        """End that completion, whoever submitted it; False when there is none."""
+        """End the completion with this id, whoever submitted it; False if there is none."""
         ...
 
     def tokenize(self, text: str, model: str | None = None) -> Tokenized: ...
@@ -42,13 +41,13 @@ class AnyEngine(Protocol):
     def detokenize(self, ids: Sequence[int], model: str | None = None) -> str: ...
 
     def pieces(self, ids: Sequence[int], model: str | None = None) -> list[bytes]:
-        """The bytes of each token; b"" for an id that the vocabulary does not have."""
+        """The bytes of each token; b"" for an id outside the vocabulary."""
         ...
 
     def score(
         self, prompt: str, continuations: Sequence[str], top: int = 0, model: str | None = None
     ) -> list[Scored]:
-        """How likely each continuation is after the prompt; waits its turn like any request."""
+        """How likely each continuation is after the prompt. Queued like any request."""
         ...
 
     def models(self) -> list[str]:
@@ -56,7 +55,7 @@ class AnyEngine(Protocol):
         ...
 
     def state(self) -> EngineState:
-        """Never waits for long, never raises; in this process an Engine is "ready" until closed."""
+        """Answers quickly and never raises."""
         ...
 
     def info(self) -> EngineInfo: ...
@@ -64,15 +63,15 @@ class AnyEngine(Protocol):
     def stats(self) -> EngineStats: ...
 
     def close(self, grace: float = 0.0) -> None:
-        """Takes nothing new, lets what runs go on for `grace` seconds, then fails the rest.
+        """Take nothing new, let running requests go on for `grace` seconds, then fail the rest.
 
-        What is failed gets Failed("engine_stopped", ...). Closing twice does nothing more.
+        Those get Failed("engine_stopped", ...). Closing again does nothing.
         """
         ...
 
 
 class ServableEngine(AnyEngine, Protocol):
-    """An engine that can be asked by one thread for many: nothing but close() ever waits."""
+    """An engine that one thread can ask for many readers: only close() blocks."""
 
     def begin_score(
         self, prompt: str, continuations: Sequence[str], top: int = 0, model: str | None = None

@@ -1,6 +1,6 @@
-"""What an engine is made with. The hallway fills it from settings; knows no environment itself.
+"""What an engine is made with; filled from the settings. Reads no environment.
 
-Imports no torch: it travels to the engine's process as a message.
+Imports no torch: it is sent to the engine's process as a message.
 """
 
 import msgspec
@@ -10,8 +10,8 @@ class EngineOptions(msgspec.Struct, frozen=True, kw_only=True):
     models: dict[str, str]  # name -> path of a checkpoint; the first is the default
     backend: str = "auto"  # auto | native | torch; auto: torch on a GPU, else native
     precision: str = "auto"  # auto | float32 | bfloat16 | int8; auto: bfloat16 on a GPU, else int8
-    threads: int | None = None  # for arithmetic; None = the machine's cores
-    cache_bytes: int = 512 * 2**20  # of keys and values, for all models; a window each at least
+    threads: int | None = None  # of the kernel or torch; None = as many as cores
+    cache_bytes: int = 512 * 2**20  # of keys and values, for all models; at least one window each
     max_running: int = 64  # continuations at a time in one model
     max_queue: int = 256  # requests waiting for one model; more get EngineBusy
     max_wait: float = 60.0  # seconds; a request expected to wait longer gets EngineBusy

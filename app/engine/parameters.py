@@ -1,8 +1,8 @@
-"""Everything a request may ask of the engine: one table.
+"""Everything a request may ask of the engine, in one table.
 
-Validator, REST, page, docs and command line all read it. `Params` is the table: a field's
-annotation holds its bounds, the value that switches it off, and its one line of help. `PARAMETERS`
-is the same as data. Imports no torch.
+The validator, the APIs, the page, the documents and the command line read it. In `Params`, a
+field's annotation holds its bounds, the value that switches it off and its line of help;
+`PARAMETERS` is the same as data. Imports no torch.
 """
 
 import dataclasses
@@ -15,12 +15,12 @@ import msgspec
 
 from app.gpt2 import MAX_SEED
 
-MAX_ID = 2**31 - 1  # of any token; whether a model has it, the engine knows
+MAX_ID = 2**31 - 1  # of any token; the engine knows which a model has
 MAX_STOP_LENGTH = 1000  # characters of one stop text
 
 
 class InvalidParams(ValueError):
-    """A parameter out of its bounds: `field` names it, the message says what it may be."""
+    """A parameter out of bounds: `field` names it, the message says what is allowed."""
 
     def __init__(self, field: str, message: str) -> None:
         super().__init__(message)
@@ -32,16 +32,16 @@ class Parameter:
     name: str
     type: str  # such as "int", "float | null", "list[str]"
     default: Any
-    low: float | None  # the least and the greatest value, both allowed
+    low: float | None  # the least and greatest value allowed
     high: float | None
-    neutral: Any  # the value that switches it off; None where there is none
+    neutral: Any  # the value that switches it off; None: it has none
     help: str
     max_items: int | None = None  # of a list or mapping
 
 
 @dataclasses.dataclass(frozen=True)
 class _Says:
-    """What an annotation of Params says besides the type."""
+    """What an annotation of Params holds besides the type."""
 
     help: str
     low: float | None = None
@@ -52,22 +52,35 @@ class _Says:
 
 class Params(msgspec.Struct, frozen=True, kw_only=True):
     max_tokens: Annotated[
-        int | None, _Says("Most tokens to write; null goes on until stopped.", 0, 1_000_000)
+        int | None, _Says("The most tokens to write; null writes until stopped.", 0, 1_000_000)
     ] = 128
     min_tokens: Annotated[
-        int, _Says("Fewest tokens before an end is allowed; 0 = off.", 0, 1_000_000, 0)
+        int, _Says("The fewest tokens to write before an end is allowed; 0 = off.", 0, 1_000_000, 0)
     ] = 0
     temperature: Annotated[
-        float, _Says("How bold: 0 takes the likeliest, 1 the model's own odds.", 0, 5, 1)
+        float,
+        _Says(
+            "How bold: 0 takes the likeliest, 1 the model's own probabilities.",
+            0,
+            5,
+            1,
+        ),
     ] = 0.7
     top_k: Annotated[
         int, _Says("Choose among the k likeliest tokens; 0 = off.", 0, 1_000_000, 0)
     ] = 40
     top_p: Annotated[
-        float, _Says("Choose among the likeliest that together reach p; 1 = off.", 0, 1, 1)
+        float,
+        _Says("Choose among the likeliest that together reach p; 1 = off.", 0, 1, 1),
     ] = 1.0
     min_p: Annotated[
-        float, _Says("Drop tokens below this share of the likeliest's odds; 0 = off.", 0, 1, 0)
+        float,
+        _Says(
+            "Drop tokens less probable than this share of the likeliest; 0 = off.",
+            0,
+            1,
+            0,
+        ),
     ] = 0.0
     typical_p: Annotated[
         float, _Says("Keep the tokens of typical surprise that reach p; 1 = off.", 0, 1, 1)
@@ -83,13 +96,13 @@ class Params(msgspec.Struct, frozen=True, kw_only=True):
         _Says("Taken from a token's score for each time it was written; 0 = off.", -10, 10, 0),
     ] = 0.0
     penalty_range: Annotated[
-        int, _Says("How many latest tokens the penalties look at; 0 = all.", 0, 1_000_000, 0)
+        int, _Says("How many of the latest tokens the penalties look at; 0 = all.", 0, 1_000_000, 0)
     ] = 0
     no_repeat_ngram: Annotated[
-        int, _Says("Never repeat a sequence of so many tokens; 0 = off.", 0, 100, 0)
+        int, _Says("Never repeat a sequence of this many tokens; 0 = off.", 0, 100, 0)
     ] = 0
     dry_multiplier: Annotated[
-        float, _Says("DRY: what continuing a repetition costs at least; 0 = off.", 0, 100, 0)
+        float, _Says("DRY: the least that continuing a repetition costs; 0 = off.", 0, 100, 0)
     ] = 0.0
     dry_base: Annotated[
         float, _Says("DRY: the cost grows by this factor with each token repeated.", 1, 4)
@@ -98,16 +111,17 @@ class Params(msgspec.Struct, frozen=True, kw_only=True):
         int, _Says("DRY: repetitions shorter than this cost nothing.", 1, 1000)
     ] = 2
     dry_breakers: Annotated[
-        list[str], _Says("DRY: texts that no repetition reaches across.", neutral=[], max_items=64)
+        list[str], _Says("DRY: texts that end a repetition.", neutral=[], max_items=64)
     ] = msgspec.field(default_factory=lambda: ["\n", ":", '"', "*"])
     dry_range: Annotated[
-        int, _Says("DRY: how many latest tokens it looks at; 0 = all.", 0, 1_000_000, 0)
+        int, _Says("DRY: how many of the latest tokens it looks at; 0 = all.", 0, 1_000_000, 0)
     ] = 0
     xtc_probability: Annotated[
         float, _Says("XTC: how often the likeliest choices are left out; 0 = off.", 0, 1, 0)
     ] = 0.0
     xtc_threshold: Annotated[
-        float, _Says("XTC: which these are: all above it but the last.", 0, 1)
+        float,
+        _Says("XTC: leaves out all above this probability but the last.", 0, 1),
     ] = 0.1
     logit_bias: Annotated[
         dict[int, float],
@@ -141,19 +155,20 @@ class Params(msgspec.Struct, frozen=True, kw_only=True):
         ),
     ] = 0  # fmt: skip
     seed: Annotated[
-        int | None, _Says("Same seed, same text; null draws one and reports it.", 0, MAX_SEED)
+        int | None,
+        _Says("The same seed gives the same text; null draws one and reports it.", 0, MAX_SEED),
     ] = None
-    n: Annotated[int, _Says("How many continuations of the same prompt.", 1, 64)] = 1
+    n: Annotated[int, _Says("How many continuations to write of the same prompt.", 1, 64)] = 1
     logprobs: Annotated[
         int | None,
-        _Says("Report log-probabilities, with this many alternatives; null = off.", 0, 50),
+        _Says("Report log-probabilities and this many alternatives; null = off.", 0, 50),
     ] = None
     prompt_logprobs: Annotated[
         int | None, _Says("The same for the prompt's own tokens; null = off.", 0, 50)
     ] = None
     max_time: Annotated[
         float | None,
-        _Says("Most seconds to spend, waiting included; null = the server's.", 0.01, 86_400),
+        _Says("The most seconds to spend, waiting included; null = the server's.", 0.01, 86_400),
     ] = None
     healing: Annotated[
         bool,
@@ -170,7 +185,7 @@ class Params(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def make_params(values: Mapping[str, Any]) -> Params:
-    """Params of what a caller sent, by name; InvalidParams names the field and its bound."""
+    """Params from what a caller sent, by name; InvalidParams names the field and its bound."""
     typed = {}
     for name, value in values.items():
         if name not in _TYPES:
@@ -190,7 +205,7 @@ def _typed(name: str, value: Any) -> Any:
         and value.is_integer()
         and float not in typing.get_args(_TYPES[name])
     ):
-        value = int(value)  # 5.0 is how some clients write 5
+        value = int(value)  # some clients write 5 as 5.0
     try:
         return msgspec.convert(value, _TYPES[name], str_keys=True)
     except msgspec.ValidationError:
@@ -221,13 +236,14 @@ def _check(parameter: Parameter, value: Any) -> None:
 def _check_text(name: str, text: str) -> None:
     if not 1 <= len(text) <= MAX_STOP_LENGTH:
         raise InvalidParams(
-            name, f"{name} holds a text of {len(text)} characters; 1 to {MAX_STOP_LENGTH} may be."
+            name,
+            f"{name} holds a text of {len(text)} characters; 1 to {MAX_STOP_LENGTH} are allowed.",
         )
 
 
 def _check_number(name: str, low: float | None, high: float | None, value: float) -> None:
     if low is None or high is None or low <= value <= high:
-        return  # written so that NaN, which no comparison holds for, is refused
+        return  # written so that NaN is refused, for which no comparison holds
     raise InvalidParams(name, f"{name} must be from {low} to {high}; got {value}.")
 
 

@@ -1,4 +1,4 @@
-"""Texts read for their probabilities: requests that write nothing, gathered into one answer."""
+"""Scores: requests that only read their text for its probabilities, gathered into one answer."""
 
 import math
 from typing import NamedTuple
@@ -28,7 +28,7 @@ class Scoring:
         self._events: list[list[Event]] = [[] for _ in parts]
 
     def is_done(self) -> bool:
-        """Take in what has come; whether that is all. Waits for nothing."""
+        """Take the events that have come; whether that was all. Never blocks."""
         return all([self._take(at) for at in range(len(self._parts))])
 
     def _take(self, at: int) -> bool:
@@ -42,7 +42,7 @@ class Scoring:
         return self.result()
 
     def result(self) -> list[Scored]:
-        """EngineError unless every text was read to its end."""
+        """Raises EngineError unless every text was read to its end."""
         parts = zip(self._parts, self._events, strict=True)
         return [_score(events, n_scored) for (_, n_scored), events in parts]
 

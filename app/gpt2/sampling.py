@@ -27,7 +27,7 @@ LEAST_TEMPERATURE = 1e-6  # to divide by where 0 is asked for
 
 
 class Draw(NamedTuple):
-    """How one row is to choose. The defaults choose from the model's own odds."""
+    """How one row chooses. The defaults follow the model's own probabilities."""
 
     seed: int
     position: int  # of the token in its continuation, from 0
@@ -447,6 +447,6 @@ def candidates(logits: np.ndarray, k: int) -> np.ndarray:
 
 
 def logprobs(logits: np.ndarray) -> np.ndarray:
-    """Natural logarithms of the model's own odds, [V]."""
+    """Natural logarithms of the model's own probabilities, [V]."""
     shifted = logits - logits.max()
     return shifted - np.log(np.exp(shifted).sum(dtype=np.float64)).astype(np.float32)

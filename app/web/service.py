@@ -46,7 +46,9 @@ class Service:
         models = self.models()
         name = self.default_model() if name is None else name
         if name not in models:
-            raise UnknownModel(f"No model {name!r:.80} is served; there is {', '.join(models)}.")
+            raise UnknownModel(
+                f"No model {name!r:.80} is served; name one of: {', '.join(models)}."
+            )
         return models[name]
 
     def why_not_ready(self) -> str | None:

@@ -370,13 +370,13 @@ def test_what_only_the_model_can_judge_is_refused_by_name(engine, asked, field, 
 
 
 def test_more_rows_than_there_is_room_for_are_refused(small):
-    with pytest.raises(InvalidParams, match="needs more than the server has") as caught:
+    with pytest.raises(InvalidParams, match="needs more memory than the server has") as caught:
         ask(small, n=2)
     assert caught.value.field == "n"
 
 
 def test_an_unknown_model_is_named(engine):
-    with pytest.raises(UnknownModel, match="No model 'other' is served; there is tiny."):
+    with pytest.raises(UnknownModel, match="No model 'other' is served; name one of: tiny."):
         engine.submit("a", Params(), model="other")
 
 

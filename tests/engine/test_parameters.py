@@ -31,7 +31,7 @@ BAD = [
     ({"seed": -1}, f"seed must be from 0 to {MAX_SEED}; got -1."),
     ({"seed": 2**53}, f"seed must be from 0 to {MAX_SEED}; got {2**53}."),
     ({"stop": "."}, "stop must be a list of texts; got '.'."),
-    ({"stop": [""]}, "stop holds a text of 0 characters; 1 to 1000 may be."),
+    ({"stop": [""]}, "stop holds a text of 0 characters; 1 to 1000 are allowed."),
     ({"stop": ["."] * 65}, "stop has 65 entries; at most 64 are allowed."),
     ({"stop_token_ids": [-1]}, "stop_token_ids must be from 0 to 2147483647; got -1."),
     ({"logit_bias": {"5": 101}}, "logit_bias must be from -100 to 100; got 101.0."),

@@ -1,6 +1,6 @@
-"""The scores that a request wants changed before its row draws: of a few tokens, as a rule.
+"""Penalties, biases and bans: the scores that a request changes before its row draws.
 
-Each row has an Adjuster, which follows the row's text so that nothing is counted twice.
+Each row has an Adjuster, which follows the row's text so that no token is counted twice.
 """
 
 from collections.abc import Sequence
@@ -32,7 +32,7 @@ class Adjuster:
         self._counts = Counts()
 
     def change(self, logits: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Rising ids, and the scores [N] that they have instead of those in `logits` [V]."""
+        """Ids in rising order, and their new scores [N] in place of those in `logits` [V]."""
         row, p = self._row, self._row.request.params
         seen = written = counts = NOTHING
         if p.repetition_penalty != 1:
@@ -61,7 +61,7 @@ class Adjuster:
         return ids, scores
 
     def _find_refused(self) -> np.ndarray:
-        """Tokens that must not come next, each once."""
+        """Ids that must not come next, each once."""
         row, p = self._row, self._row.request.params
         parts = [self._banned]
         if row.written.refused:
@@ -74,23 +74,23 @@ class Adjuster:
         return np.unique(np.concatenate(parts)) if len(parts) > 1 else self._banned
 
     def _find_repetitions(self) -> dict[int, float]:
-        """What each token costs that would continue one."""
+        """What each token costs that would continue a repetition."""
         row, p = self._row, self._row.request.params
-        text = self._text.follow(row.ids)[-p.dry_range :]  # of [-0:] it is all
+        text = self._text.follow(row.ids)[-p.dry_range :]  # [-0:] is all of it
         assert row.request.is_breaker is not None
         found = sampling.repetitions(text, row.request.is_breaker, sampling.MOST_REPEATED)
         return sampling.dry_costs(found, self._dry)
 
 
 class Mirror:
-    """A row's tokens as an array. The row goes on at its end, and may be cut at either."""
+    """A row's tokens as an array. A row grows at its end, and may be cut at either end."""
 
     def __init__(self) -> None:
         self._room = np.empty(64, np.int64)
         self._n = 0
 
     def follow(self, tokens: Sequence[int]) -> np.ndarray:
-        """All of them; called before each draw, so that a cut shows in the length."""
+        """All tokens. Called before each draw, so a cut shows as a shorter row."""
         if len(tokens) < self._n:
             self._n = 0
         if len(tokens) > len(self._room):
@@ -101,7 +101,7 @@ class Mirror:
 
 
 class Counts:
-    """How often each token is among the latest of a text that grows without end."""
+    """How often each token occurs among the latest of a growing text."""
 
     def __init__(self) -> None:
         self._forget()
@@ -113,7 +113,7 @@ class Counts:
         self._begin = self._end = 0
 
     def follow(self, tokens: Sequence[int], n_latest: int) -> tuple[np.ndarray, np.ndarray]:
-        """Ids and counts; called before each draw, so that a cut shows in the length."""
+        """Ids and counts. Called before each draw, so a cut shows as a shorter text."""
         if len(tokens) < self._end:
             self._forget()
         begin = max(0, len(tokens) - n_latest) if n_latest else 0

@@ -1,4 +1,4 @@
-"""Which backend computes a model, in which precision: as the options say, or the machine has."""
+"""Choose the backend and precision for a model, from the options and the machine."""
 
 import logging
 from collections.abc import Callable
@@ -11,7 +11,7 @@ from ..options import EngineOptions
 
 log = logging.getLogger(__name__)
 
-GPU = Path("/dev/nvidiactl")  # the driver is asked for, not torch, which takes seconds to import
+GPU = Path("/dev/nvidiactl")  # the driver's; importing torch to ask takes seconds
 HINT = "Install a C compiler (Debian and Ubuntu: apt install gcc) and start again."
 Ready = TypeVar("Ready")
 
@@ -19,16 +19,16 @@ Ready = TypeVar("Ready")
 def open_model(
     checkpoint: Checkpoint, options: EngineOptions, use: Callable[[PagedModel], Ready]
 ) -> Ready:
-    """What `use` makes of the model, on the GPU if it computes as the CPU does, else on the CPU.
+    """Open the model on the GPU, or on the CPU if the GPU fails its check; returns use(model).
 
-    `use` allocates, and a GPU is checked in doing so.
+    `use` allocates the cache, and a GPU is checked while it allocates.
     """
     if options.backend in ("auto", "torch") and options.precision != "int8" and GPU.exists():
         try:
             return use(_open_on_gpu(checkpoint, options))
-        except Exception as error:  # drivers, kernels and memory fail in ways of their own
+        except Exception as error:  # drivers, kernels and memory each raise their own
             why = (str(error).strip() or repr(error)).splitlines()[0]
-            log.warning("The GPU is not used, and the CPU computes: %s", why)
+            log.warning("The GPU cannot be used, so the CPU computes: %s", why)
     return use(_open_on_cpu(checkpoint, options))
 
 
@@ -45,7 +45,7 @@ def _open_on_gpu(checkpoint: Checkpoint, options: EngineOptions) -> PagedModel:
 
 
 def _open_on_cpu(checkpoint: Checkpoint, options: EngineOptions) -> PagedModel:
-    """By our own kernel; by torch where it cannot be built, which costs speed and says so."""
+    """Our own kernel; or torch, slower and with a warning, where the kernel cannot be built."""
     if options.backend == "torch":
         return _open_torch(checkpoint, options)
     try:
@@ -53,7 +53,7 @@ def _open_on_cpu(checkpoint: Checkpoint, options: EngineOptions) -> PagedModel:
     except BuildError as error:
         if options.backend == "native" or options.precision == "int8":
             raise ValueError(f"{error} {HINT}") from None
-        log.warning("%s torch computes instead, several times slower. %s", error, HINT)
+        log.warning("%s Using torch instead, several times slower. %s", error, HINT)
         return _open_torch(checkpoint, options)
 
 

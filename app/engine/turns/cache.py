@@ -1,11 +1,11 @@
 """Which pages of the cache hold whose tokens. Plain Python; touches no tensor.
 
-A page is 32 tokens of keys and values, named by a number. It is free, or held by one or more rows,
-or idle: held by nobody, but its tokens are known, so that a prompt that begins alike can use it
-again. Idle pages are given away when free ones run out, the least recently used first.
+A page holds the keys and values of 32 tokens and is named by a number. It is free, held by one or
+more rows, or idle: held by no row, but its tokens are known, so a prompt that begins alike can
+reuse it. When free pages run out, the least recently used idle ones are taken.
 
-A page is known by a digest of its tokens and of all tokens before them, since keys and values
-depend on those too:
+A page's key is a digest of its tokens and of all tokens before them, since keys and values depend
+on those too:
 
     >>> cache = PageCache(4)
     >>> pages = cache.take(2)
@@ -56,7 +56,7 @@ class PageCache:
         return self.n_pages - self.n_available
 
     def find(self, keys: Sequence[bytes]) -> list[int]:
-        """The pages that hold the beginning of these tokens, as far as they are known."""
+        """The longest run of known pages from the beginning."""
         pages = []
         for key in keys:
             if key not in self._page_of:
@@ -71,7 +71,7 @@ class PageCache:
             self._idle.pop(page, None)
 
     def take(self, n: int) -> list[int]:
-        """Pages of one's own, held. The caller has looked at n_available."""
+        """n pages, held by one row. The caller has checked n_available."""
         assert n <= self.n_available, f"{n} pages asked for, {self.n_available} available"
         pages = []
         for _ in range(n):
@@ -84,20 +84,20 @@ class PageCache:
         return pages
 
     def publish(self, page: int, key: bytes) -> None:
-        """The page now holds a whole page of prefilled tokens; it will not change while held."""
+        """The page is full of tokens that will not change: others may find it by this key."""
         if key not in self._page_of and page not in self._key_of:
             self._page_of[key] = page
             self._key_of[page] = key
 
     def forget(self, pages: Sequence[int]) -> None:
-        """Their one holder is about to rewrite them: nobody may find their old tokens."""
+        """Their only holder is about to rewrite them, so their old tokens must not be found."""
         for page in pages:
             assert self._holders[page] == 1, f"page {page} is shared and must not be rewritten"
             if (key := self._key_of.pop(page, None)) is not None:
                 del self._page_of[key]
 
     def release(self, pages: Sequence[int]) -> None:
-        """Take a holder from each page, back to front: a text's end is evicted before its start."""
+        """Remove a holder, back to front, so that a text's end is evicted before its start."""
         for page in reversed(pages):
             self._holders[page] -= 1
             if self._holders[page]:

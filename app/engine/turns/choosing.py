@@ -1,7 +1,7 @@
-"""From the logits of a turn to an id for each row that draws.
+"""From the logits of a turn to a token for each row that draws.
 
-Applies what a request asked for (penalties, biases, bans, healing) and leaves the drawing itself to
-gpt2.sampling. What goes wrong for one row is that row's alone.
+Applies penalties, biases, bans and healing, and leaves the drawing itself to gpt2.sampling. If one
+row cannot draw, the others still do.
 """
 
 import logging
@@ -19,44 +19,49 @@ log = logging.getLogger(__name__)
 
 
 class Drawing(NamedTuple):
-    """A row that draws a token from the logits in place `at`. Rows that fork share a place."""
+    """A row that draws from the logits at place `at`. Rows that fork share a place."""
 
     row: Row
     at: int
 
 
-class Odds(NamedTuple):
-    """What the model itself finds likely, whatever the request makes of it."""
+class Prediction(NamedTuple):
+    """What the model itself finds likely, before the request's own settings."""
 
     logprobs: np.ndarray  # [V] natural logarithms
-    top_ids: np.ndarray  # [K] in falling order
+    top_ids: np.ndarray  # [K] the likeliest first
 
 
 class Drawn(NamedTuple):
     row: Row
     at: int  # the place of its logits
     id: int
-    odds: Odds | None  # where the row wants to tell them
+    prediction: Prediction | None  # with logprobs
 
 
 def choose(
     drawing: list[Drawing], logits: Logits, fail: Callable[[Row, Exception], None]
 ) -> list[Drawn]:
-    """A token for each row that draws; calls `fail` for a row that cannot, and leaves it out."""
+    """A token for each row; a row that cannot draw is passed to `fail` and left out."""
     try:
         ids = _choose_together(drawing, logits).tolist() if drawing else []
     except Exception:
-        log.exception("The batch could not be sampled; its rows are tried one by one.")
+        log.exception("Sampling the batch failed; trying its rows one by one.")
         ids = [_choose_one(each, logits, fail) for each in drawing]
     return [
-        Drawn(row, at, id, odds_at(logits, at) if row.request.params.logprobs is not None else None)
+        Drawn(
+            row,
+            at,
+            id,
+            prediction_at(logits, at) if row.request.params.logprobs is not None else None,
+        )
         for (row, at), id in zip(drawing, ids, strict=True)
         if id is not None
     ]
 
 
 def logits_at(logits: Logits, at: int) -> Logits:
-    """A copy of those in one place, which outlives the turn."""
+    """A copy of the logits at one place, which outlives the turn."""
     return Logits(
         np.array(logits.logits[at])[None],
         logits.top_ids[at : at + 1].copy(),
@@ -65,12 +70,12 @@ def logits_at(logits: Logits, at: int) -> Logits:
     )
 
 
-def odds_at(logits: Logits, at: int) -> Odds:
-    return Odds(sampling.logprobs(logits.logits[at]), logits.top_ids[at])
+def prediction_at(logits: Logits, at: int) -> Prediction:
+    return Prediction(sampling.logprobs(logits.logits[at]), logits.top_ids[at])
 
 
 class _Scores:
-    """The logits of the rows that draw [R, V]: the model's, or for a changed row its own copy."""
+    """The logits [R, V] of the rows that draw: the model's, or a copy where a row changes some."""
 
     def __init__(self, logits: Rows, places: list[int]) -> None:
         self.logits, self.places = logits, places
@@ -134,14 +139,14 @@ def _choose_here(drawing: list[Drawing], logits: Logits) -> np.ndarray:
 
 
 def _only(ids: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Scores for all tokens: none but `ids` may be drawn."""
+    """Scores for all tokens, with -inf for all but `ids`."""
     changed = np.full_like(scores, -np.inf)
     changed[ids] = scores[ids]
     return np.arange(len(scores)), changed
 
 
 def plain_draw(row: Row) -> sampling.Draw | None:
-    """How its next token is drawn, where a model that has never heard of requests can do it."""
+    """How the row draws its next token, if the model can do that itself; else None."""
     p = row.request.params
     is_plain = p.typical_p >= 1 and p.xtc_probability == 0 and not _is_adjusted(row)
     return _draw(row) if is_plain else None
@@ -149,7 +154,7 @@ def plain_draw(row: Row) -> sampling.Draw | None:
 
 def _draw(row: Row) -> sampling.Draw:
     p = row.request.params
-    # A draw that may only rebuild the prompt comes before the continuation's first position.
+    # A draw that may only rebuild the prompt comes before position 0.
     position = len(row.written.ids) if row.written.heal is None else -1
     return sampling.Draw(
         row.seed,

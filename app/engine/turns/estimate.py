@@ -1,4 +1,4 @@
-"""How long a request will wait: an estimate. Plain arithmetic; no clock, no threads."""
+"""Estimate how long a request will wait. Plain arithmetic."""
 
 import dataclasses
 import heapq
@@ -8,11 +8,11 @@ from typing import NamedTuple
 
 @dataclasses.dataclass
 class Speed:
-    """What a model has lately done, and how long its readers' texts have been."""
+    """How fast a model has lately been, and how long its texts were."""
 
-    written_per_s: float = 100.0  # tokens, of all rows together; guesses until there were turns
-    read_per_s: float = 400.0  # of prompts
-    scored_per_s: float = 100.0  # of prompts whose every token is given its probability
+    written_per_s: float = 100.0  # tokens, all rows together; a guess until measured
+    read_per_s: float = 400.0  # tokens of prompts
+    scored_per_s: float = 100.0  # tokens of prompts whose logits are all wanted
     length: float = 256.0  # tokens of a continuation
 
     def note_turn(self, n_written: int, n_read: int, n_scored: int, seconds: float) -> None:
@@ -27,7 +27,7 @@ class Speed:
         self.length += 0.05 * (n_tokens - self.length)
 
     def tokens_left(self, n_written: int, max_tokens: int | None) -> float:
-        """Most texts end long before the length they may have: a mean one more is to be expected.
+        """Most texts end long before max_tokens, so expect another text of mean length at most.
 
         >>> Speed(length=200).tokens_left(0, max_tokens=4096)
         200
@@ -40,7 +40,7 @@ class Speed:
 
 
 class Need(NamedTuple):
-    """What a request holds while it runs, and for how long: all of it, or what is left."""
+    """What a request holds while it runs, and for how many more seconds."""
 
     seconds: float
     rows: int
@@ -48,7 +48,7 @@ class Need(NamedTuple):
 
 
 def starts(running: Iterable[Need], waiting: Iterable[Need], rows: int, pages: int) -> list[float]:
-    """When each of `waiting` starts, in their order: in so many seconds, with this much free now.
+    """In how many seconds each of `waiting` starts, in order, given the free rows and pages.
 
     >>> starts([Need(5, 1, 8), Need(2, 1, 8)], [Need(9, 1, 8), Need(9, 1, 8)], rows=0, pages=0)
     [2, 5]

@@ -1,6 +1,6 @@
-"""One model, its cache and its rows; a turn takes them all a step further.
+"""One model, its cache and its rows; a turn takes all rows one step further.
 
-The engine's thread owns it. Knows no other model, no queue between threads, no socket.
+Owned by the engine's thread. Knows no other model.
 """
 
 import dataclasses
@@ -24,7 +24,7 @@ from ..completion import (
     Usage,
 )
 from .cache import PAGE, PageCache, pages_for
-from .choosing import Drawing, Drawn, Odds, choose, logits_at, odds_at, plain_draw
+from .choosing import Drawing, Drawn, Prediction, choose, logits_at, plain_draw, prediction_at
 from .estimate import Need, Speed, starts
 from .request import End, Request, Row
 from .scheduler import Scheduler, Step
@@ -70,7 +70,7 @@ class Lane:
         return bool(self.scheduler.running or self.scheduler.waiting)
 
     def waits(self, queue: Sequence[Request], now: float) -> list[float]:
-        """In how many seconds each of `queue` starts, by measured speed. From any thread."""
+        """In how many seconds each of `queue` starts. May be called from any thread."""
         scheduler, running = self.scheduler, list(self.scheduler.running)
         found = starts(
             [self._need(request, now) for request in running],
@@ -78,7 +78,7 @@ class Lane:
             rows=scheduler.max_running - scheduler.n_rows,
             pages=scheduler.cache.n_available,
         )
-        # Requests that are scored are read one after another.
+        # Scored requests are read one after another.
         n_scored = sum(request.rows[0].place.n_left for request in running if request.wants_prompt)
         for at, request in enumerate(queue):
             if request.wants_prompt:
@@ -87,7 +87,7 @@ class Lane:
         return found
 
     def _need(self, request: Request, now: float) -> Need:
-        """Of the rows that are not over yet; of these, the one with the longest way to go."""
+        """For the rows that are not over: as long as the one that has written least."""
         rows = [row for row in request.rows if not row.is_over]
         n_written = min((len(row.written.ids) for row in rows), default=0)
         n_left = self.speed.tokens_left(n_written, request.params.max_tokens)
@@ -104,7 +104,7 @@ class Lane:
     # ---- a turn ----
 
     def step(self) -> None:
-        """End what is to end, admit, feed, choose, hand out."""
+        """A turn: end, admit, feed, choose, hand out."""
         began = time.monotonic()
         self._end_overdue(began)
         self._admit(began)
@@ -113,11 +113,11 @@ class Lane:
         try:
             self._turn(steps)
         except Exception as error:
-            log.exception("A turn failed, and every request in it.")
+            log.exception("A turn failed, and all its requests with it.")
             for step in steps:
                 self.fail(step.row.request, "engine_error", f"The engine failed: {error}")
             if isinstance(error, DeviceLost):
-                raise  # only a new process could go on
+                raise  # only a new process can go on
         else:
             self._note(work, time.monotonic() - began)
         self.tally.turns += 1
@@ -175,13 +175,13 @@ class Lane:
     # ---- after the forward pass ----
 
     def _advance(self, steps: Sequence[Step], logits: Logits) -> list[Drawing]:
-        """Note what is computed now; answer who draws a token from which logits."""
+        """Record what has been computed; returns which rows draw from which logits."""
         drawing: list[Drawing] = []
         at = 0
         for step in steps:
             row, request, n_wanted = step.row, step.row.request, _n_wanted(step)
             if request.wants_prompt:
-                self._score(step, [odds_at(logits, at + i) for i in range(n_wanted)])
+                self._score(step, [prediction_at(logits, at + i) for i in range(n_wanted)])
             at += n_wanted
             self.scheduler.advance(step)
             if row.place.is_prefilling:
@@ -191,7 +191,7 @@ class Lane:
         return drawing
 
     def _fork(self, first: Row) -> list[Row]:
-        """The prompt is read: all rows of the request go on from here."""
+        """The prompt has been read: all rows of the request go on from it."""
         was_wanted = first.request.wants_prompt
         for copy in self.scheduler.fork(first):
             self.model.copy_page(copy.source, copy.target)
@@ -199,15 +199,15 @@ class Lane:
             self._tell_started(first.request)
         return [row for row in first.request.rows if not row.is_over]
 
-    def _score(self, step: Step, odds: list[Odds]) -> None:
-        """The odds after each token of a chunk tell how likely the next one was."""
+    def _score(self, step: Step, predictions: list[Prediction]) -> None:
+        """Note how likely each token of the chunk was, given those before it."""
         row, request = step.row, step.row.request
         if not request.prompt:
             request.prompt.append(
                 PromptToken(row.ids[0], self.vocabulary.bytes_of(row.ids[0]), None, [])
             )
         following = row.ids[row.place.n_computed + 1 : step.end + 1]
-        for id, (logprobs, top_ids) in zip(following, odds, strict=False):
+        for id, (logprobs, top_ids) in zip(following, predictions, strict=False):
             top = self.vocabulary.top(logprobs, top_ids[: request.params.prompt_logprobs])
             data = self.vocabulary.bytes_of(id)
             request.prompt.append(PromptToken(id, data, float(logprobs[id]), top))
@@ -216,7 +216,7 @@ class Lane:
 
     def _fail_draw(self, row: Row, error: Exception) -> None:
         if not (row.request.is_over or row.request.is_cancelled):
-            log.error("A request could not be sampled.", exc_info=error)
+            log.error("A request's next token could not be drawn.", exc_info=error)
             message = f"The next token could not be drawn: {error}"
             self.fail(row.request, "engine_error", message)
 
@@ -231,7 +231,7 @@ class Lane:
         if end is not None and (end.reason == "end_of_text" or not request.params.include_stop):
             return self._end(row, end)
         kept = logits_at(logits, drawn.at) if request.phrases is not None else None
-        row.take(id, self.vocabulary.bytes_of(id), drawn.odds, kept)
+        row.take(id, self.vocabulary.bytes_of(id), drawn.prediction, kept)
         if n := written.count_banned():
             return self._draw_again(row, n)
         self._tell(row, written.count_certain())
@@ -245,7 +245,7 @@ class Lane:
             self._slide_if_full(row)
 
     def _draw_again(self, row: Row, n: int) -> None:
-        """The last n tokens complete a banned phrase: another one in place of the first."""
+        """The last n tokens complete a banned phrase: draw another in place of the first."""
         first = row.take_back(n)
         self.scheduler.take_back(row)
         assert first.logits is not None
@@ -257,15 +257,17 @@ class Lane:
             self._put_token(row, held, text)
 
     def _put_token(self, row: Row, held: Held, text: str) -> None:
-        request, odds = row.request, held.odds
+        request, prediction = row.request, held.prediction
         self.tally.completion_tokens += 1
         if request.first_token is None:
             request.first_token = time.monotonic()
-        if odds is None:
+        if prediction is None:
             request.put(Token(row.choice, held.id, text, held.data, None, []))
         else:
-            top = self.vocabulary.top(odds.logprobs, odds.top_ids[: request.params.logprobs])
-            logprob = float(odds.logprobs[held.id])
+            top = self.vocabulary.top(
+                prediction.logprobs, prediction.top_ids[: request.params.logprobs]
+            )
+            logprob = float(prediction.logprobs[held.id])
             request.put(Token(row.choice, held.id, text, held.data, logprob, top))
 
     def _slide_if_full(self, row: Row) -> None:
@@ -290,7 +292,7 @@ class Lane:
         request, written = row.request, row.written
         if end.reason != "cancelled":
             self._tell(row, len(written.held))
-        if written.held:  # drawn, and now of no use
+        if written.held:  # drawn, but never to be told
             row.take_back(len(written.held))
         if written.stopped_by is not None:
             end = End("stop", written.stopped_by)
@@ -305,7 +307,7 @@ class Lane:
             request.put(Finished(usage, _timings(request, time.monotonic())))
 
     def fail(self, request: Request, kind: str, message: str) -> None:
-        """Its reader is told why instead of getting an end."""
+        """End the request with an error."""
         if request.is_over:
             return
         for row in request.rows:
@@ -336,7 +338,7 @@ class _Work(NamedTuple):
 
 
 def _feed(step: Step) -> Feed:
-    """The model's door: what goes through must fit in the row's pages, and be its own to write."""
+    """What the model is fed: what fits in the row's pages and overwrites none that others read."""
     row, place = step.row, step.row.place
     assert step.end <= len(place.pages) * PAGE, f"{step.end} tokens in {len(place.pages)} pages"
     assert place.n_computed >= place.n_published * PAGE, "this would write a page that others read"
@@ -347,7 +349,7 @@ def _feed(step: Step) -> Feed:
 
 
 def _n_wanted(step: Step) -> int:
-    """All logits of a prompt that is to be scored, else those after a row's last token."""
+    """How many logits: all of a prompt that is scored, else those after the row's last token."""
     if step.row.request.wants_prompt:
         return step.n_tokens
     return int(step.end == len(step.row.ids))

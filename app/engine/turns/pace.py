@@ -1,12 +1,12 @@
-"""How much of the waiting prompts a turn takes in, by what turns have taken so far. No clock here.
+"""How many tokens of waiting prompts a turn reads, judged by how long turns took. Has no clock.
 
 >>> pace = Pace()
 >>> pace.budget(n_writing=0, n_running=4), pace.budget(n_writing=4, n_running=5)
 (512, 0)
 """
 
-LEAST = 8  # tokens of a prompt in a turn: fewer cost as much
-LONGEST = 512  # tokens of prompts in the first turn, and in later ones unless the model takes more
+LEAST = 8  # tokens of a prompt in a turn; fewer would cost as much
+LONGEST = 512  # tokens of prompts in the first turn, and at most, unless the model says otherwise
 IDLE_S = 0.2  # how long a turn may take while nobody is writing
 STALL_S = 0.015  # how much a prompt may delay the next token of those who are
 CROWD = 8  # with more rows than this a turn is long anyway: prompts may add
@@ -17,12 +17,11 @@ SLOWER, FASTER = 0.2, 0.5  # weight of a new measurement: one slow turn proves l
 class Pace:
     def __init__(self, longest: int = LONGEST) -> None:
         self.longest = longest
-        # For turns of 1, 2 to 3, 4 to 7, 8 to 15 ... tokens: recent averages of tokens and seconds.
-        # Sizes that no longer occur keep theirs; a machine seldom changes.
+        # For turns of 1, 2 to 3, 4 to 7, 8 to 15 ... tokens: mean tokens and seconds of late.
         self._known: dict[int, tuple[float, float]] = {}
 
     def budget(self, n_writing: int, n_running: int) -> int:
-        """Tokens of prompts for the next turn; n_running rows read or write."""
+        """Tokens of prompts for the next turn, in which n_running rows read or write."""
         if n_writing and not self._knows(n_writing):
             return 0  # one turn without prompts, to learn what it takes
         seconds = self._seconds(n_writing) + STALL_S if n_writing else IDLE_S
@@ -33,7 +32,7 @@ class Pace:
         return max(LEAST, min(self.longest, round(n / LEAST) * LEAST))
 
     def note(self, n_tokens: int, seconds: float) -> None:
-        """A turn fed so many tokens, of prompts and of texts, and took so long."""
+        """Record how many tokens a turn fed, read and written, and how long it took."""
         n, took = self._known.get(n_tokens.bit_length(), (n_tokens, seconds))
         weight = SLOWER if seconds > took else FASTER
         new = n + weight * (n_tokens - n), took + weight * (seconds - took)
@@ -43,5 +42,5 @@ class Pace:
         return n.bit_length() in self._known
 
     def _seconds(self, n: int) -> float:
-        """An upper bound: time grows at most in proportion, and never falls."""
+        """What a turn of n tokens takes, at most: time grows no faster than n and never falls."""
         return min(took * max(1, n / m) for m, took in self._known.values())

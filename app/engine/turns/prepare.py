@@ -1,6 +1,6 @@
-"""What a caller sent -> a Request, or the sentence that says why not.
+"""Turn what a caller sent into a Request, or raise InvalidParams.
 
-Runs in the caller's thread: reads only what never changes.
+Runs in the caller's thread, so it reads only what never changes.
 """
 
 import secrets
@@ -22,7 +22,7 @@ from .written import Heal, Written
 
 class Prompt(NamedTuple):
     ids: list[int]
-    starts: list[int] | None  # of each id, its first character; None where a caller sent ids
+    starts: list[int] | None  # of each id, its first character; None for a prompt of ids
 
 
 def prepare(
@@ -39,7 +39,7 @@ def prepare(
     ends, banned = _ends(params, config, vocabulary), _banned(params, vocabulary)
     _check_ids("logit_bias", params.logit_bias, vocabulary)
     if len({*banned, *ends}) >= vocabulary.n_tokens:
-        raise InvalidParams("banned", "banned leaves no token that could be written.")
+        raise InvalidParams("banned", "banned leaves no token to write; ban fewer.")
     wants_healing = params.healing and params.prompt_logprobs is None and bool(read.starts)
     heal = _heal(read.ids, ends, banned, vocabulary) if wants_healing else None
     ids = read.ids[:-1] if heal else read.ids
@@ -91,7 +91,7 @@ def _read_prompt(prompt: str | Sequence[int], config: Config, vocabulary: Vocabu
 def _heal(
     ids: list[int], ends: Collection[int], banned: Collection[int], vocabulary: Vocabulary
 ) -> Heal | None:
-    """The prompt's last token, if a longer one may be drawn in its place."""
+    """The prompt's last token, if another that begins alike may be drawn in its place."""
     id, data = ids[-1], vocabulary.bytes_of(ids[-1])
     if len(ids) == 1 or not data or id in vocabulary.tokenizer.specials.values():
         return None

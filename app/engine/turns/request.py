@@ -1,7 +1,4 @@
-"""One request inside the engine: its rows, and what each has come to.
-
-Knows no queue and no model: the scheduler moves requests, the lane feeds and samples their rows.
-"""
+"""A request inside the engine, and its rows. Knows no queue and no model."""
 
 import dataclasses
 import math
@@ -19,25 +16,25 @@ if TYPE_CHECKING:
     from app.gpt2 import Logits
 
     from .adjusting import Adjuster
-    from .choosing import Odds
+    from .choosing import Prediction
 
 
 class End(NamedTuple):
     reason: str  # stop | end_of_text
-    stop: str | int | None  # the stop text or token, as the caller gave it
+    stop: str | int | None  # the stop text or token that the caller gave
 
 
 @dataclasses.dataclass(eq=False)
 class Place:
-    """Where a row's keys and values are, and how far they go. Written by the scheduler only."""
+    """Where a row's keys and values are, and how far they reach. Only the scheduler writes it."""
 
     pages: list[int] = dataclasses.field(default_factory=list)
-    n_computed: int = 0  # of the row's ids, from the first: those that are in the pages
-    n_to_prefill: int = 0  # of the row's ids: those to be read before it writes
-    n_shared: int = 0  # of pages, from the first: those that this row must never write again
+    n_computed: int = 0  # of the row's ids: already in the pages
+    n_to_prefill: int = 0  # of the row's ids: to be read before it writes
+    n_shared: int = 0  # of the first pages: shared, not to be written again
     may_slide: bool = False
-    spare: list[int] = dataclasses.field(default_factory=list)  # for the shared ones, when it does
-    keys: list[bytes] = dataclasses.field(default_factory=list)  # of pages, as far as known
+    spare: list[int] = dataclasses.field(default_factory=list)  # replace them when it slides
+    keys: list[bytes] = dataclasses.field(default_factory=list)  # of its pages, as far as known
     n_published: int = 0
 
     @property
@@ -52,7 +49,7 @@ class Place:
 
 @dataclasses.dataclass(eq=False)
 class Row:
-    """One continuation. `ids` is what the model sees: the end of the text, a window at most."""
+    """One continuation. `ids` is what the model sees: at most a window, from the text's end."""
 
     request: "Request"
     choice: int
@@ -60,19 +57,21 @@ class Row:
     ids: list[int]
     written: Written
     place: Place = dataclasses.field(default_factory=Place)
-    adjuster: "Adjuster | None" = None  # once its scores are to be changed
+    adjuster: "Adjuster | None" = None  # made when scores must be changed
     is_over: bool = False
 
     def rebuild(self, id: int) -> bool:
-        """Go on with this token if it is the one taken back from the prompt."""
+        """Go on with this token if it is the one that was taken back from the prompt."""
         if not self.written.rebuild(id):
             return False
         self.ids.append(id)
         return True
 
-    def take(self, id: int, data: bytes, odds: "Odds | None", logits: "Logits | None") -> None:
-        """Go on with this token, which is still to be told."""
-        self.written.take(id, data, odds, logits)
+    def take(
+        self, id: int, data: bytes, prediction: "Prediction | None", logits: "Logits | None"
+    ) -> None:
+        """Go on with this token, not told yet."""
+        self.written.take(id, data, prediction, logits)
         self.ids.append(id)
 
     def take_back(self, n: int) -> Held:
@@ -86,21 +85,21 @@ class Request:
     id: str
     params: Params
     put: Callable[[Event], None]  # where its events go
-    submitted: float  # by the engine's clock, as all times here
+    submitted: float  # on the monotonic clock, like all times here
     deadline: float
     prompt_tokens: int
-    n_dropped: int  # of the prompt's tokens: those that did not fit in the window
+    n_dropped: int  # tokens of the prompt that did not fit in the window
     context_start: int  # the first character that the model sees
     ends: dict[int, End]  # tokens that end a row
     banned: list[int]
     keys: list[bytes]  # of the prompt's whole pages
-    phrases: Phrases | None = None  # that must not be written
-    is_breaker: np.ndarray | None = None  # [V] tokens that DRY's repetitions stop at
+    phrases: Phrases | None = None  # banned ones
+    is_breaker: np.ndarray | None = None  # [V] the tokens that end a repetition for DRY
     rows: list[Row] = dataclasses.field(default_factory=list)
-    ahead: int | None = None  # requests before it, as last told
+    ahead: int | None = None  # requests before it, as its reader was last told
     cached_tokens: int = 0
     prompt: list[PromptToken] = dataclasses.field(default_factory=list)
-    is_prefilled: bool = False  # the rows have been forked from the first
+    is_prefilled: bool = False  # the other rows have forked from the first
     started: float | None = None
     first_token: float | None = None
     is_cancelled: bool = False  # set from any thread
@@ -108,15 +107,15 @@ class Request:
 
     @property
     def wants_prompt(self) -> bool:
-        """Each token of the prompt is still to be given its probability."""
+        """The prompt's tokens are still to be scored."""
         return self.params.prompt_logprobs is not None and not self.is_prefilled
 
     @property
     def longest(self) -> float:
-        """The most tokens that a row can have fed, if its window never slides.
+        """The most tokens that a row can feed, if its window never slides.
 
-        A healed prompt may draw the token again that was taken back before it writes anything. The
-        last token drawn is never fed.
+        A healed prompt may first draw again the token that was taken back. The last token drawn is
+        never fed.
         """
         if self.params.max_tokens is None:
             return math.inf

@@ -1,11 +1,11 @@
-"""Who runs next: waiting, running, budgets. Plain Python: no tensors, no threads, no clock.
+"""Who runs next. Plain Python: no tensors, no threads, no clock.
 
-First come, first served. A request starts when there is a slot for each of its rows and every page
-that they can ever need is reserved, so that memory cannot run out later. Each turn feeds all rows
-that are writing one token, and cuts as much of the waiting prompts as the pace allows.
+First come, first served. A request starts once there is a slot for each of its rows and every page
+that they can ever need is reserved, so memory cannot run out later. Each turn feeds one token to
+every row that is writing, and as much of the waiting prompts as the pace allows.
 
-A token's keys and values are the same bits read or written, alone or in a chunk: prompts are cut
-anywhere, and what a row wrote is known afterwards like what it read.
+A token's keys and values are the same bits whether read or written, alone or in a chunk. So prompts
+may be cut anywhere, and pages that a row wrote are reused like pages that it read.
 """
 
 from collections import deque
@@ -17,13 +17,13 @@ from .cache import PAGE, PageCache, page_keys, pages_for
 from .pace import LONGEST, Pace
 from .request import Place, Request, Row
 
-SCORED_CHUNK = 64  # tokens in a turn whose logits are all wanted: 200 kB for each
-SCORED_COST = 4  # times what another token of a prompt takes, for those logits
-MAX_SCORED = 4  # requests read for their logits that may hold rows and pages: others would idle
+SCORED_CHUNK = 64  # tokens in a turn whose logits are all wanted, 200 kB each
+SCORED_COST = 4  # a token whose logits are wanted takes as long as this many others
+MAX_SCORED = 4  # such requests that may run at once; more would only hold rows and pages
 
 
 class Step(NamedTuple):
-    """What a row does in this turn: its ids up to `end` are fed."""
+    """What a row does in this turn: feed its ids up to `end`."""
 
     row: Row
     end: int
@@ -34,19 +34,19 @@ class Step(NamedTuple):
 
 
 class Claim(NamedTuple):
-    """Every page that a request can ever need, reserved before it starts."""
+    """The pages that a request reserves before it starts: all it can ever need."""
 
-    found: list[int]  # pages of the cache that hold the prompt's beginning
-    n_common: int  # pages that all its rows read, those found included, and none rewrites
-    n_own: int  # of each row besides
-    n_spare: int  # of each row, in place of the common ones once its window slides
+    found: list[int]  # cached pages that hold the prompt's beginning
+    n_common: int  # pages that all rows read and none rewrites, those found included
+    n_own: int  # other pages of each row
+    n_spare: int  # of each row, to replace the common ones once its window slides
 
     def n_fresh(self, n_rows: int) -> int:
         return self.n_common - len(self.found) + n_rows * (self.n_own + self.n_spare)
 
 
 class Copy(NamedTuple):
-    """The tokens of one page, wanted in another."""
+    """Copy one page into another."""
 
     source: int
     target: int
@@ -66,21 +66,21 @@ class Scheduler:
     # ---- coming ----
 
     def fits(self, request: Request) -> bool:
-        """Could it ever start, with everything else gone?"""
+        """Whether it could start if nothing else ran."""
         is_narrow = len(request.rows) <= self.max_running
         return is_narrow and self.pages_needed(request) <= self.cache.n_pages
 
     def pages_needed(self, request: Request) -> int:
-        """If no page of it is cached."""
+        """Pages it needs if none of it is cached."""
         return self._claim(request, []).n_fresh(len(request.rows))
 
     def add(self, request: Request) -> None:
         self.waiting.append(request)
 
     def admit(self) -> list[Request]:
-        """Move those that can start, in order of arrival; whoever cannot holds up the rest.
+        """Start requests in order of arrival; one that cannot start holds up those behind it.
 
-        Only requests that are scored wait for each other without holding up the rest.
+        Scored requests wait for each other, but hold up nobody else.
         """
         admitted = []
         for request in list(self.waiting):
@@ -100,7 +100,7 @@ class Scheduler:
     def _reserve(self, request: Request) -> bool:
         if self.n_rows + len(request.rows) > self.max_running:
             return False
-        # Holding idle pages may leave too few free ones: then start without what is known.
+        # Holding idle pages may leave too few free ones; then start without them.
         for found in (self._find(request), []):
             claim = self._claim(request, found)
             self.cache.hold(found)
@@ -111,7 +111,7 @@ class Scheduler:
         return False
 
     def _find(self, request: Request) -> list[int]:
-        """The pages that hold the prompt's beginning. One token at least is left to be read."""
+        """Cached pages that hold the prompt's beginning, leaving at least one token to read."""
         if request.wants_prompt:
             return []
         n_most = (len(request.rows[0].ids) - 1) // PAGE
@@ -151,7 +151,7 @@ class Scheduler:
         return (row for request in self.running for row in request.rows if not row.is_over)
 
     def plan(self) -> list[Step]:
-        """Everyone who writes, a token each; then chunks of prompts."""
+        """One token for every row that writes, then chunks of prompts."""
         writing = [
             Step(row, row.place.n_computed + 1)
             for row in self.rows()
@@ -161,10 +161,10 @@ class Scheduler:
         return writing + self._read(budget) if budget > 0 else writing
 
     def _read(self, budget: int) -> list[Step]:
-        """Prompts in order of arrival, but those with less to read need not wait for the first.
+        """Prompts in order of arrival, except that shorter ones may overtake the first.
 
-        The first gets half of the budget at least, so that it is read in the end. What is scored
-        comes after all others, and is read a little each turn.
+        The first gets at least half of the budget, so that it is never starved. Scored prompts come
+        last, a little each turn.
         """
         prompts: list[Row] = []
         scored: list[Row] = []
@@ -190,21 +190,21 @@ class Scheduler:
         return steps
 
     def _prefilling(self) -> Iterator[Row]:
-        """Of rows with a common prompt only the first reads it; the others fork from it."""
+        """Rows with a prompt to read. Of rows that share one, only the first reads it."""
         for row in self.rows():
             awaits_fork = row.choice > 0 and not row.request.is_prefilled
             if row.place.is_prefilling and not awaits_fork:
                 yield row
 
     def advance(self, step: Step) -> None:
-        """The row's ids up to step.end are in its pages now."""
+        """The row's ids up to step.end are now in its pages."""
         step.row.place.n_computed = step.end
         self._publish(step.row)
 
     def _publish(self, row: Row) -> None:
-        """Whole pages that have keys and that the row will not rewrite may be found now."""
+        """Let others find the row's whole pages that have keys and will not be rewritten."""
         place = row.place
-        n_kept = len(row.ids) - len(row.written.held)  # what is not told yet may be drawn again
+        n_kept = len(row.ids) - len(row.written.held)  # a token not yet told may be taken back
         n_known = min(min(place.n_computed, n_kept) // PAGE, len(place.keys))
         if place.may_slide and not row.is_over:
             n_known = min(n_known, place.n_shared)  # a row that slides rewrites its own pages
@@ -213,7 +213,7 @@ class Scheduler:
             place.n_published = at + 1
 
     def fork(self, first: Row) -> list[Copy]:
-        """The common prompt is computed: the other rows go on from there."""
+        """The shared prompt is computed: let the other rows go on from it."""
         first.request.is_prefilled = True
         copies = []
         at, is_partial = divmod(first.place.n_computed, PAGE)
@@ -225,7 +225,7 @@ class Scheduler:
         return copies
 
     def take_back(self, row: Row) -> None:
-        """The row has lost its last ids."""
+        """The row's last ids were taken back."""
         place = row.place
         place.n_computed = min(place.n_computed, len(row.ids))
         place.n_to_prefill = min(place.n_to_prefill, place.n_computed)
@@ -233,7 +233,7 @@ class Scheduler:
     # ---- past the window ----
 
     def slide(self, row: Row) -> int:
-        """Half of a row that has outgrown the window stays, and it goes on; how many tokens went.
+        """Keep half a window of a row that outgrew the window; returns how many tokens went.
 
         It is the newest half, or less of it behind what the request keeps of its prompt.
         """
@@ -252,7 +252,7 @@ class Scheduler:
     # ---- going ----
 
     def retire(self, row: Row) -> None:
-        """The row is over; its pages are free, and what was read and written stays known."""
+        """The row is over: release its pages, whose tokens stay known."""
         row.is_over = True
         row.place.keys = page_keys(row.ids[: row.place.n_computed])
         self._publish(row)
@@ -261,7 +261,7 @@ class Scheduler:
         row.place.pages, row.place.spare = [], []
 
     def remove(self, request: Request) -> None:
-        """All its rows are over, or it never started."""
+        """Forget a request whose rows are all over, or that never started."""
         if request in self.running:
             self.running.remove(request)
         else:

@@ -1,7 +1,7 @@
 """Token bytes -> text as it becomes certain.
 
-Two things make text uncertain: a character whose bytes are not all there, and what may be the
-beginning of a stop text. Both are held back, no longer than needed.
+Text is uncertain while a character lacks some of its bytes, or while it may begin a stop text. Both
+are held back no longer than needed.
 
     >>> stream = TextStream(stop=["END"])
     >>> stream.push("né".encode()[:2]), stream.push("né".encode()[2:])
@@ -16,8 +16,8 @@ import codecs
 import re
 from collections.abc import Sequence
 
-ENOUGH = 8  # characters to see a sentence's end by
-# Its mark, whatever closes with it, and white space; or a line's end.
+ENOUGH = 8  # last characters, to see a sentence's end by
+# A mark, what closes after it, and white space; or the end of a line.
 SENTENCE_END = re.compile(r"""[.!?…。！？]["'”’»)\]」』）]*\s*\Z|\n\s*\Z""")
 
 
@@ -32,7 +32,7 @@ class TextStream:
         self.stopped_by: str | None = None
 
     def push(self, data: bytes) -> str:
-        """The text that these bytes make certain; look at stopped_by afterwards."""
+        """The text that these bytes make certain; check stopped_by afterwards."""
         new = self._decoder.decode(data)
         self._end = (self._end + new)[-ENOUGH:]
         return self._settle(new)
@@ -50,7 +50,7 @@ class TextStream:
         return data if found is None else text[len(self._held) : found[0]].encode()
 
     def flush(self) -> str:
-        """What was held back and now will not be continued."""
+        """The text still held back, at the end."""
         text = self._settle(self._decoder.decode(b"", final=True))
         held, self._held = self._held, ""
         return text + held
@@ -70,12 +70,12 @@ class TextStream:
         return text[:certain]
 
     def _first_stop(self, text: str) -> tuple[int, str] | None:
-        """Where a stop text begins: of several the one that ends first, so edges do not matter."""
+        """The stop text that ends first, so that it does not matter how the text was cut."""
         found = [(text.find(stop), stop) for stop in self._stop if stop in text]
         return min(found, key=lambda at: (at[0] + len(at[1]), at[0]), default=None)
 
     def _n_uncertain(self, text: str) -> int:
-        """How many of the last characters may be the beginning of a stop text."""
+        """How many of the last characters may begin a stop text."""
         longest = max(map(len, self._stop), default=1) - 1
         for n in range(min(longest, len(text)), 0, -1):
             if any(stop.startswith(text[-n:]) for stop in self._stop):

@@ -1,8 +1,7 @@
-"""The vocabulary as requests need it: words for ids, and tokens that continue given bytes.
+"""The vocabulary as requests need it: the bytes of ids, and tokens that begin with given bytes.
 
-healing: a prompt that ends within a word ends with a token that the model has rarely seen
-there. The last token is taken back, and the first draw is limited to tokens that begin with its
-bytes.
+Healing: a prompt that is cut within a word ends with a token that the model has rarely seen there.
+That token is taken back, and the first draw is limited to tokens that begin with its bytes.
 """
 
 from bisect import bisect_left
@@ -14,13 +13,13 @@ from app.gpt2 import Tokenizer
 
 from ..completion import TopToken
 
-MOST_KEPT = 16  # answers of containing(): a megabyte
+MOST_KEPT = 16  # results of containing(), a megabyte in all
 
 
 class Vocabulary:
     def __init__(self, tokenizer: Tokenizer, n_tokens: int) -> None:
         self.tokenizer = tokenizer
-        self.n_tokens = n_tokens  # that the model has; the tokenizer may know fewer
+        self.n_tokens = n_tokens  # in the model; the tokenizer may know fewer
         special = set(tokenizer.specials.values())
         known = (id for id in range(min(n_tokens, tokenizer.n_tokens)) if id not in special)
         table = sorted((data, id) for id in known if (data := self.bytes_of(id)))
@@ -37,14 +36,14 @@ class Vocabulary:
     def agreeing(self, rest: bytes) -> np.ndarray:
         """Ids of tokens that begin with `rest`.
 
-        Shorter ones would agree with it too, but what must follow them is no word of the model's:
-        " tim" and then "e" made "Once upon a time" go on as "Once upon a timelongo".
+        Tokens shorter than `rest` are left out: the model has not learned what follows them. " tim"
+        and then "e" made "Once upon a time" go on as "Once upon a timelongo".
         """
         first, last = self._range(rest)
         return self._ids[first:last]
 
     def containing(self, texts: Sequence[str]) -> np.ndarray:
-        """Which tokens [V] contain one of these; some 10 ms, kept for those who ask again."""
+        """Which tokens [V] contain one of these. Takes some 10 ms, so results are kept."""
         key = tuple(texts)
         if key not in self._containing:
             if len(self._containing) >= MOST_KEPT:
@@ -59,9 +58,11 @@ class Vocabulary:
         return found
 
     def _range(self, prefix: bytes) -> tuple[int, int]:
-        """Where in the sorted table the tokens stand that begin with `prefix`."""
+        """Where the tokens that begin with `prefix` are in the sorted table."""
         first = bisect_left(self._sorted, prefix)
-        following = prefix.rstrip(b"\xff")  # the least bytes beyond all that begin with prefix
+        following = prefix.rstrip(
+            b"\xff"
+        )  # to find the least bytes beyond all that begin with prefix
         if not following:
             return first, len(self._sorted)
         return first, bisect_left(self._sorted, following[:-1] + bytes([following[-1] + 1]))

@@ -1,4 +1,4 @@
-"""What a row has written: the tokens drawn, which of them are told, and as what text.
+"""What a row has written: its tokens, which of them have been told, and their text.
 
 The first draw may only rebuild the end of the prompt (`heal`). Tokens in which a banned phrase may
 begin are held back; if it is completed they are taken back, and another is drawn in their place.
@@ -17,17 +17,17 @@ from .text import TextStream
 if TYPE_CHECKING:
     from app.gpt2 import Logits
 
-    from .choosing import Odds
+    from .choosing import Prediction
 
 MOST_REFUSED = 64  # tokens in one place; then a phrase is let through
 
 
 class Heal(NamedTuple):
-    """A token taken back from the prompt's end; the first draw is among those that begin alike."""
+    """A token taken back from the prompt's end; the first draw is among tokens that begin alike."""
 
     id: int
     data: bytes  # the token's bytes
-    ids: np.ndarray  # that may be drawn: never empty
+    ids: np.ndarray  # that may be drawn, never empty
 
 
 class Held(NamedTuple):
@@ -35,8 +35,8 @@ class Held(NamedTuple):
 
     id: int
     data: bytes
-    odds: "Odds | None"
-    logits: "Logits | None"  # of its place alone, where it may have to be drawn again
+    prediction: "Prediction | None"
+    logits: "Logits | None"  # of this place alone, if it may be drawn again
     heal: Heal | None
     refused: list[int]  # ids
 
@@ -59,7 +59,7 @@ class Written:
 
     @property
     def stopped_by(self) -> str | None:
-        """The stop text that what was told ends with."""
+        """The stop text that ended what was told."""
         return self._stream.stopped_by
 
     @property
@@ -79,10 +79,12 @@ class Written:
         self.heal, self.refused = None, []
         return True
 
-    def take(self, id: int, data: bytes, odds: "Odds | None", logits: "Logits | None") -> None:
+    def take(
+        self, id: int, data: bytes, prediction: "Prediction | None", logits: "Logits | None"
+    ) -> None:
         """Add a token, still to be told."""
         new = data if self.heal is None else data.removeprefix(self.heal.data)
-        self.held.append(Held(id, new, odds, logits, self.heal, self.refused))
+        self.held.append(Held(id, new, prediction, logits, self.heal, self.refused))
         self.ids.append(id)
         self.heal, self.refused = None, []
 

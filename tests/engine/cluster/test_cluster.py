@@ -149,7 +149,7 @@ def test_params_are_judged_by_the_replica(deploy, client):
     deploy(1)
     from app.engine import InvalidParams, UnknownModel
 
-    with pytest.raises(UnknownModel, match="No model 'other' is served; there is tiny."):
+    with pytest.raises(UnknownModel, match="No model 'other' is served; name one of: tiny."):
         client.submit("a", Params(), model="other")
     with pytest.raises(InvalidParams, match="this model's tokens are 0 to 50256"):
         client.submit([60000], Params())
