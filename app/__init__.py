@@ -14,7 +14,7 @@ MODELS = Path(__file__).resolve().parent.parent / "models"
 
 
 def create_app(settings: "Settings | None" = None, engine: "AnyEngine | None" = None) -> "Flask":
-    """Where web and engine meet. Without an engine it starts or joins the server's own."""
+    """The Flask app. Without `engine`, it starts or joins the server's own."""
     from app.settings import read_settings
     from app.web import make_app
 
@@ -34,7 +34,7 @@ def _find_engine(settings: "Settings") -> "AnyEngine":
 
 
 def _only_reloads() -> bool:
-    """Whether this is the parent of Flask's reloader: it loads the app, but its child serves."""
+    """Whether this is the parent of Flask's reloader, which loads the app but does not serve."""
     import click
     from flask.helpers import get_debug_flag
     from werkzeug.serving import is_running_from_reloader
@@ -64,7 +64,7 @@ def engine_options(settings: "Settings") -> "EngineOptions":
 
 
 def find_models(words: Sequence[str]) -> dict[str, str]:
-    """Names to serve by -> absolute paths; without words, what there is to serve."""
+    """Names to serve by -> absolute paths; without words, the default model."""
     from app.gpt2 import find, name_of
     from app.settings import SettingsError
 
@@ -79,7 +79,7 @@ def find_models(words: Sequence[str]) -> dict[str, str]:
 
 
 def __getattr__(name: str) -> object:
-    """What a notebook imports is looked up when asked for: a web worker never does."""
+    """What a notebook imports, looked up only when asked for: a web worker never needs it."""
     if name == "continue_texts":
         from app.samples import continue_texts
 

@@ -1,7 +1,7 @@
-"""The command line, also installed as `continuo`: words -> one call.
+"""The command line, installed as `continuo`.
 
-A room is imported by the command that needs it, so `--help` is instant. Every failure is one
-sentence on stderr and a non-zero exit.
+Each command imports what it needs, so `--help` is instant. Every failure is one sentence on stderr
+and a non-zero exit status.
 """
 
 import dataclasses
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 class Sentences(click.Group):
-    """A group whose failures are sentences: our own exceptions are written to be read."""
+    """A group that prints our own exceptions, which are sentences, without a traceback."""
 
     def invoke(self, ctx: click.Context) -> Any:
         for stream in (sys.stdout, sys.stderr):
@@ -73,14 +73,14 @@ def main(ctx: click.Context) -> None:
 
 @main.command()
 @click.argument("path")
-@click.option("--json", "as_json", is_flag=True, help="One JSON object instead of lines.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of lines.")
 def inspect(path: str, as_json: bool) -> None:
-    """What PATH (a checkpoint of any kind, or a name in models/) holds."""
+    """Describe the checkpoint at PATH, or of that name in models/."""
     from app.gpt2 import find, load
 
     checkpoint = load(find(path, MODELS))
     for _ in checkpoint.weights.values():
-        pass  # a TensorFlow checkpoint's checksums are verified as its tensors are read
+        pass  # reading the tensors verifies a TensorFlow checkpoint's checksums
     said = _describe(checkpoint)
     if as_json:
         click.echo(json.dumps(said, ensure_ascii=False, indent=2))
@@ -114,7 +114,7 @@ def _describe(checkpoint: "Checkpoint") -> dict[str, Any]:
 
 @main.command()
 def models() -> None:
-    """What is in models/, with its size and whether it opens."""
+    """List models/: each model's size, and whether it opens."""
     from app.gpt2 import card_of, open_all
 
     rows = list(open_all(MODELS))
@@ -132,9 +132,9 @@ def models() -> None:
 
 @main.command()
 @click.argument("name")
-@click.option("--revision", help="A branch, tag or commit instead of the newest.")
+@click.option("--revision", help="A branch, tag or commit instead of the newest commit.")
 def download(name: str, revision: str | None) -> None:
-    """A published model into models/: gpt2, 124M to 1558M, distilgpt2, or owner/name on the hub."""
+    """Fetch a model into models/: gpt2, 124M to 1558M, distilgpt2, or owner/name on the hub."""
     from app.gpt2 import download
 
     click.echo(f"Downloaded {download(name, MODELS, revision)}.")
@@ -148,22 +148,22 @@ def download(name: str, revision: str | None) -> None:
     type=click.Choice(training.FORMATS),
     default="safetensors",
     show_default=True,
-    help="legacy-bin: one unprefixed gpt2-pytorch_model.bin, as the tools of 2019 read it.",
+    help="legacy-bin: one unprefixed gpt2-pytorch_model.bin, as tools of 2019 read it.",
 )
 @click.option(
     "--dtype",
     type=click.Choice(["float32", "float16", "bfloat16", "int8"]),
-    help="As stored; int8, a quarter of float32, only Continuo opens.",
+    help="Of the weights; int8 takes a quarter of float32, but only Continuo opens it.",
 )
 @click.option("--force", is_flag=True, help="Replace DESTINATION if it is there.")
 def convert(source: str, destination: Path, format: str, dtype: str | None, force: bool) -> None:
-    """Any checkpoint at SOURCE -> a Hugging Face folder at DESTINATION."""
+    """Convert any checkpoint at SOURCE into a Hugging Face folder at DESTINATION."""
     from app.gpt2 import find, load, save, save_legacy
 
     config, weights, tokenizer, _ = load(find(source, MODELS))
     if format == "legacy-bin":
         if dtype == "int8":
-            raise click.UsageError("int8 is a way of storing safetensors, not legacy-bin.")
+            raise click.UsageError("--dtype int8 needs --format safetensors.")
         if destination.suffix != ".bin":
             destination /= "gpt2-pytorch_model.bin"
         save_legacy(destination, weights, dtype, force)
@@ -174,7 +174,7 @@ def convert(source: str, destination: Path, format: str, dtype: str | None, forc
 
 # ---- writing in the terminal ----
 
-TERMINAL = (  # the parameters that a person types; scripts have all of them over REST
+TERMINAL = (  # the parameters worth typing; REST has all
     "max_tokens", "min_tokens", "temperature", "top_k", "top_p", "min_p", "typical_p",
     "repetition_penalty", "presence_penalty", "frequency_penalty", "seed", "n", "ignore_eos",
 )  # fmt: skip
@@ -182,7 +182,7 @@ CLICK_TYPES = {"int": int, "float": float, "bool": bool}
 
 
 def parameter_options(command: Callable) -> Callable:
-    """An option for each row of PARAMETERS that a person types; the engine checks the bounds."""
+    """Add an option for each parameter in TERMINAL; the engine checks the bounds."""
     from app.engine import PARAMETERS
 
     for row in reversed([row for row in PARAMETERS if row.name in TERMINAL]):
@@ -196,20 +196,32 @@ def parameter_options(command: Callable) -> Callable:
 
 @main.command(context_settings={"token_normalize_func": today})
 @click.argument("prompts", nargs=-1)
-@click.option("-m", "--model", help="A name in models/ or a path; without it, what serve serves.")
-@click.option("--file", type=click.File(encoding="utf-8"), help="A prompt from a file, or -.")
-@click.option("--interactive", is_flag=True, help="Write in turns; the text is kept as it grows.")
+@click.option(
+    "-m",
+    "--model",
+    help="A name in models/ or a path; by default the model that serve would serve.",
+)
+@click.option(
+    "--file",
+    type=click.File(encoding="utf-8"),
+    help="Read a prompt from this file, or from stdin (-).",
+)
+@click.option(
+    "--interactive", is_flag=True, help="Take turns with the model; the text is kept as it grows."
+)
 @click.option("--include-prompt/--no-include-prompt", default=True, show_default=True)
 @click.option(
-    "--stop", "--truncate", "stop", multiple=True, help="Text to end at; may be given again."
+    "--stop", "--truncate", "stop", multiple=True, help="Text to stop at; may be repeated."
 )
-@click.option("--beams", type=click.IntRange(2, 64), help="Beam search of this width instead.")
-@click.option("--json", "as_json", is_flag=True, help="A JSON object a line for each continuation.")
+@click.option(
+    "--beams", type=click.IntRange(2, 64), help="Beam search of this width, instead of sampling."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print a line of JSON for each continuation.")
 @click.option(
     "--out", type=click.Path(path_type=Path), help="Write -n samples of each prompt here."
 )
 @click.option(
-    "--delimiter", default=DELIMITER, help="Between the samples in --out; \\n is a newline."
+    "--delimiter", default=DELIMITER, help="Written between samples in --out; \\n is a newline."
 )
 @parameter_options
 def generate(
@@ -225,14 +237,14 @@ def generate(
     delimiter: str,
     **given: Any,
 ) -> None:
-    """Continue each of PROMPTS, or nothing at all, and stream it here, or write it to --out."""
+    """Continue each of PROMPTS (or write from nothing), here or into the file --out."""
     from app import terminal
     from app.engine import make_params
     from app.gpt2 import find
     from app.samples import open_engine
 
     if beams is not None and (interactive or out is not None):
-        raise click.UsageError("--beams goes neither with --interactive nor with --out.")
+        raise click.UsageError("--beams works neither with --interactive nor with --out.")
     given = {name: value for name, value in given.items() if value is not None}
     n_samples = given.pop("n", 1) if out is not None else 1  # a file may have thousands
     params = make_params(given | {"stop": list(stop)})

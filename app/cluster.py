@@ -1,4 +1,4 @@
-"""What `serve deploy deployment/ray_serve.yaml` builds: an engine's settings -> replicas of it."""
+"""What `serve deploy deployment/ray_serve.yaml` runs: replicas of an engine, from its settings."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -7,7 +7,7 @@ if TYPE_CHECKING:
 
 
 def build(arguments: dict[str, Any]) -> "Application":
-    """`arguments` are settings by their names, and how many replicas there shall be."""
+    """`arguments` are settings by name, and how many replicas to run."""
     from app import engine_options
     from app.engine import cluster_application
     from app.settings import read_settings

@@ -1,4 +1,4 @@
-"""Prompts -> texts on an engine in this process: for notebooks, and for files of many samples.
+"""Continue prompts with an engine in this process: for notebooks, and files of many samples.
 
 >>> from app import continue_texts
 >>> continue_texts("starter", ["How are you today?", "Hi i am here"], seed=1)
@@ -30,19 +30,19 @@ from app.engine import (
     make_params,
 )
 
-DELIMITER = "=" * 20 + "\n"  # as the tools of 2019 had it
+DELIMITER = "=" * 20 + "\n"  # as in the tools of 2019
 
 
 class SamplesError(ValueError):
-    """Why samples cannot be written to a file, in one sentence."""
+    """Why samples cannot be written, in one sentence."""
 
 
 def continue_texts(
     model: str | Path, prompts: str | Sequence[str], seed: int | None = None, **params: Any
 ) -> dict[str, Any]:
-    """Each prompt with its continuation behind it, by prompt; with n above 1, a list of them.
+    """Each prompt -> the prompt with its continuation; a list of them if n is above 1.
 
-    `params` are those of a request.
+    `params` are those of POST /generate.
     """
     settings = make_params(params | {"seed": seed})
     with open_engine(model) as engine:
@@ -57,7 +57,7 @@ def continue_texts(
 
 @contextlib.contextmanager
 def open_engine(model: str | Path) -> Iterator[AnyEngine]:
-    """An engine for one model, by its name in models/ or its path; closed at the end."""
+    """An engine for one model, named by its name in models/ or its path."""
     from app import engine_options
     from app.engine import Engine
     from app.settings import read_settings
@@ -70,7 +70,7 @@ def open_engine(model: str | Path) -> Iterator[AnyEngine]:
 
 
 def _in_order(engine: AnyEngine, asked: Iterable[tuple[str, Params]]) -> Iterator[list[str]]:
-    """The continuations of each, in the order asked; as many run at once as the engine takes."""
+    """The continuations of each, in order; as many run at once as the engine takes."""
     running: deque[Completion] = deque()
     at_once = engine.info().max_running
     for prompt, params in asked:
@@ -84,7 +84,7 @@ def _in_order(engine: AnyEngine, asked: Iterable[tuple[str, Params]]) -> Iterato
 
 
 def _try(engine: AnyEngine, prompt: str, params: Params, can_wait: bool) -> Completion | None:
-    """None when the engine has no room for it now, and something of ours will make some."""
+    """None if the engine has no room now, and something of ours will make room."""
     try:
         return engine.submit(prompt, params)
     except EngineBusy:
@@ -108,9 +108,9 @@ def _texts_of(completion: Completion) -> list[str]:
 
 
 class Progress(msgspec.Struct):
-    """How far a file has come, kept beside it until it is whole."""
+    """How far a file has come; kept beside it until it is finished."""
 
-    asked: str  # a digest of everything that decides what the file will hold
+    asked: str  # a digest of everything that determines the file
     seed: int
     n_done: int = 0
     n_bytes: int = 0
@@ -125,10 +125,10 @@ def write_samples(
     delimiter: str = DELIMITER,
     include_prompt: bool = True,
 ) -> Iterator[int]:
-    """Write n samples of each prompt, the delimiter after each; yields how many are done.
+    """Write n samples of each prompt, a delimiter after each; yields how many are done.
 
-    An interrupted call goes on where it stopped when it is repeated. Sample k of a prompt has the
-    seed that row k of one request would have.
+    If interrupted, the same call resumes where it stopped. Sample k of a prompt has the seed that
+    continuation k of a request would have.
     """
     if n < 1:
         raise SamplesError(f"n is {n}; it must be at least 1.")
@@ -138,7 +138,7 @@ def write_samples(
     yield progress.n_done
     texts = _in_order(engine, _asked(prompts, params, n, progress))
     with open(path, "r+b") as file:
-        file.truncate(progress.n_bytes)  # what came after the last note was not finished
+        file.truncate(progress.n_bytes)  # what follows the last note is incomplete
         file.seek(progress.n_bytes)
         for (text,) in texts:
             before = shown[progress.n_done // n]
@@ -163,13 +163,13 @@ def _asked(
 
 
 def _begin(path: Path, digest: str, params: Params) -> Progress:
-    """What was noted of an earlier beginning, or a new one."""
+    """The progress of an interrupted call, or a new one."""
     note = _note_path(path)
     if note.exists():
         progress = msgspec.json.decode(note.read_bytes(), type=Progress)
         if progress.asked != digest:
             raise SamplesError(
-                f"{path} was begun with other prompts or options; repeat those to finish it, "
+                f"{path} was started with other prompts or options; repeat those to finish it, "
                 f"or remove it and {note.name}."
             )
         return progress
@@ -192,7 +192,7 @@ def _note_path(path: Path) -> Path:
 
 
 def _note(path: Path, progress: Progress) -> None:
-    """Replaced in one step: whoever breaks off leaves the old note or the new one."""
+    """Replace the note in one step, so that an interruption leaves the old one or the new."""
     new = _note_path(path).with_suffix(".new")
     new.write_bytes(msgspec.json.encode(progress))
     new.replace(_note_path(path))

@@ -1,4 +1,4 @@
-"""`continuo serve`: words -> settings -> gunicorn, in this process's place."""
+"""`continuo serve`: turn options into settings, and replace this process by gunicorn."""
 
 import os
 import sys
@@ -15,7 +15,7 @@ CONFIG = Path(__file__).resolve().parent.parent / "deployment" / "gunicorn.conf.
 def _serve(models: tuple[str, ...], **given: Any) -> None:
     """Serve MODELS (names in models/, or paths) to browsers and programs.
 
-    Without a name it serves models/gpt2-pytorch_model.bin if that is there, else the starter.
+    The default is models/gpt2-pytorch_model.bin if it exists, else the starter.
     """
     from app import find_models
 
@@ -23,7 +23,7 @@ def _serve(models: tuple[str, ...], **given: Any) -> None:
     if models:
         given["models"] = models
     settings = read_settings(given)
-    if settings.models:  # by their whole paths: what is said here is meant from here
+    if settings.models:  # absolute, since they are relative to this folder
         given["models"] = tuple(find_models(settings.models).values())
     command = [sys.executable, "-m", "gunicorn", "-c", str(CONFIG), "app:create_app()"]
     os.execve(sys.executable, command, as_environment(given))
@@ -33,7 +33,7 @@ def _option(setting: Setting) -> click.Option:
     default = ",".join(setting.default) if isinstance(setting.default, tuple) else setting.default
     said = "" if default in (None, "") else f"; default {default}"
     name = setting.name.replace("_", "-")
-    if setting.type is bool:  # unset unless given, so that the environment is heard
+    if setting.type is bool:  # None unless given, so that the environment counts
         return click.Option(
             [f"--{name}/--no-{name}"],
             is_flag=True,

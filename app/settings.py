@@ -1,7 +1,6 @@
-"""Every setting, once: what `continuo serve --help` shows and what CONTINUO_* may say.
+"""Every setting: what `continuo serve --help` shows and CONTINUO_* may set.
 
-The only reader of the environment. A bad value is a SettingsError that
-names its variable.
+Only this module reads the environment. A bad value raises a SettingsError that names its variable.
 """
 
 import os
@@ -17,36 +16,38 @@ from app.web import Count, Seconds, WebOptions
 PREFIX = "CONTINUO_"
 
 
-# What --public stands for, unless it is said otherwise.
+# What --public sets, unless those are set too.
 PUBLIC: dict[str, Any] = {"hosts": ("*",), "proxies": 1}
-PUBLIC_LIMIT = "30/minute"  # continuations for one address, where no key is asked for
+PUBLIC_LIMIT = "30/minute"  # continuations for one address, if no key is needed
 
 
 class SettingsError(ValueError):
-    """A setting that cannot be, in one sentence that names it."""
+    """A setting with a bad value, in one sentence that names it."""
 
 
 class Settings(WebOptions, frozen=True, kw_only=True):
-    """What web needs to know it says itself, in WebOptions; these are the rest."""
+    """The settings of the engine and the server; those of the web are in WebOptions."""
 
     models: Annotated[
         tuple[str, ...],
-        Meta(description="Names in models/ or paths, the default first; none: what is there."),
+        Meta(description="Names in models/ or paths, the default one first."),
     ] = ()
     host: Annotated[str, Meta(description="Address to listen on.")] = "127.0.0.1"
     port: Annotated[int, Meta(ge=0, le=65535, description="Port; 0 takes a free one.")] = 5000
     public: Annotated[
         bool,
         Meta(
-            description="Behind a tunnel or a Space, for anybody: any host name, one proxy, and a "
-            "limit for each address unless there is a key."
+            description="For anybody, behind a tunnel or a Space: any host name, one proxy, and a "
+            "limit for each address unless keys are set."
         ),
     ] = False
-    workers: Annotated[Count, Meta(description="Web processes; one model is shared by all.")] = 1
+    workers: Annotated[
+        Count, Meta(description="Web processes; they share one copy of the model.")
+    ] = 1
     # ---- the engine
     engine: Annotated[
         Literal["process", "ray"],
-        Meta(description="Where it runs: a process of this server, or a cluster's Ray Serve."),
+        Meta(description="Where the engine runs: in a process of this server, or on Ray Serve."),
     ] = "process"
     backend: Annotated[
         Literal["auto", "native", "torch"],
@@ -54,20 +55,24 @@ class Settings(WebOptions, frozen=True, kw_only=True):
     ] = "auto"
     precision: Annotated[
         Literal["auto", "float32", "bfloat16", "int8"],
-        Meta(description="Of the weights; auto: bfloat16 on a GPU, else int8."),
+        Meta(description="Precision of the weights; auto: bfloat16 on a GPU, else int8."),
     ] = "auto"
     threads: Annotated[
-        Count | None, Meta(description="Threads of arithmetic; unset: the machine's cores.")
+        Count | None, Meta(description="Threads that compute; unset: as many as cores.")
     ] = None
-    cache_mb: Annotated[
-        Count, Meta(description="Memory for what the model has read, in MiB, all models.")
-    ] = 512
-    max_running: Annotated[Count, Meta(description="Continuations at a time in one model.")] = 64
+    cache_mb: Annotated[Count, Meta(description="MiB of memory for what the models have read.")] = (
+        512
+    )
+    max_running: Annotated[
+        Count, Meta(description="Continuations that run at once in one model.")
+    ] = 64
     max_queue: Annotated[Count, Meta(description="Requests that may wait for one model.")] = 64
     max_wait: Annotated[
-        Seconds, Meta(description="Seconds; a request that would wait longer is sent away.")
+        Seconds, Meta(description="Seconds; a request that would wait longer is refused.")
     ] = 60.0
-    max_time: Annotated[Seconds, Meta(description="Seconds a request may take at most.")] = 600.0
+    max_time: Annotated[Seconds, Meta(description="The most seconds that a request may take.")] = (
+        600.0
+    )
     cache: Annotated[
         str | None,
         Meta(
@@ -93,7 +98,7 @@ def _read_table() -> tuple[Setting, ...]:
     rows = []
     hints, plain = get_type_hints(Settings, include_extras=True), get_type_hints(Settings)
     fields = msgspec.structs.fields(Settings)
-    # our own first: where to listen and what to serve is what people look for
+    # ours first: people look for where to listen and what to serve
     for field in sorted(fields, key=lambda field: field.name in WebOptions.__struct_fields__):
         help = next(m.description for m in get_args(hints[field.name]) if _describes(m))
         variable = PREFIX + field.name.upper()
@@ -111,7 +116,7 @@ SETTINGS = _read_table()
 def read_settings(
     given: Mapping[str, Any] | None = None, environ: Mapping[str, str] | None = None
 ) -> Settings:
-    """What the command line gave, else what CONTINUO_* says, else the defaults."""
+    """From the command line, else CONTINUO_*, else the defaults."""
     environ = os.environ if environ is None else environ
     given = {} if given is None else given
     values = _of_this_user(environ)
@@ -129,18 +134,18 @@ def read_settings(
     for name in ("limit_per_key", "running_per_key"):
         if getattr(settings, name) is not None and not settings.api_keys:
             raise SettingsError(
-                f"{PREFIX}{name.upper()} needs keys, and there are none; set {PREFIX}API_KEYS, or "
+                f"{PREFIX}{name.upper()} needs keys; set {PREFIX}API_KEYS, or "
                 f"{PREFIX}{name.upper().replace('KEY', 'ADDRESS')}."
             )
     return settings
 
 
 def _of_this_user(environ: Mapping[str, str]) -> dict[str, Any]:
-    """Defaults that differ between users, where desktops and systemd say them."""
+    """Defaults that differ between users: folders that desktops and systemd name."""
     cache = environ.get("XDG_CACHE_HOME") or str(Path("~/.cache").expanduser())
     runtime = environ.get("XDG_RUNTIME_DIR")
     if runtime is not None and not os.access(runtime, os.W_OK):
-        runtime = None  # another user's, as after `su`, or gone with the login
+        runtime = None  # another user's, as after `su`, or removed at logout
     return {"cache": f"{cache}/continuo", "runtime": runtime}
 
 
@@ -169,12 +174,12 @@ def _with_keys_from_file(settings: Settings) -> Settings:
 
 
 def wants_no_color(environ: Mapping[str, str] | None = None) -> bool:
-    """NO_COLOR, as no-color.org has it: set to anything but nothing."""
+    """Whether NO_COLOR is set and not empty; see no-color.org."""
     return bool((os.environ if environ is None else environ).get("NO_COLOR"))
 
 
 def as_environment(given: Mapping[str, Any]) -> dict[str, str]:
-    """The environment of a process that reads these settings, as the command line gave them."""
+    """The environment for a process that must read these same settings."""
     said = {
         row.variable: ",".join(value) if isinstance(value, tuple) else str(value)
         for row in SETTINGS

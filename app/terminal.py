@@ -1,7 +1,6 @@
-"""How `continuo generate` looks in a terminal: text as it comes, the machine's in colour.
+"""`continuo generate` in a terminal: text as it comes, the machine's in colour.
 
-Knows an engine's events and nothing of how they are made. Notes go to stderr, so that what is piped
-on is the text alone.
+Knows an engine's events, not how they are made. Notes go to stderr, so only the text is piped.
 """
 
 import json
@@ -30,7 +29,7 @@ MACHINE = "red"  # as on the page
 
 
 class GenerationFailed(EngineError):
-    """The engine gave up in the middle of a text; the sentence says why."""
+    """Why the engine failed in the middle of a text, in one sentence."""
 
 
 # ---- prompts given on the command line ----
@@ -39,7 +38,7 @@ class GenerationFailed(EngineError):
 def write_all(
     engine: AnyEngine, texts: Sequence[str], params: Params, include_prompt: bool, as_json: bool
 ) -> None:
-    """Every prompt's continuations, in order. All run at once; what is shown first is streamed."""
+    """Every prompt's continuations, in order. All run at once; the first is streamed."""
     completions = [engine.submit(text, params) for text in texts]
     is_single = len(texts) * params.n == 1
     for text, completion in zip(texts, completions, strict=True):
@@ -56,7 +55,7 @@ RULE = DELIMITER  # between several texts
 
 
 def stream(completion: Completion, prompt: str, rule: str) -> str:
-    """Write the first choice as it comes and the others after it; what was written last."""
+    """Write the first choice as it comes, then the others; returns the last text written."""
     texts: dict[int, list[str]] = {}
     say(prompt)
     with completion:
@@ -77,7 +76,7 @@ def stream(completion: Completion, prompt: str, rule: str) -> str:
 
 
 def write_json(prompt: str, completion: Completion) -> None:
-    """A line for each continuation, with what it takes to have it again."""
+    """A line for each continuation, with the seed that gives it again."""
     rows: dict[int, dict] = {}
     with completion:
         for event in completion:
@@ -107,7 +106,7 @@ def write_beams(
     include_prompt: bool,
     as_json: bool,
 ) -> None:
-    """Every prompt's likeliest continuation; a search is done when all of it is, so no stream."""
+    """Every prompt's likeliest continuation, by beam search, which cannot be streamed."""
     from app.gpt2 import load, search_beams
 
     checkpoint = load(path)
@@ -126,13 +125,13 @@ def write_beams(
 
 
 def say(text: str, colour: str | None = None) -> None:
-    """Write at once; click drops the colour where stdout is no terminal."""
+    """Write at once; click drops the colour if stdout is not a terminal."""
     click.echo(click.style(text, fg=colour) if colour else text, nl=False)
     sys.stdout.flush()
 
 
 def note(event: object) -> None:
-    """What a reader should know besides the text."""
+    """Notes for the reader, besides the text."""
     if isinstance(event, Failed):
         raise GenerationFailed(event.message)
     if isinstance(event, Started) and event.truncated:
@@ -154,7 +153,7 @@ def fill(
     delimiter: str,
     include_prompt: bool,
 ) -> None:
-    """Write n samples of each text to a file, with a bar that shows how far it is."""
+    """Write n samples of each text to a file, with a progress bar."""
     n_done = 0
     with click.progressbar(length=n * len(texts), label="Samples", file=sys.stderr) as bar:
         for done in write_samples(engine, path, texts, params, n, delimiter, include_prompt):
@@ -165,20 +164,20 @@ def fill(
 
 # ---- the interactive prompt ----
 
-HELP = """Type text and press Enter: the machine goes on from the whole text so far.
-An empty line goes on without more words of yours.
-  /retry      another continuation from the same place
-  /undo       take back the last words and their continuation
-  /text       show the whole text       /save FILE  keep it
-  /new        begin a new text          /quit       leave (so do Ctrl-D and Ctrl-C)
+HELP = """Type text and press Enter: the machine continues the whole text so far.
+An empty line lets it continue without new words of yours.
+  /retry      write another continuation from the same place
+  /undo       remove your last words and their continuation
+  /text       show the whole text       /save FILE  save it
+  /new        start a new text          /quit       leave (so do Ctrl-D and Ctrl-C)
 Ctrl-C while it writes stops it; what it wrote stays."""
 
 
-Turns = list[tuple[str, str]]  # what the writer added, and what the machine went on with
+Turns = list[tuple[str, str]]  # what the writer added, and the machine's continuation
 
 
 def interact(engine: AnyEngine, params: Params, lines: Iterator[str]) -> None:
-    """Read lines, continue the text, again and again; the text so far is kept until /new."""
+    """Read a line, continue the text, and so on; the text grows until /new."""
     turns: Turns = []
     click.echo(HELP, err=True)
     for line in lines:
@@ -202,13 +201,15 @@ def interact(engine: AnyEngine, params: Params, lines: Iterator[str]) -> None:
             case "/undo" | "/retry":
                 click.echo("There is nothing yet.", err=True)
             case _ if command.startswith("/"):
-                click.echo(f"There is no {command}; /help shows what there is.", err=True)
+                click.echo(
+                    f"There is no command {command}; type /help for those there are.", err=True
+                )
             case _:
                 go_on(engine, params, turns, line)
 
 
 def go_on(engine: AnyEngine, params: Params, turns: Turns, words: str) -> None:
-    """Add the writer's words and a continuation; stopped half-way or failed, the part is kept."""
+    """Add the writer's words and a continuation; if it is stopped or fails, keep what came."""
     written: list[str] = []
     try:
         with engine.submit(whole(turns) + words, params) as completion:
@@ -238,7 +239,7 @@ def show(turns: Turns) -> None:
 
 def save(turns: Turns, name: str) -> None:
     if not name:
-        click.echo("Name a file: /save story.txt", err=True)
+        click.echo("Name a file, as in /save story.txt", err=True)
         return
     try:
         with Path(name).expanduser().open("x", encoding="utf-8") as file:
@@ -252,7 +253,7 @@ def save(turns: Turns, name: str) -> None:
 
 
 def read_lines() -> Iterator[str]:
-    """What a person types, line by line, until Ctrl-D or Ctrl-C."""
+    """The lines that a person types, until Ctrl-D or Ctrl-C."""
     while True:
         try:
             yield input("> " if sys.stdin.isatty() else "")

@@ -149,7 +149,7 @@ def test_beams_of_no_tokens_write_nothing(tiny):
 
 def test_beams_cannot_be_interactive(tiny):
     done = continuo("generate", "-m", tiny, "--beams", 2, "--interactive")
-    assert done.returncode == 2 and "--beams goes neither with --interactive" in done.stderr
+    assert done.returncode == 2 and "--beams works neither with --interactive" in done.stderr
 
 
 def test_a_prompt_file_in_another_encoding_is_a_sentence(tiny, tmp_path):

@@ -1,7 +1,7 @@
-"""What a web worker holds: the engine's interface, spoken over a socket to the engine's process.
+"""The engine as a web worker holds it: the interface, over a socket to the engine's process.
 
-`connect` starts that process, or joins it. Nothing else happens until the first use, and then in
-each process anew: a fork shares no socket and no thread with its parent. Imports no torch.
+`connect` starts that process, or joins it. The socket and its thread are made at the first use, in
+each process of its own, since a fork must not share them with its parent. Imports no torch.
 """
 
 import os
@@ -22,10 +22,10 @@ from .owner import find_server
 
 
 def connect(options: EngineOptions, directory: str | None = None, start: bool = True) -> "Client":
-    """Start this server's engine, or join it; it loads while we go on.
+    """Start this server's engine, or join it; it loads in the background.
 
-    `directory` is where private files of the user's session lie, such as XDG_RUNTIME_DIR. With
-    `start` False it waits for the first use: for a process that may never serve.
+    `directory` is for private files of the user's session, such as XDG_RUNTIME_DIR. With `start`
+    False the engine starts at the first use: for a process that may never serve.
     """
     client = Client(options, directory)
     if start:
@@ -34,12 +34,12 @@ def connect(options: EngineOptions, directory: str | None = None, start: bool = 
 
 
 class Client:
-    """An AnyEngine. Each process that uses it has a link of its own to the one engine."""
+    """An AnyEngine. Each process has its own link to the one engine."""
 
     def __init__(self, options: EngineOptions, directory: str | None) -> None:
         self._launch = Launch(options, find_server(), os.getcwd())
         self._home = find_home(options, self._launch.server, directory)
-        self._links: dict[int, Link] = {}  # by process
+        self._links: dict[int, Link] = {}  # one for each process
 
     def start(self) -> None:
         self._home.start(self._launch)
@@ -85,7 +85,7 @@ class Client:
         return self._link().state()
 
     def close(self, grace: float = 0.0) -> None:
-        """This process asks nothing more. The server's own process ends the engine, too."""
+        """Close this process's link. In the server's own process this stops the engine too."""
         is_server = os.getpid() == self._launch.server.pid
         if os.getpid() in self._links or (is_server and self._home.is_running()):
             self._link().close(grace, stop=is_server)

@@ -1,8 +1,8 @@
 """One engine per server: where it lives, who starts it, and how often.
 
-Every process of a server arrives at the same private directory, its engine's home. The engine holds
-a lock on that directory from its first moment to its last, so whoever can take the lock knows that
-no engine runs and may start one. Knows no socket and no message.
+All processes of a server find the same private directory, its engine's home. The engine holds a
+lock on it as long as it lives, so whoever can take the lock knows that no engine runs, and may
+start one. Knows no socket and no message.
 """
 
 import contextlib
@@ -26,32 +26,32 @@ from ..completion import EngineError
 from ..options import EngineOptions
 from .owner import Server
 
-RESTARTS = (0, 1, 2, 4, 8)  # seconds to wait before each start again; then it has failed,
-AGAIN_S = 30.0  # and is tried once more after each of these
+RESTARTS = (0, 1, 2, 4, 8)  # seconds before each new start; then the engine has failed,
+AGAIN_S = 30.0  # and is tried again after each of these
 HOME = re.compile(r"(?P<pid>\d+)-(?P<started>\d+)-[0-9a-f]{8}")
 LONGEST_SOCKET = 107  # bytes of a Unix socket's path
-MOST_PIDS, MOST_TICKS = 2**22, 10**12  # of a server's name: none is longer
-ENOUGH_ROOM = 65_536  # bytes for what an engine is told
+MOST_PIDS, MOST_TICKS = 2**22, 10**12  # characters of a server's name, at most
+ENOUGH_ROOM = 65_536  # bytes of what an engine is told, at most
 
-# What starts an engine, besides the path of its home and the lock it holds.
+# The command that starts an engine; the path of its home follows.
 ENGINE = (sys.executable, "-m", "app.engine.process.service")
-# Between the two, for 10 ms: the engine becomes nobody's child, so that nobody has to bury it, and
-# gets a session of its own, so that a Ctrl-C meant for the server does not reach it.
+# Forks once more, which takes 10 ms: the engine then has no parent that must reap it, and its own
+# session, so that it gets no Ctrl-C meant for the server.
 ORPHAN = "import os, sys; os.fork() or (os.setsid(), os.execv(sys.argv[1], sys.argv[1:]))"
 
 log = logging.getLogger(__name__)
 
 
 class Launch(msgspec.Struct, frozen=True):
-    """What an engine is told at its start: in a file, because anybody can read a command line."""
+    """What an engine is told at its start. In a file: a command line can be read by anybody."""
 
     options: EngineOptions
     server: Server
-    folder: str  # where relative paths begin
+    folder: str  # that relative paths start from
 
 
 class Home:
-    """The directory of one engine: its socket, what it is told, and how its starts went."""
+    """One engine's directory: its socket, its instructions, and the record of its starts."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -62,7 +62,7 @@ class Home:
         self._last_words = path / "last-words"
 
     def start(self, launch: Launch) -> str | None:
-        """Start the engine unless one runs. Returns why not, once it has failed."""
+        """Start the engine unless one runs. Returns the reason once it has failed."""
         if not launch.server.is_alive():
             return "The server has ended."
         self.path.mkdir(mode=0o700, exist_ok=True)
@@ -74,7 +74,7 @@ class Home:
             return self.failure
 
     def _has_just_failed(self) -> bool:
-        """Once it has failed for a while, what was missing may be there again."""
+        """Try a failed engine again after a while: what was missing may be there by now."""
         try:
             age = time.time() - self._failure.stat().st_mtime
         except FileNotFoundError:
@@ -88,15 +88,15 @@ class Home:
     def _start(self, launch: Launch, lock: int) -> None:
         n_starts = self.count_starts()
         if n_starts > len(RESTARTS):
-            return self.fail(f"The engine stopped again and again: {self._read_last_words()}")
+            return self.fail(f"The engine keeps stopping: {self._read_last_words()}")
         if self._launch.exists():
-            log.warning("The engine stopped; it is started again.")
+            log.warning("The engine stopped; starting it again.")
         self._starts.write_text(str(n_starts + 1))
         self._launch.write_bytes(msgspec.json.encode(launch))
         self._spawn(lock)
 
     def is_running(self) -> bool:
-        """Whether there is an engine, be it loading or only waiting for its next try."""
+        """Whether there is an engine, even one that is loading or waits for its next try."""
         try:
             with self._take_lock() as lock:
                 return lock is None
@@ -111,13 +111,13 @@ class Home:
             return None
 
     def fail(self, sentence: str) -> None:
-        """Nobody shall start this engine again for a while."""
+        """Keep everybody from starting this engine for a while."""
         draft = self.path / "failure.draft"
         draft.write_text(sentence, encoding="utf-8")
         draft.rename(self._failure)
 
     def leave_word(self, sentence: str) -> None:
-        """Why this engine ends; whether it is started again is for others to decide."""
+        """Note why this engine ends; others decide whether to start it again."""
         self._last_words.write_text(sentence, encoding="utf-8")
 
     def _read_last_words(self) -> str:
@@ -130,7 +130,7 @@ class Home:
         return int(self._starts.read_text()) if self._starts.exists() else 0
 
     def forget_starts(self) -> None:
-        """It has run well for a while: the next stop is a first one."""
+        """The engine has run well for a while: forget its earlier stops."""
         self._starts.unlink(missing_ok=True)
 
     def read_launch(self) -> Launch:
@@ -141,7 +141,7 @@ class Home:
 
     @contextlib.contextmanager
     def _take_lock(self) -> Iterator[int | None]:
-        """The lock, or None when an engine holds it."""
+        """The lock, or None while an engine holds it."""
         lock = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY)
         try:
             yield lock if _is_free(lock) else None
@@ -149,7 +149,7 @@ class Home:
             os.close(lock)
 
     def _spawn(self, lock: int) -> None:
-        """The engine inherits the lock, and so keeps it from before its start to its end."""
+        """Start an engine that inherits the lock, and so holds it until it ends."""
         command = [sys.executable, "-I", "-S", "-c", ORPHAN, *ENGINE, str(self.path), str(lock)]
         root = Path(__file__).parents[3]
         subprocess.run(command, stdin=subprocess.DEVNULL, pass_fds=[lock], cwd=root, check=True)
@@ -170,16 +170,20 @@ def find_home(options: EngineOptions, server: Server, directory: str | None) -> 
     digest = hashlib.sha256(msgspec.json.encode(options)).hexdigest()[:8]
     home = Home(parent / f"{server.pid}-{server.started}-{digest}")
     if len(os.fsencode(home.socket)) > LONGEST_SOCKET:
-        raise EngineError(f"The path {home.socket} is too long for a socket; name a shorter one.")
+        raise EngineError(
+            f"The path {home.socket} is too long for a socket; set a shorter CONTINUO_RUNTIME."
+        )
     return home
 
 
 def check_directory(directory: str | None) -> None:
-    """EngineError where no engine could live: before a server starts that would need one."""
+    """Raise EngineError before the start of a server whose engine could not live there."""
     path = _enter_private_directory(directory)
     longest = path / f"{MOST_PIDS}-{MOST_TICKS}-ffffffff" / "socket"
     if len(os.fsencode(longest)) > LONGEST_SOCKET:
-        raise EngineError(f"The path {path} is too long to hold a socket; name a shorter one.")
+        raise EngineError(
+            f"The path {path} is too long to hold a socket; set a shorter CONTINUO_RUNTIME."
+        )
     try:
         with tempfile.TemporaryFile(dir=path) as file:
             file.write(bytes(ENOUGH_ROOM))
@@ -200,7 +204,7 @@ def _enter_private_directory(directory: str | None) -> Path:
 
 
 def _remove_abandoned_homes(parent: Path) -> None:
-    """Homes of servers that were killed together with their engines."""
+    """Remove the homes of servers that were killed together with their engines."""
     for path in parent.iterdir():
         if (name := HOME.fullmatch(path.name)) is not None:
             server = Server(int(name["pid"]), int(name["started"]))

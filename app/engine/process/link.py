@@ -1,7 +1,7 @@
-"""One process's line to the engine: a thread that holds the socket, and starts a dead engine again.
+"""A process's link to the engine: a thread that holds the socket and restarts a dead engine.
 
-Any thread may ask and read; this one alone sends and receives. It watches the engine's process, so
-that its death reaches every reader at once. Knows nothing of what the engine can do.
+Any thread may ask and read; only this one sends and receives. It watches the engine's process, so
+every reader learns of its death at once. Does not know what the engine can do.
 """
 
 import contextlib
@@ -26,23 +26,25 @@ from ..parameters import Params
 from . import messages as wire
 from .launch import AGAIN_S, Home, Launch
 
-HELLO_MS = 100  # between greetings, until the engine answers
-FIRST_WORD_S = 1.0  # how long state() waits for that answer, and cancel() for an engine
-PATIENCE_S = 10.0  # how long a request waits for an engine that is loading or starts again
-ANSWER_S = 120.0  # no answer takes longer, besides what a score may take by itself
-RETRY_S = 3.0  # after which readers of a killed engine are told to come again
-LEAVE_MS = 5000  # an engine told to stop has ended by then
-BEAT_S = 2.0  # after so much silence the engine is greeted, and answers
-SILENT_S = 8.0  # after so much it hangs, and its readers are told
-LAST_WORDS_S = 1.0  # for readers to be told before an orphaned worker ends
+HELLO_MS = 100  # between greetings until the engine answers
+FIRST_WORD_S = 1.0  # how long state() waits for the first answer, and cancel() for an engine
+PATIENCE_S = 10.0  # how long a request waits for an engine that loads or restarts
+ANSWER_S = 120.0  # for an answer; a score may take longer
+RETRY_S = 3.0  # until readers of a killed engine should try again
+LEAVE_MS = 5000  # for an engine that was told to stop
+BEAT_S = 2.0  # of silence, after which the engine is greeted and must answer
+SILENT_S = 8.0  # of silence, after which it counts as hanging
+LAST_WORDS_S = 1.0  # for an orphaned worker to tell its readers before it ends
 
 UNHEARD = EngineState("loading", "The engine is starting.")
 LOADING = EngineState("loading", "The engine is loading its models.")
 READY = EngineState("ready", "")
 LOST = EngineState("restarting", "The engine stopped; it is being started again.")
-STUCK = EngineState("stuck", "The engine hangs; it may have been stopped, or be out of memory.")
+STUCK = EngineState("stuck", "The engine hangs; it may be suspended or out of memory.")
 ENDED = EngineState("failed", "The server has ended.")
-BROKEN = EngineState("failed", "The line to the engine broke: see the log, restart the server.")
+BROKEN = EngineState(
+    "failed", "The link to the engine broke: see the log, then restart the server."
+)
 CLOSED = EngineState("failed", "The engine is closed.")
 
 STATES = {"ready": READY, "loading": LOADING, "restarting": LOST, "stuck": STUCK}
@@ -59,14 +61,14 @@ class Link:
         self._home = home
         self._launch = launch
         self._numbers = itertools.count()
-        self._changed = threading.Condition()  # guards what follows
+        self._changed = threading.Condition()  # guards what follows it
         self._state = UNHEARD
         self._due = 0.0  # when a restarting engine starts, on the monotonic clock
         self._engine: int | None = None  # its process, watched, once it has answered
         self._answers: dict[int, queue.SimpleQueue[wire.Answer | wire.Refused | None]] = {}
         self._completions: dict[int, Completion] = {}
         self._outbox: deque[bytes] = deque()
-        self._leave: wire.Leave | None = None  # our last word, once we close
+        self._leave: wire.Leave | None = None  # our last message, once we close
         self._thread: threading.Thread | None = None
 
     # ---- what any thread may do
@@ -94,7 +96,7 @@ class Link:
         )
 
     def cancel(self, id: str) -> bool:
-        if threading.current_thread() is self._thread:  # which cuts a slow reader
+        if threading.current_thread() is self._thread:  # also called to cut off a slow reader
             self._cancel_soon(id)
             return True
         call = wire.Call(next(self._numbers), "cancel", [id])
@@ -104,7 +106,7 @@ class Link:
             return False
 
     def _cancel_soon(self, id: str) -> None:
-        """Without waiting for the answer."""
+        """Send it without waiting for the answer."""
         self._outbox.append(wire.encode([wire.Call(next(self._numbers), "cancel", [id])]))
         os.eventfd_write(self._bell, 1)
 
@@ -127,7 +129,7 @@ class Link:
             self._leave = wire.Leave(stop)
             os.eventfd_write(self._bell, 1)
         self._thread.join(2 * LEAVE_MS / 1000)
-        if not self._thread.is_alive():  # it lives on if it waits for an engine to load
+        if not self._thread.is_alive():  # stays so while it waits for an engine to load
             os.close(self._bell)
 
     def _ask(
@@ -136,7 +138,7 @@ class Link:
         completion: Completion | None = None,
         patience: float = PATIENCE_S,
     ) -> msgspec.Raw:
-        frame = wire.encode([request])  # what cannot be encoded fails before anything is noted
+        frame = wire.encode([request])  # encoded first, so that nothing is recorded if it fails
         answer: queue.SimpleQueue[wire.Answer | wire.Refused | None] = queue.SimpleQueue()
         with self._changed:
             self._changed.wait_for(
@@ -155,7 +157,7 @@ class Link:
         except queue.Empty:
             reply = wire.refuse(request.number, EngineStopped("The engine does not answer."))
             if isinstance(request, wire.Submit):
-                self._cancel_soon(request.id)  # nobody will read it
+                self._cancel_soon(request.id)  # nobody will read the answer
         self._answers.pop(request.number, None)
         if reply is None:
             raise LostEngine("The engine stopped; please try again.")
@@ -174,7 +176,7 @@ class Link:
             self._lose_engine(end)
 
     def _serve(self) -> EngineState:
-        """Engine after engine, until we close or the server has ended."""
+        """Serve one engine after another, until we close or the server has ended."""
         while self._leave is None:
             if not self._launch.server.is_alive():
                 return self._end_with_server()
@@ -183,14 +185,14 @@ class Link:
                 with zmq.Context() as context, context.socket(zmq.DEALER) as socket:
                     self._talk(socket)
                 self._lose_engine(LOST)
-            else:  # what was missing may come back
+            else:  # what was missing may be back by then
                 self._lose_engine(EngineState("failed", failure))
                 if select.select([self._bell], [], [], AGAIN_S)[0]:
                     os.eventfd_read(self._bell)
         return CLOSED
 
     def _end_with_server(self) -> EngineState:
-        """A worker whose master was killed keeps the port from the next server: it ends at once."""
+        """End a worker whose master was killed: it would keep the port from the next server."""
         self._lose_engine(ENDED)
         time.sleep(LAST_WORDS_S)
         os._exit(1)
@@ -202,9 +204,9 @@ class Link:
             return f"The engine cannot be started: {error}."
 
     def _talk(self, socket: zmq.Socket[bytes]) -> None:
-        """With one engine, from greeting it to its end or ours."""
+        """Serve one engine, from the greeting to its end or ours."""
         socket.linger = 0
-        socket.sndhwm = 0  # no more can wait than there are threads that ask
+        socket.sndhwm = 0  # there are never more than threads that ask
         socket.connect(f"ipc://{self._home.socket}")
         self._greet(socket)
         if self._engine is None:
@@ -218,7 +220,7 @@ class Link:
             awake = dict(poller.poll(int(1000 * BEAT_S)))
             if self._bell in awake:
                 os.eventfd_read(self._bell)
-            if self._receive(socket):  # also when it has died: its last words may be there
+            if self._receive(socket):  # even if it has died: its last messages may be there
                 heard = time.monotonic()
             elif time.monotonic() - heard > SILENT_S:
                 self._give_up_readers()
@@ -230,7 +232,7 @@ class Link:
             self._say_goodbye(socket, self._leave)
 
     def _greet(self, socket: zmq.Socket[bytes]) -> None:
-        """Until the engine answers, or there is none."""
+        """Greet until the engine answers, or there is none."""
         while self._engine is None and self._home.is_running():
             socket.send(wire.encode([wire.Hello(os.getpid())]))
             socket.poll(HELLO_MS)
@@ -245,7 +247,7 @@ class Link:
             poller.poll(LEAVE_MS)
 
     def _receive(self, socket: zmq.Socket[bytes]) -> bool:
-        """Take all that has come; whether anything has."""
+        """Take everything that has come; returns whether anything had."""
         for n_frames in itertools.count():
             try:
                 frame = socket.recv(zmq.NOBLOCK)
@@ -282,7 +284,9 @@ class Link:
 
     def _watch(self, pid: int) -> None:
         if self._engine is None:
-            with contextlib.suppress(ProcessLookupError):  # gone already; the greeting notices
+            with contextlib.suppress(
+                ProcessLookupError
+            ):  # it has ended already; the greeting will notice
                 self._engine = os.pidfd_open(pid)
 
     def _become(self, state: EngineState) -> None:
@@ -292,7 +296,7 @@ class Link:
             self._changed.notify_all()
 
     def _lose_engine(self, state: EngineState) -> None:
-        """Whoever waits is told at once."""
+        """Tell everyone who waits, at once."""
         if self._engine is not None:
             os.close(self._engine)
             self._engine = None
@@ -302,7 +306,7 @@ class Link:
         self._fail_readers("The engine stopped before the end.")
 
     def _give_up_readers(self) -> None:
-        """The engine is there and says nothing. Should it wake, it is not to write for nobody."""
+        """Fail and cancel the requests of a silent engine: it may wake, and must not write on."""
         self._become(STUCK)
         for id in self._fail_readers("The engine hangs; the text ends here."):
             self._cancel_soon(id)
@@ -319,7 +323,7 @@ class Link:
 
 
 def _again_if_lost(ask: Callable[[], T]) -> T:
-    """It had promised nothing yet, so the next engine may be asked; but it may have died of it."""
+    """Ask the next engine once more, unless this request may be what killed the last one."""
     try:
         return ask()
     except LostEngine:

@@ -1,7 +1,7 @@
-"""What travels between web workers and the engine's process: every message, and refusals.
+"""The messages between web workers and the engine's process.
 
-A frame is a list of messages in MessagePack, so that all events of a turn reach a worker together.
-Numbers are the worker's own: they tie answers and events to what was asked. Knows no socket.
+A frame is a list of messages in MessagePack, so all events of a turn reach a worker together. A
+`number` is the worker's own and ties answers and events to its request. Knows no socket.
 """
 
 from typing import Any, Literal
@@ -35,7 +35,7 @@ class Message(msgspec.Struct, frozen=True, tag=True, array_like=True):
 
 
 class Hello(Message, frozen=True):
-    """Sent until a Status answers: this process wants to talk, and may be watched by its pid."""
+    """Sent until a Status answers: a worker is here, and may be watched by its pid."""
 
     pid: int
 
@@ -57,7 +57,7 @@ class Call(Message, frozen=True):
 
 
 class Leave(Message, frozen=True):
-    """This worker asks nothing more; if it is the server itself, the engine shall stop, too."""
+    """This worker is done; if it is the server itself, the engine must stop too."""
 
     stop: bool
 
@@ -67,17 +67,17 @@ class Leave(Message, frozen=True):
 
 class Status(Message, frozen=True):
     pid: int  # of the engine's process, to be watched
-    name: str  # as in EngineState, but for failed: then nobody is there to say so
-    due: float = 0.0  # on the machine's monotonic clock: when a restarting one starts
+    name: str  # as in EngineState; never "failed", since a failed engine sends nothing
+    due: float = 0.0  # when a restarting engine starts, on the machine's monotonic clock
 
 
 class Answer(Message, frozen=True):
     number: int
-    result: msgspec.Raw  # only who asked knows its type
+    result: msgspec.Raw  # of a type that the asker knows
 
 
 class Refused(Message, frozen=True):
-    """An exception, by the name of its class."""
+    """An exception: the name of its class, and its arguments."""
 
     number: int
     kind: str

@@ -1,8 +1,8 @@
 """The engine in a process of its own: `python -m app.engine.process.service HOME`.
 
 One thread holds the socket: requests in, one frame per worker and turn out; the engine's own thread
-only rings its bell. It watches the server, and ends with it, and each worker, whose requests end
-with that worker.
+only rings its bell. The process ends with the server, which it watches. It watches the workers too,
+and ends the requests of one that dies.
 """
 
 import logging
@@ -26,15 +26,15 @@ from . import messages as wire
 from .launch import RESTARTS, Home
 from .worker import Worker
 
-CALM_S = 60.0  # who has served this long is well: earlier stops are forgotten
-MAX_UNSENT = 1000  # frames waiting for a worker that takes none; further events stay with us
-RETRY_MS = 100  # until such a worker is tried again
-# What would hold up everybody's tokens has threads of its own: the encoding of long texts, 2 ms for
-# each thousand characters. None of them ever waits for the engine.
+CALM_S = 60.0  # after this long an engine is well, and earlier stops are forgotten
+MAX_UNSENT = 1000  # frames waiting for a worker that takes none; further events stay here
+RETRY_MS = 100  # until we try such a worker again
+# Encoding a long text takes 2 ms for a thousand characters and would hold up everybody's tokens, so
+# it has threads of its own, which never wait for the engine.
 SLOW = ("tokenize", "detokenize", "pieces", "score")
 LONG = 1000
 N_SLOW = 4
-SWITCH_S = 0.0005  # of the interpreter: how long those may keep it from the engine's thread
+SWITCH_S = 0.0005  # how long those threads may keep the interpreter from the engine's
 
 MakeEngine = Callable[[EngineOptions, Callable[[], None]], ServableEngine]
 
@@ -42,7 +42,7 @@ log = logging.getLogger(__name__)
 
 
 class Service:
-    """What the process does all its life."""
+    """The main loop of the engine's process."""
 
     def __init__(self, home: Home, make_engine: MakeEngine) -> None:
         self._home = home
@@ -60,13 +60,13 @@ class Service:
         self._bell = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
 
     def run(self) -> None:
-        """Until the server ends or says stop, or the engine cannot go on."""
+        """Serve until the server ends or says stop, or the engine fails."""
         try:
             server = self._launch.server.watch()
         except ProcessLookupError:
             return self._stop()
         with zmq.Context() as context, context.socket(zmq.ROUTER) as self._socket:
-            self._socket.router_mandatory = True  # say when a worker cannot be reached
+            self._socket.router_mandatory = True  # raise if a worker cannot be reached
             self._socket.sndhwm = MAX_UNSENT
             self._socket.linger = 0
             self._socket.bind(f"ipc://{self._home.socket}")
@@ -79,10 +79,10 @@ class Service:
                 self._step(server)
 
     def ring(self) -> None:
-        """There is something to send: called from any thread, blocks none."""
+        """Something is ready to be sent. From any thread; never blocks."""
         os.eventfd_write(self._bell, 1)
 
-    # ---- on the engine's way up
+    # ---- starting the engine
 
     def _load(self) -> None:
         time.sleep(self._delay)
@@ -93,8 +93,8 @@ class Service:
             sentence = f"The engine cannot start: {str(error) or repr(error)}"
             if not isinstance(error, OSError | ValueError | ImportError):
                 self._home.leave_word(sentence)
-                raise  # so that it is tried again
-            log.error("%s", sentence)  # a mistake in what it was given: it would repeat
+                raise  # to be tried again
+            log.error("%s", sentence)  # a mistake in the settings, which would only repeat
             self._home.fail(sentence)
             return self._end()
         self._tell_all(wire.Status(os.getpid(), "ready"))
@@ -136,14 +136,14 @@ class Service:
             self._socket.send_multipart([worker.address, frame], zmq.NOBLOCK)
             worker.frame = None
         except zmq.Again:
-            pass  # it takes nothing: its completions fill up where they are, and are cut there
+            pass  # it takes nothing: its completions fill up, and are cut off at their limit
         except zmq.ZMQError as error:
             if error.errno != zmq.EHOSTUNREACH:
                 raise
             self._lose(worker)
 
     def _lose(self, worker: Worker) -> None:
-        """Its process is gone, or has no more to ask: nobody reads what it asked for."""
+        """The worker is gone or done: end its requests."""
         del self._workers[worker.address]
         self._poller.unregister(worker.pidfd)
         os.close(worker.pidfd)
@@ -158,7 +158,9 @@ class Service:
             try:
                 messages = wire.decode_requests(frame)
             except msgspec.DecodeError:
-                log.exception("A worker sent what cannot be read; was the code changed under it?")
+                log.exception(
+                    "A worker sent an unreadable message; was the code changed while it ran?"
+                )
                 continue
             for message in messages:
                 self._handle(address, message)
@@ -169,7 +171,7 @@ class Service:
             case wire.Hello(pid):
                 self._welcome(address, pid)
             case _ if worker is None:
-                pass  # it takes us for the engine before us, and will say hello
+                pass  # it still thinks we are the engine before us, and will say hello
             case wire.Leave(stop):
                 self._lose(worker)
                 if stop:
@@ -188,7 +190,7 @@ class Service:
             try:
                 worker = Worker(address, pid)
             except ProcessLookupError:
-                return  # it came and went
+                return  # it left in the meantime
             self._workers[address] = worker
             self._poller.register(worker.pidfd, zmq.POLLIN)
         status = self._status
@@ -197,7 +199,7 @@ class Service:
         self._workers[address].replies.append(status)
 
     def _stop(self) -> None:
-        """The server is gone, and nobody will come back to this home."""
+        """The server has ended: remove this home."""
         if self._engine is not None:
             self._engine.close()
         self._home.remove()
@@ -212,14 +214,14 @@ class Service:
         except (EngineError, InvalidParams) as error:
             reply = wire.refuse(request.number, error)
         except Exception as error:
-            log.exception("The engine failed at a request.")
+            log.exception("A request failed in the engine.")
             reply = wire.refuse(request.number, EngineError(f"The engine failed: {error!r}."))
         if reply is not None:
             worker.replies.append(reply)
         self.ring()
 
     def _ask_engine(self, worker: Worker, request: wire.Submit | wire.Call) -> wire.Answer | None:
-        """None for a score: its answer follows once the engine has read its texts."""
+        """The answer; None for a score, whose answer follows once its texts are read."""
         if self._engine is None:
             raise EngineStopped("The engine is loading.")
         match request:
@@ -229,7 +231,7 @@ class Service:
             case wire.Call(method="score"):
                 worker.scorings[request.number] = self._engine.begin_score(*request.arguments)
                 if worker.address not in self._workers:
-                    worker.cancel()  # it was lost while its texts were encoded
+                    worker.cancel()  # the worker was lost while its texts were encoded
                 return None
             case wire.Call(method="cancel", arguments=[id]):
                 return wire.answer(request.number, self._cancel(self._engine, id))
@@ -246,7 +248,7 @@ class Service:
                 is_cancelled = self._arriving.pop(request.id, False)
         worker.completions[request.number] = completion
         if is_cancelled or worker.address not in self._workers:
-            completion.cancel()  # while its long prompt was read
+            completion.cancel()  # while its long prompt was encoded
 
     def _cancel(self, engine: AnyEngine, id: str) -> bool:
         with self._arriving_lock:
@@ -257,9 +259,9 @@ class Service:
 
 
 def main(make_engine: MakeEngine, path: str, lock: str) -> None:
-    os.set_inheritable(int(lock), False)  # ours as long as we live, and nobody's after
+    os.set_inheritable(int(lock), False)  # held as long as we live
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(levelname)s %(message)s")
-    # Who stops a whole group of processes means the server, and it may let running texts end first.
+    # A signal to the whole group of processes is for the server, which may let texts end first.
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     sys.setswitchinterval(SWITCH_S)
     threading.excepthook = _die
@@ -270,17 +272,17 @@ def main(make_engine: MakeEngine, path: str, lock: str) -> None:
     except Exception:
         log.exception("The engine stopped.")
     logging.shutdown()
-    os._exit(0)  # at once: no model half loaded on another thread is waited for
+    os._exit(0)  # at once, without waiting for a half-loaded model on another thread
 
 
 def _die(what: threading.ExceptHookArgs) -> None:
-    """Without one of its threads it would leave readers waiting; a new one will serve."""
+    """End the process if one of its threads dies: its readers would wait for ever."""
     log.critical("The engine stopped: %s", what.exc_value, exc_info=what.exc_value)
     os._exit(1)
 
 
 def load_engine(options: EngineOptions, after_turn: Callable[[], None]) -> ServableEngine:
-    from ..engine import Engine  # torch may take seconds, while the socket is answered
+    from ..engine import Engine  # importing torch takes seconds; the socket is answered meanwhile
 
     return Engine(options, after_turn=after_turn)
 

@@ -16,12 +16,12 @@ class Worker:
         self.completions: dict[int, Completion] = {}
         self.scorings: dict[int, Scoring] = {}
         self.replies: deque[wire.Message] = deque()
-        self.frame: bytes | None = None  # packed, and not taken by the socket yet
+        self.frame: bytes | None = None  # packed, but not yet taken by the socket
 
     def pack(self) -> bytes | None:
-        """All that is new in one frame; but first the last one, if it still waits."""
+        """Everything new, in one frame; but first the previous frame, if it still waits."""
         if self.frame is None:
-            # Events first: when cancel() is answered, all that came before it has arrived.
+            # Events first, so that all that came before a cancel() arrives before its answer.
             unread = [number for number, c in list(self.completions.items()) if c.unread]
             messages: list[wire.Message] = [self._take_events(number) for number in unread]
             messages += self._take_scores()
@@ -30,7 +30,7 @@ class Worker:
         return self.frame
 
     def cancel(self) -> None:
-        """Nobody reads what it asked for."""
+        """End what this worker asked for."""
         for completion in list(self.completions.values()):
             completion.cancel()
         for scoring in list(self.scorings.values()):

@@ -205,7 +205,7 @@ def test_a_request_that_was_not_taken_on_yet_asks_the_next_engine(client, tmp_pa
 
 def test_an_engine_that_dies_again_and_again_is_given_up_with_a_sentence(connect_fake, tmp_path):
     client = connect_fake("crash")
-    with pytest.raises(EngineStopped, match="again and again"):
+    with pytest.raises(EngineStopped, match="keeps stopping"):
         client.submit("count", PARAMS)
     assert client.state().name == "failed"
     assert find_engines(tmp_path) == []
@@ -220,7 +220,7 @@ def test_a_model_that_cannot_be_opened_is_not_tried_again(connect_fake):
 
 def test_the_reason_of_one_that_ends_again_and_again_is_told(connect_fake):
     client = connect_fake("large")
-    with pytest.raises(EngineStopped, match="again and again: .* The device is out of memory."):
+    with pytest.raises(EngineStopped, match="keeps stopping: .* The device is out of memory."):
         client.submit("count", PARAMS)
 
 

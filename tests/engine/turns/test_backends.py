@@ -19,7 +19,7 @@ from app.gpt2.torch_backend.graphs import Recording
 from tests.engine.reading import ids_of, of_kind, read
 from tests.gpt2.torch_backend.test_paged import FakeGraph
 
-NOT_USED = "The GPU is not used, and the CPU computes: "
+NOT_USED = "The GPU cannot be used, so the CPU computes: "
 
 
 class Planted(TorchPagedModel):
