@@ -1,4 +1,4 @@
-"""Making new weights. Knows no server."""
+"""Training: making new weights. Knows no server."""
 
 import importlib
 from typing import Any

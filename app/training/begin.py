@@ -1,4 +1,4 @@
-"""From a request to a corpus, a model and a run."""
+"""Turn a request into a corpus, a model and a run, and train."""
 
 import contextlib
 import dataclasses
@@ -33,7 +33,7 @@ SHAPE = ("layers", "width", "heads")
 
 
 def begin(request: TrainRequest, tell: Tell) -> Outcome:
-    """Start or resume the training that is asked for."""
+    """Start or resume the training that these options describe."""
     processes = PartialState(cpu=not torch.cuda.is_available())
     if not processes.is_main_process:
         tell = silent
@@ -43,7 +43,7 @@ def begin(request: TrainRequest, tell: Tell) -> Outcome:
         level, base, config, corpus = cut(request, request.cool_down, folder)
     else:
         base, config = opened_base(request), config_of(request)
-        with processes.local_main_process_first():  # the others find it prepared
+        with processes.local_main_process_first():  # the others then find it prepared
             corpus = corpus_for(request, base, tell, processes.is_local_main_process)
     for notice in corpus.notices():
         tell(notice)
@@ -76,7 +76,7 @@ def finetune(
     """Train models/NAME on `texts` as `continuo train` does, and return its folder.
 
     `options` are those of the command: base="starter", steps=500, line_by_line=True, fresh=True.
-    The same call again goes on; so does Ctrl-C (the stop button) and the same call.
+    Interrupt it by Ctrl-C (the stop button); the same call resumes it.
 
         >>> from app import finetune, continue_texts
         >>> finetune("friends.txt", "friends", base="starter", steps=500)
@@ -93,7 +93,7 @@ def finetune(
         elif option_name in configurable:
             config[option_name] = value
         else:
-            raise TrainingError(f"{option_name} is no option; see `continuo train --help`.")
+            raise TrainingError(f"There is no option {option_name}; see `continuo train --help`.")
     for several in ("exclude", "validation", "test", "prompts"):
         if isinstance(given.get(several), str | Path):
             given[several] = (str(given[several]),)
@@ -114,13 +114,13 @@ def in_sentences() -> Iterator[None]:
         yield
     except torch.OutOfMemoryError:
         raise TrainingError(
-            "The GPU's memory ran out. Give the same command again with half the --batch and twice "
-            "the --accumulate, or with --checkpointing: it goes on from the last checkpoint."
+            "The GPU ran out of memory. Repeat the command with half the --batch and twice the "
+            "--accumulate, or with --checkpointing; it resumes from the last checkpoint."
         ) from None
 
 
 def resume_command(request: TrainRequest, processes: PartialState) -> str:
-    """What to type to go on, with as many processes as now."""
+    """The command that resumes this run, with as many processes as now."""
     if request.resume_words is None:
         return "the same call again"
     words = ["train", *request.resume_words]
@@ -133,18 +133,18 @@ def resume_command(request: TrainRequest, processes: PartialState) -> str:
 
 
 def places(request: TrainRequest) -> tuple[Path, Path]:
-    """runs/NAME and models/NAME; a model is replaced without being asked by its own run only."""
+    """runs/NAME and models/NAME. Without --fresh, only its own run replaces a model."""
     name, into = request.name, request.into
     if not name.strip() or name.startswith(".") or "/" in name:
-        raise TrainingError(f"--name is {name!r}; it is a word such as friends, and no path.")
+        raise TrainingError(f"--name is {name!r}; give a word such as friends, not a path.")
     run, model = into / "runs" / name, into / "models" / name
     if model.exists() and not run.exists():
         if not (model / TRAINING).is_file():
             raise TrainingError(f"{model} was not trained here; choose another --name.")
         if not request.fresh:
             raise TrainingError(
-                f"{model} is there and its run is not; choose another --name, or say --fresh to "
-                "replace it."
+                f"{model} exists, but its run does not; choose another --name, or replace it with "
+                "--fresh."
             )
     return run, model
 
@@ -177,13 +177,13 @@ def cut(
 
 
 def prepared(request: TextRequest, output: Path | None, tell: Tell) -> Corpus:
-    """The corpus alone, with the vocabulary of --from, a new one, or GPT-2's own."""
+    """Only the corpus, in the vocabulary of --from, a new one, or GPT-2's own."""
     if output is not None and not is_prepared(output):
-        check_free(output)  # before the work
+        check_free(output)  # before the work starts
     base = None
     if request.base is not None:
         if request.new_vocabulary is not None:
-            raise TrainingError("--from brings its own vocabulary; leave out --new-vocabulary.")
+            raise TrainingError("--from has its own vocabulary; leave out --new-vocabulary.")
         base = load(find(request.base, request.into / "models"))
     corpus = corpus_for(request, base, tell)
     for notice in corpus.notices():
@@ -194,7 +194,7 @@ def prepared(request: TextRequest, output: Path | None, tell: Tell) -> Corpus:
 def corpus_for(
     request: TextRequest, base: Checkpoint | None, tell: Tell, is_first: bool = True
 ) -> Corpus:
-    """The texts as token files in the base's vocabulary; a prepared folder as it is."""
+    """The texts as token files in the base's vocabulary; a prepared folder stays as it is."""
     if len(request.texts) == 1 and is_prepared(Path(request.texts[0])):
         return _as_prepared(request, base)
     rules, cache = rules_of(request), request.into / "runs" / ".tokens"
@@ -213,8 +213,8 @@ def _as_prepared(request: TextRequest, base: Checkpoint | None) -> Corpus:
     for name in OF_PREPARING:
         if getattr(request, name) not in (None, False, ()):
             raise TrainingError(
-                f"{spelled(name)} was settled when {folder} was prepared; leave it out, or prepare "
-                "the texts again."
+                f"{spelled(name)} cannot change once {folder} is prepared; leave it out, or "
+                "prepare the texts again."
             )
     corpus = Corpus.open(Path(folder))
     if request.line_by_line and not corpus.line_by_line:
@@ -230,7 +230,7 @@ def _as_prepared(request: TextRequest, base: Checkpoint | None) -> Corpus:
 
 
 def rules_of(request: TextRequest) -> Rules:
-    """What the request says, and the defaults for the rest."""
+    """Rules with what the request sets, and defaults for the rest."""
     given: dict[str, Any] = {"shares": shares_of(request)}
     for field in dataclasses.fields(Rules):
         value = getattr(request, field.name, None)
@@ -238,23 +238,21 @@ def rules_of(request: TextRequest) -> Rules:
             given[field.name] = value
     for name in ("bos", "eos", "pad"):
         if getattr(request, name) is not None and not request.line_by_line:
-            raise TrainingError(f"{spelled(name)} marks lines; it needs --line-by-line.")
+            raise TrainingError(f"{spelled(name)} marks lines; use it with --line-by-line.")
     return Rules(**given)
 
 
 def shares_of(request: TextRequest) -> tuple[float, float, float]:
-    """ "70-20-10" -> (70.0, 20.0, 10.0); a part that has files of its own gets nothing of TEXTS."""
+    """ "70-20-10" -> (70.0, 20.0, 10.0); 0 for a part that has files of its own."""
     if request.split is not None and request.validation and request.test:
-        raise TrainingError("--split has nothing to do beside --validation and --test; leave it.")
+        raise TrainingError("--validation and --test leave nothing to split; leave out --split.")
     split = request.split or "70-20-10"
     try:
         train_share, validation, test = (float(share) for share in split.split("-"))
         if not (0 < train_share < math.inf and 0 <= validation + test < math.inf):
             raise ValueError
     except ValueError:
-        raise TrainingError(
-            f"--split is {split!r}; it is three shares, such as 70-20-10."
-        ) from None
+        raise TrainingError(f"--split is {split!r}; give three shares, such as 70-20-10.") from None
     return train_share, 0 if request.validation else validation, 0 if request.test else test
 
 
@@ -275,17 +273,19 @@ def is_from_scratch(request: TrainRequest) -> bool:
 
 
 def opened_base(request: TrainRequest) -> Checkpoint | None:
-    """What --from names; gpt2 where neither it nor a shape was given; None: from scratch."""
+    """What --from names, gpt2 by default; None to train from scratch."""
     models = request.into / "models"
     if is_from_scratch(request):
         if request.base is not None:
-            raise TrainingError("--from brings its own shape and vocabulary; leave out the others.")
+            raise TrainingError(
+                "--from has its own shape; leave out --size, --layers, --width and --heads."
+            )
         return None
     for name, value in (("window", request.config.get("window")),
                         ("new_vocabulary", request.new_vocabulary)):  # fmt: skip
         if value is not None:
             raise TrainingError(
-                f"{spelled(name)} is for a model from scratch; leave it out, or say --size small "
+                f"{spelled(name)} is for a model from scratch; leave it out, or use --size small "
                 "instead of --from."
             )
     if request.base is not None:
@@ -295,5 +295,5 @@ def opened_base(request: TrainRequest) -> Checkpoint | None:
     except ModelNotFound:
         raise TrainingError(
             "There is no model gpt2 to start from: run `continuo download gpt2`, or name another "
-            "with --from (such as --from starter), or say --size small to train from scratch."
+            "with --from (such as --from starter), or use --size small to train from scratch."
         ) from None

@@ -1,4 +1,4 @@
-"""The commands of this room: a command line -> one call. Imports the rest when one is called."""
+"""train, prepare, evaluate and export on the command line. Each imports what it needs."""
 
 import dataclasses
 import shlex
@@ -15,9 +15,9 @@ from app.training.errors import TrainingError
 from app.training.request import ROOT, EvaluateRequest, TextRequest, TrainRequest
 
 FORMATS = ("safetensors", "bin", "legacy-bin")
-BY_OTHER_OPTIONS = {"base", "line_by_line"}  # fields that --from and --line-by-line settle
+BY_OTHER_OPTIONS = {"base", "line_by_line"}  # fields set by --from and --line-by-line
 
-# The same things as nshepperd's train.py, gpt-2-simple and transformers' scripts call them.
+# What nshepperd's train.py, gpt-2-simple and transformers' scripts call the same options.
 OLD_SPELLINGS = {
     "model-name": "from", "model-name-or-path": "from", "run-name": "name",
     "overwrite-output-dir": "fresh", "num-train-epochs": "epochs", "max-steps": "steps",
@@ -68,7 +68,7 @@ def chaptered(chapter: str, *words: str, **options: Any) -> Callable:
 
 
 def config_options(command: Callable) -> Callable:
-    """An option for each field of TrainConfig; one that is not given keeps the field's default."""
+    """Add an option for each field of TrainConfig; None if it is not given."""
     kinds = get_type_hints(TrainConfig)
     chapter, add = "", []
     for field in dataclasses.fields(TrainConfig):
@@ -108,24 +108,26 @@ into = chaptered(
     help="Where models/ and runs/ are.  [default: this checkout]",
 )  # fmt: skip
 reading_options = options(
-    chaptered(TEXT, "--exclude", multiple=True, help="Leave out files like this (a glob)."),
+    chaptered(TEXT, "--exclude", multiple=True, help="Leave out files that match this glob."),
     chaptered(TEXT, "--column", "--field", "column",
-              help="Of .csv, .tsv, .jsonl, and .txt with tabs; or its number, from 0."),
-    chaptered(TEXT, "--encoding", help="Of all files, such as cp1252 or big5; told by itself."),
-    chaptered(TEXT, "--prose", is_flag=True, help="Leave out titles and chapter heads."),
+              help="Column of .csv, .tsv, .jsonl or tabbed .txt: a name, or its number."),
+    chaptered(TEXT, "--encoding",
+              help="Of all files, such as cp1252 or big5; detected by default."),
+    chaptered(TEXT, "--prose", is_flag=True, help="Leave out titles and chapter headings."),
     chaptered(TEXT, "--line-by-line", is_flag=True, help="Every line is a document of its own."),
 )  # fmt: skip
 corpus_options = options(
     click.argument("texts", nargs=-1),
     chaptered(TEXT, "--validation", multiple=True, help="Validate with this file or folder."),
-    chaptered(TEXT, "--test", multiple=True, help="Keep this file or folder for the test."),
+    chaptered(TEXT, "--test", multiple=True, help="Test with this file or folder."),
     chaptered(TEXT, "--split", metavar="T-V-T",
               help="Shares of TEXTS to train, validate and test with.  [default: 70-20-10]"),
     reading_options,
-    chaptered(TEXT, "--bos", help="Begins each line.  [default: <BOS>]"),
-    chaptered(TEXT, "--eos", help="Ends it.  [default: <EOS>]"),
-    chaptered(TEXT, "--pad", help="Fills up shorter ones.  [default: <PAD>]"),
-    chaptered(BASE, "--from", "base", help="A name in models/ or a path.  [default: gpt2]"),
+    chaptered(TEXT, "--bos", help="Token before each line.  [default: <BOS>]"),
+    chaptered(TEXT, "--eos", help="Token after each line.  [default: <EOS>]"),
+    chaptered(TEXT, "--pad", help="Token that pads shorter lines.  [default: <PAD>]"),
+    chaptered(BASE, "--from", "base",
+              help="Model to start from: a name in models/ or a path.  [default: gpt2]"),
     chaptered(BASE, "--new-vocabulary", type=click.IntRange(min=258), metavar="TOKENS",
               help="Train a vocabulary of this size, for a model from scratch."),
     chaptered(RUN, "--quiet", is_flag=True, help="Print nothing but errors."),
@@ -138,11 +140,13 @@ corpus_options = options(
 
 @click.command(cls=ChapteredCommand, context_settings={"token_normalize_func": today})
 @chaptered(RUN, "--name", required=True,
-           help="The model lands in models/NAME, its run in runs/NAME.")  # fmt: skip
-@chaptered(RUN, "--about", help="One line for those who choose among models.")
-@chaptered(RUN, "--prompt", "prompts", multiple=True, help="For samples; may be given again.")
-@chaptered(RUN, "--fresh", is_flag=True, help="Train from scratch, even if runs/NAME is there.")
-@chaptered(RUN, "--dry-run", is_flag=True, help="Print the plan and stop; tokens are kept.")
+           help="The model goes to models/NAME, its run to runs/NAME.")  # fmt: skip
+@chaptered(RUN, "--about", help="One line about the model, shown where people choose one.")
+@chaptered(RUN, "--prompt", "prompts", multiple=True, help="Prompt for samples; may be repeated.")
+@chaptered(RUN, "--fresh", is_flag=True, help="Start over, even if runs/NAME exists.")
+@chaptered(
+    RUN, "--dry-run", is_flag=True, help="Print the plan and stop; the token files are kept."
+)
 @chaptered(
     BASE,
     "--size",
@@ -157,7 +161,7 @@ corpus_options = options(
 @corpus_options
 @config_options
 def train(more_texts: tuple[str, ...], restore_from: str | None, **given: Any) -> None:
-    """Train a model on TEXTS: files, folders, globs, addresses, - for stdin."""
+    """Train a model on TEXTS: files, folders, globs, addresses, or - for stdin."""
     given["texts"] = (*given["texts"], *more_texts)
     if given["texts"] or given["cool_down"] is None:
         _texts(*given["texts"])
@@ -180,7 +184,7 @@ def train(more_texts: tuple[str, ...], restore_from: str | None, **given: Any) -
            help="Copy the token files into this new folder.")  # fmt: skip
 @corpus_options
 def prepare(output: Path | None, quiet: bool, **given: Any) -> None:
-    """Make token files of TEXTS, to train on later or elsewhere."""
+    """Turn TEXTS into token files, to train on later or elsewhere."""
     given["texts"] = _texts(*given["texts"])
     from app.training.begin import prepared
 
@@ -188,21 +192,21 @@ def prepare(output: Path | None, quiet: bool, **given: Any) -> None:
     folder = prepared(request, output, _teller(quiet)).folder
     base = "--size small" if request.new_vocabulary else f"--from {request.base or 'gpt2'}"
     command = f"continuo train {shlex.quote(str(folder))} {base} --name NAME"
-    click.echo(f"Prepared {folder}; `{command}` trains on it.")
+    click.echo(f"Prepared {folder}; train on it with `{command}`.")
 
 
 @click.command(cls=ChapteredCommand, context_settings={"token_normalize_func": today})
 @click.argument("model")
 @click.argument("texts", nargs=-1)
-@click.option("--model", "-m", "others", multiple=True, help="Compare with this one too.")
+@click.option("--model", "-m", "others", multiple=True, help="Compare with this model too.")
 @reading_options
 @into
 @click.option("--batch", type=click.IntRange(min=1), default=4, show_default=True)
-@click.option("--json", "as_json", is_flag=True, help="A JSON list instead of a table.")
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON list instead of a table.")
 def evaluate(model: str, others: tuple[str, ...], as_json: bool, **given: Any) -> None:
-    """How well MODEL predicts TEXTS: loss, perplexity and bits per byte, every token once.
+    """Measure how well MODEL predicts TEXTS: loss, perplexity and bits per byte.
 
-    Without TEXTS: the test part of the corpus it was trained on here.
+    Without TEXTS, on the test part of the corpus that it was trained on here.
     """
     if given["texts"]:
         _texts(*given["texts"])
@@ -219,16 +223,16 @@ def evaluate(model: str, others: tuple[str, ...], as_json: bool, **given: Any) -
 @click.argument("name")
 @click.option(
     "-o", "--output", type=click.Path(path_type=Path),
-    help="A file, or a folder to put NAME.tar.gz into.  [default: exports/]",
+    help="A file, or a folder for NAME.tar.gz.  [default: exports/]",
 )  # fmt: skip
-@click.option("--force", is_flag=True, help="Replace the archive if it is there.")
+@click.option("--force", is_flag=True, help="Replace the archive if it exists.")
 @click.option("--format", type=click.Choice(FORMATS), default="safetensors", show_default=True)
 @click.option("--dtype", type=click.Choice(["float32", "float16", "bfloat16"]), help="As stored.")
 @into
 def export(
     name: str, output: Path | None, force: bool, format: str, dtype: str | None, into: Path
 ) -> None:
-    """Pack models/NAME as one .tar.gz, with its checksum beside it."""
+    """Pack models/NAME into one .tar.gz, with its checksum beside it."""
     from app.training.export import pack
 
     archive = pack(name, output, format, dtype, into, force)
@@ -236,7 +240,7 @@ def export(
 
 
 def _texts(*names: str) -> tuple[str, ...]:
-    """Refuse what is not there before the libraries are loaded, which takes seconds."""
+    """Refuse missing files before loading the libraries, which takes seconds."""
     from app.training.corpus.sources import check_there
 
     if not names:

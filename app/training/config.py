@@ -1,6 +1,6 @@
-"""TrainConfig: every option of a training run, as data; the command line takes its defaults here.
+"""TrainConfig: the options of a training run, with their defaults and help. Knows no tensor.
 
-Knows no tensor. What is left None is chosen by `plan` from the corpus and the machine.
+What is None is chosen by learn/plan.py from the corpus and the machine.
 """
 
 import dataclasses
@@ -24,8 +24,8 @@ SCHEDULES = ("cosine", "linear", "constant", "wsd")
 OPTIMIZERS = ("adamw", "muon", "sgd")
 PRECISIONS = ("auto", "bfloat16", "float16", "float32")
 
-# What may change on resume. Some of it changes what is still to be learned (steps, the rate and its
-# schedule), none of it what a checkpoint means. Batch and accumulate may, if a step keeps its rows.
+# Options that may change on resume: none of them changes what a checkpoint means. Batch and
+# accumulate may change if a step keeps its number of rows.
 MAY_CHANGE = {
     "steps", "epochs", "max_minutes", "timed", "patience", "learning_rate", "schedule", "warmup",
     "decay", "average", "batch", "accumulate", "checkpointing", "compile", "threads",
@@ -35,7 +35,7 @@ MAY_CHANGE = {
 
 
 def option(default: Any, help: str, choices: tuple[str, ...] | None = None) -> Any:
-    """A field with the sentence that `continuo train --help` shows."""
+    """A field with its help, as `continuo train --help` shows it."""
     return dataclasses.field(default=default, metadata={"help": help, "choices": choices})
 
 
@@ -44,7 +44,7 @@ def spelled(name: str) -> str:
     return "--" + name.replace("_", "-")
 
 
-CHAPTERS = {  # of the help, by the first field of each
+CHAPTERS = {  # of the help, by their first field
     "layers": "A model from scratch",
     "steps": "How much",
     "block": "One step: batch x accumulate rows of `block` tokens, on each process",
@@ -61,60 +61,66 @@ class TrainConfig:
     layers: int = option(12, "Layers of a model from scratch.")
     width: int = option(768, "Numbers per token in it.")
     heads: int = option(12, "Heads of attention in each layer.")
-    window: int = option(1024, "Tokens the model can see; a base has its own.")
+    window: int = option(1024, "Tokens that the model can see; a base has its own.")
     # -- how much --
     steps: int | None = option(None, "Optimizer steps, instead of epochs.")
     epochs: float = option(3.0, "How often the corpus is read.")
-    max_minutes: float | None = option(None, "Stop, saved, after this many minutes.")
+    max_minutes: float | None = option(None, "Save and stop after this many minutes.")
     timed: bool = option(
-        False, "Let the schedule end when --max-minutes are over, all that is done in them counted."
+        False, "Fit the schedule into --max-minutes, with validation, samples and saving."
     )
     patience: int | None = option(
         5, "Stop after this many validations without a new best; 0: never."
     )
     # -- one step: batch x accumulate rows of `block` tokens, on each process --
-    block: int | None = option(None, "Tokens in a row; by default the window.")
-    batch: int | None = option(None, "Rows at a time; by default 2,048 tokens, 8,192 from scratch.")
-    accumulate: int = option(1, "Batches in a step: as learning goes, one large batch.")
-    long_every: int = option(0, "Every n-th step takes rows of the whole window; 0: none does.")
-    reshuffle: bool = option(False, "The documents, too, in another order in each epoch.")
+    block: int | None = option(None, "Tokens in a row; the window by default.")
+    batch: int | None = option(None, "Rows at a time; by default 2,048 tokens, from scratch 8,192.")
+    accumulate: int = option(1, "Batches in a step; they count as one large batch.")
+    long_every: int = option(0, "Every n-th step takes rows as long as the window; 0: none.")
+    reshuffle: bool = option(False, "Shuffle the documents too in each epoch.")
     line_by_line: bool = False  # a row is a document, padded, instead of a piece of the stream
     # -- how it learns --
-    optimizer: str = option("adamw", "muon is for models from scratch.", OPTIMIZERS)
+    optimizer: str = option(
+        "adamw", "How weights are moved; muon is for models from scratch.", OPTIMIZERS
+    )
     learning_rate: float | None = option(
-        None, "Peak rate; by default 5e-5, 1e-5 under 1 MB of text, from scratch by the width."
+        None, "Peak rate; by default 5e-5, under 1 MB of text 1e-5, from scratch by width."
     )
-    schedule: str = option("cosine", "wsd stays level, then falls to 0 at the end.", SCHEDULES)
+    schedule: str = option(
+        "cosine", "Course of the rate; wsd stays level, then falls to 0.", SCHEDULES
+    )
     warmup: float = option(0.02, "Share of the steps in which the rate rises.")
-    decay: float = option(0.25, "Share of the steps in which wsd goes down to 0.")
+    decay: float = option(0.25, "Share of the steps in which wsd falls to 0.")
     average: float = option(
-        0.0, "Share of the steps, the last, whose weights are averaged; the better are kept."
+        0.0, "Average the weights over this last share of the steps; kept if better."
     )
-    weight_decay: float = option(0.1, "Pull of the matrices towards 0.")
-    clip: float = option(1.0, "Gradients longer than this are shortened; 0: none.")
-    dropout: float = option(0.0, "Share of activations left out while learning.")
+    weight_decay: float = option(0.1, "How strongly the matrices are pulled towards 0.")
+    clip: float = option(1.0, "Shorten gradients to this length; 0: never.")
+    dropout: float = option(0.0, "Share of activations dropped while learning.")
     noise: float = option(0.0, "Share of the input tokens replaced by random ones.")
-    freeze: bool = option(False, "Learn in the transformer blocks only, not in the embeddings.")
-    lora: int = option(0, "Rank of LoRA's small matrices, learned instead of the weights; 0: off.")
+    freeze: bool = option(False, "Train the transformer blocks only, not the embeddings.")
+    lora: int = option(0, "Rank of LoRA's matrices, trained instead of the weights; 0: off.")
     # -- the machine --
     precision: str = option(
         "auto",
-        "auto: bfloat16 where the machine multiplies in it, else float16 on a GPU.",
+        "auto: bfloat16 if the machine has it, else float16 on a GPU, float32 on a CPU.",
         PRECISIONS,
     )
-    checkpointing: bool = option(False, "Compute activations twice, to keep fewer.")
+    checkpointing: bool = option(False, "Compute activations twice, to keep fewer in memory.")
     compile: bool = option(
-        False, "Compile the blocks first, if that is faster: a minute, for long runs on a GPU."
+        False, "Compile the blocks if that is faster; takes a minute, for long runs on a GPU."
     )
-    threads: int | None = option(None, "Threads of arithmetic; by default torch's choice.")
-    seed: int = option(1, "Of everything random.")
+    threads: int | None = option(None, "Threads that compute; torch chooses by default.")
+    seed: int = option(1, "Seed of everything random.")
     # -- what is kept and shown --
-    evaluate_every: int | None = option(None, "Steps between validations; by default a tenth.")
-    save_every: int | None = option(None, "Steps between checkpoints; by default as validations.")
-    sample_every: int | None = option(None, "Steps between samples; by default as validations.")
+    evaluate_every: int | None = option(
+        None, "Steps between validations; by default a tenth of all."
+    )
+    save_every: int | None = option(None, "Steps between checkpoints; by default at validations.")
+    sample_every: int | None = option(None, "Steps between samples; by default at validations.")
     sample_tokens: int = option(100, "Tokens in a sample.")
     print_every: int = option(10, "Steps between lines of progress.")
-    keep: int = option(3, "How many of the newest checkpoints stay.")
+    keep: int = option(3, "How many of the newest checkpoints to keep.")
     tensorboard: bool = option(False, "Log to TensorBoard too.")
     wandb: bool = option(False, "Log to Weights & Biases too.")
 
@@ -159,18 +165,18 @@ class TrainConfig:
     def _among(self, name: str, choices: tuple[str, ...]) -> None:
         if getattr(self, name) not in choices:
             raise TrainingError(
-                f"{spelled(name)} is {getattr(self, name)!r}; it is one of {', '.join(choices)}."
+                f"{spelled(name)} is {getattr(self, name)!r}; choose one of {', '.join(choices)}."
             )
 
     def _at_least(self, name: str, least: int) -> None:
         value = getattr(self, name)
-        if value is not None and not least <= value < math.inf:  # nan is neither
+        if value is not None and not least <= value < math.inf:  # false for nan
             raise TrainingError(f"{spelled(name)} is {value}; it must be at least {least}.")
 
     def differences(self, recorded: dict[str, Any]) -> list[str]:
-        """Names of the fields in which the config of a run's record would train another model.
+        """Fields whose recorded value would train another model.
 
-        A field that the record lacks is newer than the run, which had its default.
+        A field that the record lacks is newer than the run, which used its default.
         """
         fields = (f for f in dataclasses.fields(self) if f.name not in MAY_CHANGE)
         return [f.name for f in fields if getattr(self, f.name) != recorded.get(f.name, f.default)]

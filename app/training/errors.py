@@ -1,5 +1,5 @@
-"""What stops a training, as a sentence."""
+"""The exception of this room."""
 
 
 class TrainingError(Exception):
-    """A training that cannot start or continue, explained in one sentence with a remedy."""
+    """Why training cannot start or continue, in one sentence with a remedy."""

@@ -1,4 +1,4 @@
-"""`continuo evaluate`: checkpoints against texts, in a table."""
+"""`continuo evaluate`: score models on texts."""
 
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
@@ -36,7 +36,7 @@ class Result(msgspec.Struct, frozen=True):
 
 
 def evaluate(request: EvaluateRequest, tell: Tell) -> list[Result]:
-    """One for each model and text, and one for each model over all its texts."""
+    """A result for each model and text, and one for each model over all its texts."""
     results: list[Result] = []
     opened = {name: load(find(name, request.into / "models")) for name in request.models}
     own = None if request.texts else own_test_part(request, opened, tell)
@@ -51,7 +51,7 @@ def evaluate(request: EvaluateRequest, tell: Tell) -> list[Result]:
             for title, corpus, tokens in texts:
                 scores[title] = scorer(corpus, tokens)
         if not scores:
-            raise TrainingError("There is no text in what was named.")
+            raise TrainingError("None of the files holds text; name others.")
         if len(scores) > 1:
             scores["all"] = sum(scores.values(), Score(0.0, 0, 0))
         results += [_result(name, title, score) for title, score in scores.items()]
@@ -63,11 +63,13 @@ def _result(model: str, text: str, s: Score) -> Result:
 
 
 def own_test_part(request: EvaluateRequest, opened: dict[str, Checkpoint], tell: Tell) -> Corpus:
-    """What the first model's run kept for its test; every other model is measured on the same."""
+    """The corpus whose test part all models are scored on: the first model's."""
     first, *others = request.models
     folder = corpus_of(request.into / "runs" / first)
     if folder is None:
-        raise TrainingError(f"Name the texts: {first} was not trained here, so has no test part.")
+        raise TrainingError(
+            f"Name the texts: {first} was not trained here, so it has no test part."
+        )
     if not is_prepared(folder):
         raise TrainingError(f"Name the texts: {folder}, which {first} learned from, is gone.")
     corpus = Corpus.open(folder)
@@ -86,7 +88,7 @@ def own_test_part(request: EvaluateRequest, opened: dict[str, Checkpoint], tell:
 def _texts(
     name: str, checkpoint: Checkpoint, request: EvaluateRequest, scratch: Path, tell: Tell
 ) -> Texts:
-    """Every file that was named, in the model's vocabulary; those without text are reported."""
+    """Every named file, in the model's vocabulary; files without text are reported."""
     rules = Rules(
         (100, 0, 0), column=request.column, encoding=request.encoding, prose=request.prose
     )
@@ -97,7 +99,7 @@ def _texts(
         try:
             corpus = prepare(Files([source]), checkpoint.tokenizer, rules, scratch, tell)
         except TrainingError as error:
-            tell(f"Left out: {source.name}. {error}")
+            tell(f"Skipped: {source.name}. {error}")
             continue
         for notice in corpus.notices():
             tell(notice)
@@ -105,16 +107,18 @@ def _texts(
 
 
 def marks_of(name: str, checkpoint: Checkpoint) -> tuple[str, str]:
-    """What the model's lines begin and end with: its own tokens, whatever they are called."""
+    """The model's own tokens that begin and end a line."""
     words = {id: word for word, id in checkpoint.tokenizer.specials.items()}
     begin, end = checkpoint.config.bos_token_id, next(iter(checkpoint.config.eos_token_ids), None)
     if begin not in words or end not in words:
-        raise TrainingError(f"{name} has no tokens to begin and end a line with.")
+        raise TrainingError(
+            f"{name} has no tokens that begin and end a line; leave out --line-by-line."
+        )
     return words[begin], words[end]
 
 
 class Scorer:
-    """A checkpoint, opened to be scored: call it with a token file."""
+    """An opened checkpoint; call it with a token file to score that."""
 
     def __init__(self, checkpoint: Checkpoint, batch: int) -> None:
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -124,16 +128,16 @@ class Scorer:
 
     def __call__(self, corpus: Corpus, tokens: TokenFile) -> Score:
         if len(tokens) < 2:
-            raise TrainingError("There are no tokens to measure with.")
+            raise TrainingError("The text has too few tokens to score.")
         if corpus.line_by_line:
             rows = line_rows(Lines(tokens, self.window, 0, corpus.pad), self.batch)
-        else:  # every token but the first half window sees at least half a window before it
+        else:  # every token after the first half window has at least half a window before it
             rows = stream_rows(tokens.ids, self.window, max(1, self.window // 2), self.batch)
         return score(self.loss, rows, tokens.bytes, self.device)
 
 
 def table(results: Sequence[Result]) -> str:
-    """Columns as wide as they need to be."""
+    """The results in aligned columns."""
     head = ("model", "text", "tokens", "bytes", "loss", "perplexity", "bits/byte")
     lines = [head]
     for r in results:

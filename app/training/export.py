@@ -1,4 +1,4 @@
-"""`continuo export`: a model as one file to carry away."""
+"""`continuo export`: pack a model into one file."""
 
 import gzip
 import json
@@ -10,15 +10,15 @@ from pathlib import Path
 from app.gpt2 import Tokenizer, WouldReplace, find, load, name_of, save, save_legacy, whole_file
 from app.training.run.checkpoint import sha256
 
-BESIDE = ("training.json", "card.toml", "report.html", "README.md")  # packed too
+BESIDE = ("training.json", "card.toml", "report.html", "README.md")  # packed as well
 
 
 def pack(
     name: str, output: Path | None, format: str, dtype: str | None, root: Path, force: bool = False
 ) -> Path:
-    """models/NAME, in `format`, as a .tar.gz whose top folder is NAME, and its .sha256.
+    """Write models/NAME, in `format`, as a .tar.gz with one folder NAME, and its .sha256.
 
-    No times or owners are kept, so the same files give the same archive.
+    Times and owners are left out, so the same files give the same archive.
     """
     source = find(name, root / "models")
     archive = _archive(source, output, root, force)
@@ -45,7 +45,7 @@ def pack(
 
 
 def _keep_pad(source: Path, folder: Path, tokenizer: Tokenizer) -> None:
-    """The padding token, which only other trainers ask for: no Config of ours holds it."""
+    """Keep the padding token: our Config does not, but other trainers ask for it."""
     told = source / "tokenizer_config.json"
     pad = json.loads(told.read_text(encoding="utf-8")).get("pad_token") if told.is_file() else None
     if not isinstance(pad, str) or pad not in tokenizer.specials:
@@ -58,14 +58,14 @@ def _keep_pad(source: Path, folder: Path, tokenizer: Tokenizer) -> None:
 
 
 def _archive(source: Path, output: Path | None, root: Path, force: bool) -> Path:
-    """Where the archive goes: `output`, in it if it is a folder, or in exports/."""
+    """Where the archive goes: `output`, or inside it if it is a folder; by default exports/."""
     folder = root / "exports" if output is None else output
     archive = folder
     if output is None or output.is_dir():
         archive = folder / f"{name_of(source)}.tar.gz"
     for file in (archive, archive.with_name(archive.name + ".sha256")):
         if file.exists() and not force:
-            raise WouldReplace(f"{file} is there already; name another place, or say --force.")
+            raise WouldReplace(f"{file} exists; name another --output, or use --force.")
     return archive
 
 

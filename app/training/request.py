@@ -1,4 +1,4 @@
-"""What a user asks this room for, as the command line or Python gives it; None is not given."""
+"""What a user asks of this room, from the command line or Python. None: not given."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,7 +9,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 @dataclass(frozen=True, kw_only=True)
 class TextRequest:
-    """Which texts, how they become documents, and whose vocabulary they are encoded in."""
+    """Which texts, how they become documents, and in whose vocabulary."""
 
     texts: tuple[str, ...]  # files, folders, globs, addresses, - for stdin; or a prepared folder
     exclude: tuple[str, ...] = ()
@@ -28,7 +28,7 @@ class TextRequest:
     into: Path = ROOT  # where models/ and runs/ are
 
 
-# What is settled once a folder is prepared.
+# What cannot change once a folder is prepared.
 OF_PREPARING = (
     "exclude", "validation", "test", "split", "column", "encoding", "prose", "bos", "eos", "pad",
     "new_vocabulary",
@@ -37,7 +37,7 @@ OF_PREPARING = (
 
 @dataclass(frozen=True, kw_only=True)
 class TrainRequest(TextRequest):
-    """And what is made of them."""
+    """The texts, and the model to train on them."""
 
     name: str
     size: str | None = None
@@ -54,7 +54,7 @@ class TrainRequest(TextRequest):
 @dataclass(frozen=True, kw_only=True)
 class EvaluateRequest:
     models: tuple[str, ...]
-    texts: tuple[str, ...] = ()  # none: the test part of what the first model learned from
+    texts: tuple[str, ...] = ()  # none: the test part of the first model's corpus
     exclude: tuple[str, ...] = ()
     column: str | None = None
     encoding: str | None = None

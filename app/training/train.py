@@ -1,10 +1,10 @@
-"""The loop: a corpus and a TrainConfig in, a model out. Told top to bottom in `train`.
+"""The training loop. Read `train` and `learn` from top to bottom.
 
-    runs/NAME/     what is needed to go on: step-N/, last, best, run.json, metrics, samples
-    models/NAME/   the best weights so far, an ordinary checkpoint that can be served meanwhile
+    runs/NAME/     what it takes to resume: step-N/, last, best, run.json, metrics, samples
+    models/NAME/   the best weights so far, an ordinary checkpoint that can be served already
 
-Everything random in step n is drawn from (seed, n), and the rows of step n are a function of
-(seed, n) too, so a checkpoint holds no generator and no position, and still goes on bit for bit.
+Everything random in step n is drawn from (seed, n), and so are its rows. So a checkpoint needs no
+generator and no position, and a resumed run goes on bit for bit.
 """
 
 import contextlib
@@ -36,24 +36,24 @@ from app.training.run.run import Run, State
 
 @dataclass(frozen=True)
 class StepResult:
-    """What one optimizer step came to."""
+    """The numbers of one optimizer step."""
 
-    nats: float  # summed over the rows of all processes
-    labels: int  # tokens learned from
+    nats: float  # summed over all processes
+    labels: int  # tokens trained on
     gradient: float  # its length before clipping
     rate: float
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """Where a sitting ended, and by which signal if it was interrupted."""
+    """Where a command ended, and by which signal if it was interrupted."""
 
     state: State
     signal: int | None = None
 
 
 def train(run: Run, model: GPT2LMHeadModel) -> Outcome:
-    """Plan, then learn alone in runs/NAME, which stays as it was if nothing can be learned."""
+    """Plan, then train in runs/NAME, which stays as it was if training cannot start."""
     began = time.monotonic()
     if run.config.threads is not None:
         torch.set_num_threads(run.config.threads)
@@ -61,11 +61,11 @@ def train(run: Run, model: GPT2LMHeadModel) -> Outcome:
     accelerator = Accelerator(cpu=not torch.cuda.is_available())
     device, is_main = accelerator.device, accelerator.is_main_process
 
-    # 1. The plan: everything that was left open is settled here.
+    # 1. The plan, with nothing left open.
     plan = make_plan(settled(run.config), run.corpus, model, accelerator.num_processes)
     check_memory(plan, model, memory_here(device))
 
-    # 2. The model, and what it reads.
+    # 2. The model and its batches.
     loss = accelerator.prepare(loss_of(model, plan).train())
     batches = Batches(run.corpus, plan, accelerator.process_index, plan.world)
     if run.dry_run:
@@ -90,7 +90,7 @@ def learn(
 ) -> Outcome:
     device = accelerator.device
 
-    # 3. What moves the model, and where it was left if it was trained before.
+    # 3. The optimizers, and the latest checkpoint if there is one.
     folder.begin(plan)
     accelerator.wait_for_everyone()
     optimizers = Optimizers(model, plan.config)
@@ -102,11 +102,11 @@ def learn(
     recorder = Recorder(run, plan, seconds_per_step, folder, state)
     clock = Clock(state, plan, recorder, began)
 
-    # 4. Step after step, until the last or a reason to stop.
+    # 4. Step by step, until the last or a reason to stop.
     stop = None
     with (
         machine.interruptible() as interrupted,
-        torch.compiler.set_stance("force_eager"),  # all but steps, whose shape is always the same
+        torch.compiler.set_stance("force_eager"),  # steps aside, which always have the same shape
         recorder,
     ):
         while stop is None and place(state, plan) < plan.steps:
@@ -144,13 +144,13 @@ def loss_of(model: GPT2LMHeadModel, plan: Plan) -> SummedLoss:
 
 
 def check_together(accelerator: Accelerator, state: State) -> None:
-    """Machines without a common disk may hold checkpoints of different steps."""
+    """Refuse checkpoints of different steps, as machines without a shared disk may have."""
     step = torch.tensor([state.step], device=accelerator.device)
     steps = sorted(set(accelerator.gather(step).tolist()))
     if len(steps) > 1:
         raise TrainingError(
-            f"The processes hold checkpoints of different steps ({', '.join(map(str, steps))}); "
-            "copy the newest step-N of runs/ to every machine."
+            f"The machines have checkpoints of different steps ({', '.join(map(str, steps))}); "
+            "copy the newest step-N in runs/ to all of them."
         )
 
 
@@ -162,7 +162,7 @@ def compile_blocks(
     seconds: float,
     folder: RunFolder,
 ) -> float:
-    """Seconds a step takes from now on: the blocks stay compiled where that works and is faster."""
+    """Compile the blocks if that works and is faster; returns the seconds of a step from now on."""
     summed = next(part for part in loss.modules() if isinstance(part, SummedLoss))
     summed.compiled = True
     try:
@@ -170,17 +170,15 @@ def compile_blocks(
             block.compile()
         compiled = measure(loss, batches.at(0), device)
         why = f"it takes {compiled:.3f} s a step, not {seconds:.3f}"
-    except Exception as error:  # the compiler's own, of many kinds; without it all works as well
+    except Exception as error:  # the compiler's, of many kinds; training works without it
         compiled, why = math.inf, f"{type(error).__name__}: {str(error).splitlines()[0]}"
     summed.compiled = compiled < seconds
-    folder.tell(
-        f"The blocks {'are' if summed.compiled else 'stay as they are, not'} compiled: {why}."
-    )
+    folder.tell(f"The blocks are {'' if summed.compiled else 'not '}compiled: {why}.")
     return min(compiled, seconds)
 
 
 def place(state: State, plan: Plan) -> float:
-    """How far the schedule is, in steps; a timed run may be as far by its time as by its steps."""
+    """How far the schedule is, in steps; in a timed run, by its time if that is further."""
     config = plan.config
     if not config.timed or config.max_minutes is None:
         return state.step
@@ -189,7 +187,7 @@ def place(state: State, plan: Plan) -> float:
 
 
 def agree_on_time(accelerator: Accelerator, state: State) -> None:
-    """Where time counts, several processes must count alike."""
+    """Give all processes the same time, by which they schedule."""
     if accelerator.num_processes > 1:
         seconds = torch.tensor(state.seconds, device=accelerator.device)
         state.seconds = float(accelerator.reduce(seconds, "mean"))
@@ -202,9 +200,8 @@ def due(every: int, state: State, plan: Plan) -> bool:
 def better(
     loss: torch.nn.Module, average: Average, corpus: Corpus, plan: Plan, device: torch.device
 ) -> tuple[Score | None, Callable[[], contextlib.AbstractContextManager]]:
-    """The validation of the weights, or of their average if that is the better; and how to have
-
-    the ones that it is of in the model.
+    """The score of the weights, or of their average if that is better; and a context manager that
+    puts the weights of that score into the model.
     """
     score = validate(loss, corpus, plan, device)
     if average and score is not None:
@@ -223,7 +220,7 @@ def take_step(
     state: State,
     plan: Plan,
 ) -> StepResult:
-    """One optimizer step: micro-batches forward and back, clip, move."""
+    """One optimizer step: forward and backward for each micro-batch, clip, update."""
     config, device, step = plan.config, accelerator.device, state.step
     torch.manual_seed(drawn_from(config.seed, step, accelerator.process_index))
     micro = [tuple(map(torch.from_numpy, pair)) for pair in batches.at(step)]
@@ -236,14 +233,14 @@ def take_step(
         is_last = i == len(micro) - 1
         with contextlib.nullcontext() if is_last else accelerator.no_sync(loss):
             total = loss(ids, labels.to(device))
-            # The mean over all labels of the step; DDP divides by the processes once more.
+            # The mean over all labels of the step; DDP divides by the number of processes.
             mean = total * (accelerator.num_processes / n_labels)
             accelerator.backward(optimizers.scaler.scale(mean))
         nats += total.detach()
     gradient = optimizers.clip(config.clip or math.inf)
     rate = learning_rate(config, plan.learning_rate, place(state, plan), plan.steps)
     optimizers.step(rate)
-    batches.prepare(step + 1)  # before the first number is asked of the device, which still works
+    batches.prepare(step + 1)  # before reading any number from the device, which is still busy
     return StepResult(float(accelerator.reduce(nats, "sum")), n_labels, gradient, rate)
 
 
@@ -251,19 +248,19 @@ def check_number(value: float, state: State, plan: Plan) -> None:
     """Stop at once on nan or inf, before it can overwrite a good checkpoint."""
     if not math.isfinite(value):
         raise TrainingError(
-            f"The loss became {value} at step {state.step:,}, and nothing of that was saved. Give "
-            f"the same command again with a --learning-rate below {plan.learning_rate:g}: it goes "
-            "on from the last checkpoint."
+            f"The loss became {value} at step {state.step:,}, and that was not saved. Repeat "
+            f"the command with a --learning-rate below {plan.learning_rate:g}; it resumes from the "
+            "last checkpoint."
         )
 
 
 def drawn_from(*numbers: int) -> int:
-    """A seed of its own for each tuple of numbers."""
+    """A different seed for each tuple of numbers."""
     return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0]) >> 1
 
 
 def with_noise(ids: torch.Tensor, share: float, n_vocabulary: int) -> torch.Tensor:
-    """`share` of the inputs replaced by any token; the labels stay clean."""
+    """Replace `share` of the inputs by random tokens; the labels stay as they are."""
     if not share:
         return ids
     others = torch.randint_like(ids, n_vocabulary)
@@ -285,7 +282,7 @@ def reason_to_stop(
     elif (
         config.max_minutes is not None
         and sitting >= 60 * config.max_minutes
-        and not config.timed  # for which it is the end, not an interruption
+        and not config.timed  # for which this is the regular end
     ):
         stop = Stop(f"The {config.max_minutes:g} minutes are over")
     wishes = torch.tensor([bool(interrupted), stop is not None], dtype=torch.int64)
@@ -297,18 +294,18 @@ def reason_to_stop(
 
 
 class Clock:
-    """Counts the seconds of learning, and says every few steps how it goes.
+    """Counts the seconds of training, and reports every few steps.
 
-    Of a timed run it counts all seconds: getting ready, validating, sampling and saving too.
+    In a timed run all seconds count: start, validation, samples and saving too.
     """
 
     def __init__(self, state: State, plan: Plan, recorder: Recorder, began: float) -> None:
         self.state, self.plan, self.recorder = state, plan, recorder
         self.last = time.monotonic()
-        self.sitting = 0.0  # seconds of learning in this process
+        self.sitting = 0.0  # seconds of training in this process
         if plan.config.timed:
             state.seconds += self.last - began
-        self.nats, self.labels, self.seconds = 0.0, 0, 0.0  # since the last row
+        self.nats, self.labels, self.seconds = 0.0, 0, 0.0  # since the last report
 
     def note(self, result: StepResult) -> None:
         now = time.monotonic()
@@ -329,7 +326,7 @@ class Clock:
 
     @contextlib.contextmanager
     def paused(self) -> Iterator[None]:
-        """Validating, sampling and saving are not learning."""
+        """Do not count validation, samples and saving."""
         yield
         now = time.monotonic()
         if self.plan.config.timed:

@@ -129,7 +129,7 @@ def test_what_a_prepared_folder_has_settled_cannot_be_said_again(home, option):
     run(home, f"prepare {home}/texts --into {home} --new-vocabulary 280 -o {home}/ready")
     words = f"train {home}/ready --into {home} --name x --size tiny"
     said = run(home, words, option, code=1)
-    assert f"{option.split()[0]} was settled when" in said
+    assert f"{option.split()[0]} cannot change once" in said
     assert "was prepared without --line-by-line" in run(home, words, "--line-by-line", code=1)
 
 
@@ -139,7 +139,7 @@ def test_files_to_validate_and_test_with(home):
     train(home, TINY, STEPS, f"--validation {home}/50.txt --test {home}/51.txt")
     (row,) = json.loads(run(home, "evaluate mine --json"))
     assert row["bytes"] == len(story(51))
-    assert "nothing to do beside" in train(
+    assert "leave nothing to split" in train(
         home, TINY, f"--validation {home}/50.txt --test {home}/51.txt --split 70-20-10", code=1
     )
 
@@ -189,7 +189,7 @@ def test_a_file_without_text_is_left_out_of_a_score(home):
     train(home, TINY, STEPS)
     (home / "texts" / "cover.png").write_bytes(b"\x89PNG\0\0\0\r" * 99)
     said = run(home, f"evaluate mine {home}/texts")
-    assert "Left out: " in said and "cover.png" in said and "all" in said
+    assert "Skipped: " in said and "cover.png" in said and "all" in said
 
 
 def test_after_a_limit_the_printed_command_goes_on(home):
@@ -211,20 +211,20 @@ def test_a_dry_run_prints_the_plan_and_writes_no_run(home):
 @pytest.mark.parametrize(
     "words, sentence",
     [
-        ("--layers 1 --bos <s>", "--bos marks lines; it needs --line-by-line"),
+        ("--layers 1 --bos <s>", "--bos marks lines; use it with --line-by-line"),
         ("--layers 1 --prose --line-by-line", "--prose is for chapters"),
         ("--layers 1 --encoding klingon", "--encoding is 'klingon'; name one such as"),
         ("--from starter --window 64", "--window is for a model from scratch"),
         ("--new-vocabulary 300", "--new-vocabulary is for a model from scratch"),
         (f"{TINY} --validation nosuch.txt", "no file or folder nosuch.txt"),
         ("", "There is no model gpt2 to start from: run `continuo download gpt2`, or name"),
-        (f"{TINY} --from starter", "--from brings its own shape"),
+        (f"{TINY} --from starter", "--from has its own shape"),
         (f"{TINY} --split half", "split is 'half'"),
         (f"{TINY} --split nan-1-1", "split is 'nan-1-1'"),
         (f"{TINY} --learning-rate nan", "--learning-rate is nan; it must be at least 0"),
         (f"{TINY} --max-minutes -1", "--max-minutes is -1.0; it must be at least 0"),
         (f"{TINY} --exclude *", "nothing to read"),
-        (f"{TINY} --line-by-line --bos=", "--bos, --eos and --pad are words"),
+        (f"{TINY} --line-by-line --bos=", "--bos, --eos and --pad must not be empty"),
     ],
 )
 def test_a_mistake_is_one_sentence(home, words, sentence):
@@ -353,7 +353,7 @@ def test_without_texts_the_prepared_corpus_is_measured_wherever_it_is(home):
 
 def test_a_rate_that_is_too_high_is_said(home):
     said = train(home, TINY, STEPS, "--learning-rate 1e12", code=1)
-    assert "Give the same command again with a --learning-rate below 1e+12" in said
+    assert "Repeat the command with a --learning-rate below 1e+12" in said
     assert "--fresh" not in said
 
 
@@ -363,7 +363,7 @@ def test_a_full_gpu_is_said(home, monkeypatch):
 
     monkeypatch.setattr("app.training.train.take_step", fill)
     said = train(home, TINY, STEPS, code=1)
-    assert "Give the same command again with half the --batch and twice" in said
+    assert "Repeat the command with half the --batch and twice" in said
     assert "--fresh" not in said
 
 
@@ -371,7 +371,7 @@ def test_nothing_that_is_there_is_replaced_by_an_archive(home, tiny):
     """`export NAME -o ~/Desktop` replaced the Desktop by an archive."""
     for _ in range(2):
         said = run(home, f"export {tiny} -o {home}/texts", code=_)
-    assert "tiny.tar.gz is there already; name another place, or say --force" in said
+    assert "tiny.tar.gz exists; name another --output, or use --force" in said
     assert (home / "texts" / "1.txt").is_file() and (home / "texts" / "tiny.tar.gz").is_file()
     run(home, f"export {tiny} -o {home}/texts --force")
     run(home, f"export {tiny} -o {home}/texts/1.txt", code=1)
@@ -416,7 +416,9 @@ def test_python_trains_as_the_command_does(home):
     assert "holds the best weights" in told[-1]
     app.finetune([str(home / "texts")], "mine", tell=told.append, **options | {"steps": 8})
     assert "Going on from step 6." in told
-    with pytest.raises(TrainingError, match="colour is no option; see `continuo train --help`"):
+    with pytest.raises(
+        TrainingError, match="There is no option colour; see `continuo train --help`"
+    ):
         app.finetune(home / "texts", "mine", colour="red")
 
 

@@ -351,7 +351,7 @@ def test_what_learns_no_tokens_is_given_none(base, corpus):
         weights=dict(base.weights) | {"wte.weight": base.weights["wte.weight"][:297]},
     )
     for told in ({"freeze": True}, {"lora": 2}):
-        with pytest.raises(TrainingError, match="learn no tokens, and 3 would be new"):
+        with pytest.raises(TrainingError, match="train no tokens, but 3 would be new"):
             tuned(checkpoint, corpus, **told)
 
 

@@ -28,18 +28,20 @@ class Rules:
     """How text becomes documents and tokens."""
 
     shares: tuple[float, float, float] = (70.0, 20.0, 10.0)  # to train, validate and test
-    line_by_line: bool = False  # a document is a line, between the three marks below
+    line_by_line: bool = False  # a document is a line between marks
     bos: str = "<BOS>"
     eos: str = "<EOS>"
     pad: str = "<PAD>"
     column: str | None = None  # of tables, or the field of .jsonl
-    encoding: str | None = None  # None: each file's own, told from its bytes
-    prose: bool = False  # leave out titles and chapter heads
+    encoding: str | None = None  # None: detected for each file
+    prose: bool = False  # leave out titles and chapter headings
     new_vocabulary: int | None = None  # tokens in a vocabulary trained on this corpus
 
     def __post_init__(self) -> None:
         if not (self.bos and self.eos and self.pad):
-            raise TrainingError("--bos, --eos and --pad are words such as <BOS>, and not empty.")
+            raise TrainingError(
+                "--bos, --eos and --pad must not be empty; give words such as <BOS>."
+            )
         if self.prose and self.line_by_line:
             raise TrainingError("--prose is for chapters; leave it out with --line-by-line.")
         if self.encoding is not None:
@@ -52,7 +54,7 @@ class Rules:
 
     @property
     def marks(self) -> tuple[str, str] | None:
-        """What each document begins and ends with, where it is a line."""
+        """What each line begins and ends with; None unless line_by_line."""
         return (self.bos, self.eos) if self.line_by_line else None
 
     @property
@@ -84,7 +86,9 @@ class Corpus:
         train, validation, test = (TokenFile(folder / f"{part}.tokens") for part in split.PARTS)
         tokenizer = Tokenizer.beside(folder)
         if tokenizer is None:
-            raise TrainingError(f"{folder} has lost its tokenizer.json; prepare the corpus again.")
+            raise TrainingError(
+                f"{folder} has no tokenizer.json any more; prepare the corpus again."
+            )
         try:
             report = msgspec.json.decode((folder / REPORT).read_bytes(), type=Report)
         except msgspec.ValidationError:
@@ -94,7 +98,7 @@ class Corpus:
 
     @property
     def key(self) -> str:
-        """The same wherever the folder lies."""
+        """The same wherever the folder is."""
         return self.report.key
 
     @property
@@ -106,7 +110,7 @@ class Corpus:
         return list(notices(self.report.files, rules.marks or (), rules.encoding))
 
     def copy(self, folder: Path) -> Path:
-        """Its files in a new folder; the same corpus already there is left as it is."""
+        """Copy its files into a new folder, unless the same corpus is there already."""
         if is_prepared(folder) and Corpus.open(folder).key == self.key:
             return folder
         with whole_folder(folder) as temporary:

@@ -1,7 +1,7 @@
-"""The text of files -> documents, in pieces small enough for any memory.
+"""Cut the text of files into documents, and documents into pieces small enough for any memory.
 
-A piece ends where GPT-2's byte-level BPE begins a new token in any case, so pieces encoded one by
-one give the ids of the whole. Knows no tokens and no file formats.
+A piece ends where GPT-2's BPE always begins a new token, so encoding piece by piece gives the ids
+of the whole. Knows no tokens and no file formats.
 """
 
 import re
@@ -11,7 +11,7 @@ from app.training.corpus.seen import Seen
 
 SEPARATOR = "<|endoftext|>"
 PIECE = 1 << 18  # characters
-# A line break after a letter, or failing that a space: tokens never reach over either to the left.
+# A line break after a letter, or else a space: no token spans them and what precedes them.
 BREAKS = re.compile(r"(?<=\S)\n"), re.compile(r"(?<=\S) (?=\S)")
 SEPARATED = re.compile(r"[ \t]*<\|endoftext\|>[ \t]*(?:\r?\n|\Z)")  # at the end of a line
 
@@ -19,14 +19,14 @@ Pieces = Iterator[str | None]  # None ends a document
 
 
 def documents(chunks: Iterable[str], seen: Seen) -> Pieces:
-    """One file's text, cut where a line ends with <|endoftext|>, and the documents into pieces."""
+    """One file's documents, in pieces. A line that ends with <|endoftext|> ends a document."""
     rest = ""
     for chunk in chunks:
         rest += chunk
         if len(rest) < PIECE:
             continue
-        # The last line is left for the next round, as it may become a separator, unless it is
-        # all there is.
+        # Keep the last line for the next round, as it may become a separator, unless it is all
+        # there is.
         end = rest.rfind("\n") + 1
         *whole, head = SEPARATED.split(rest[:end]) if end else [rest]
         for document in whole:
@@ -46,7 +46,7 @@ def _document(text: str, seen: Seen) -> Pieces:
 
 
 def _last_break(text: str) -> int:
-    """Where to cut so that the right side starts a token; where nothing does, after all letters."""
+    """Where to cut so that the right side starts a token; failing that, after all letters."""
     for pattern in BREAKS:
         for start in (max(0, len(text) - 4096), 0):
             found = [m.start() for m in pattern.finditer(text, start)]
@@ -56,7 +56,7 @@ def _last_break(text: str) -> int:
 
 
 def lines(chunks: Iterable[str], marks: Sequence[str], seen: Seen) -> Pieces:
-    """Every line that is not blank is a document of its own; `marks` written at its ends go."""
+    """Every non-blank line is a document; `marks` at its ends are removed."""
     written = (*marks, SEPARATOR)
     rest = ""
     for chunk in chunks:
@@ -71,24 +71,24 @@ def _line(line: str, marks: Sequence[str], seen: Seen) -> Pieces:
     while found := next((m for m in marks if line.startswith(m) or line.endswith(m)), None):
         line = line.removeprefix(found) if line.startswith(found) else line.removesuffix(found)
         line = line.strip()
-        seen.marks += found != SEPARATOR  # rows of tables end with one of ours
+        seen.marks += found != SEPARATOR  # not counted: rows of tables end with a separator of ours
     if line:
         seen.separators += line.count(SEPARATOR)
         yield line
         yield None
 
 
-# ---- prose: what is left of a chapter without its heads ----
+# ---- prose: chapters without their headings ----
 
 NUMERAL = re.compile(r"\n[ \t]*\n[ \t]*(?:[IVXLC]+|\d+)\.?[ \t]*(?=\n[ \t]*\n)")
 SENTENCE_END = tuple(".!?:;,”’\"'—-…)_*")
 
 
 def without_heads(pieces: Pieces) -> Pieces:
-    """Drop titles and chapter heads where a document starts, and numbers of sections inside it.
+    """Drop titles and chapter headings at a document's start, and section numbers anywhere.
 
-    A head is a short paragraph (up to 100 characters) that does not end like a sentence; a number
-    alone is one wherever it stands. "XIV\\n\\nThe Return\\n\\nIt was late." -> "It was late."
+    A heading is a paragraph of up to 100 characters that does not end like a sentence; a number
+    alone always is one. "XIV\\n\\nThe Return\\n\\nIt was late." -> "It was late."
     """
     at_start = True
     for piece in pieces:

@@ -1,4 +1,4 @@
-"""Documents in pieces -> one token file of all of them, with the hash and the size of each."""
+"""Encode documents, piece by piece, into one token file, with the hash and size of each."""
 
 import hashlib
 import time
@@ -19,7 +19,7 @@ SIGN_OF_LIFE = 10  # seconds
 
 
 class Encoder:
-    """`read` file after file; a file that turns out bad is taken back by `rewind`."""
+    """`read` one file after another; `rewind` takes back a file that turns out bad."""
 
     def __init__(
         self,
@@ -31,12 +31,12 @@ class Encoder:
         opening, closing = marks or (documents.SEPARATOR, None)
         ids = tokenizer.specials
         if opening not in ids:
-            raise TrainingError(f"The vocabulary has no {opening} to separate documents with.")
+            raise TrainingError(f"The vocabulary has no {opening}, which separates documents.")
         self.tokenizer, self.words = tokenizer, Words(tokenizer)
         self.opening = [ids[opening]]
         self.closing = [] if closing is None else [ids[closing]]
         self.writer = TokenWriter(path, tokenizer.n_tokens)
-        # Of each document, from its text: independent of the vocabulary.
+        # Of each document's text, so independent of the vocabulary.
         self.hashes: list[int] = []
         self.sizes: list[int] = []  # bytes, before the vocabulary's typography
         self._hash: hashlib.blake2b | None = None  # of the document being written
@@ -44,7 +44,7 @@ class Encoder:
         self._tell, self._told = tell, time.monotonic()
 
     def mark(self) -> tuple[int, int, int]:
-        """Where the file is: tokens, bytes of text, documents."""
+        """How far the token file is: tokens, bytes of text, documents."""
         return self.writer.tokens, self.writer.bytes, len(self.hashes)
 
     def rewind(self, mark: tuple[int, int, int]) -> None:
@@ -99,8 +99,8 @@ def _groups(pieces: Pieces) -> Iterator[list[str | None]]:
 
 
 def _trimmed(pieces: Pieces) -> Pieces:
-    """The same pieces without the blank edges of each document."""
-    held, begun = "", False  # held: the last piece, until it is known whether the document goes on
+    """The pieces, without white space at a document's ends."""
+    held, begun = "", False  # held: the last piece, until we know whether the document goes on
     for piece in pieces:
         if piece is None:
             yield held.rstrip()

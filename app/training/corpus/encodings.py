@@ -1,10 +1,10 @@
-"""Which encoding a text was written in, told from its bytes."""
+"""Detect the encoding of a text from its bytes."""
 
 import codecs
 import io
 import re
 
-SAMPLE = 1 << 20  # bytes looked at together
+SAMPLE = 1 << 20  # bytes examined together
 
 MARKS = (  # longest first: UTF-32's begins with UTF-16's
     (codecs.BOM_UTF32_LE, "utf-32"), (codecs.BOM_UTF32_BE, "utf-32"),
@@ -16,7 +16,7 @@ BEYOND_ASCII = re.compile("[^\0-\x7f]")
 
 
 def encoding_of_file(file: io.BufferedIOBase) -> str | None:
-    """By its beginning; where that is plain ASCII, by the first stretch that is not UTF-8."""
+    """Judge by the beginning; if that is plain ASCII, by the first stretch that is not UTF-8."""
     sample = file.read(SAMPLE)
     encoding = encoding_of(sample)
     if encoding != "utf-8":
@@ -34,7 +34,7 @@ def encoding_of_file(file: io.BufferedIOBase) -> str | None:
 
 
 def encoding_of(sample: bytes) -> str | None:
-    """Python's name of the encoding; None where the bytes are no text."""
+    """Python's name of the encoding; None if the bytes are not text."""
     for mark, encoding in MARKS:
         if sample.startswith(mark):
             return encoding
@@ -54,7 +54,7 @@ def _has_controls(letters: bytes) -> bool:
 
 
 def _utf16_without_mark(sample: bytes) -> str | None:
-    """Plain letters in UTF-16 have a zero in every second byte, all on one side."""
+    """Latin letters in UTF-16 have a zero in every second byte."""
     even, odd = sample[::2].count(0), sample[1::2].count(0)
     if max(even, odd) < 0.2 * len(sample) / 2 or min(even, odd) > 0.02 * len(sample) / 2:
         return None
@@ -64,7 +64,7 @@ def _utf16_without_mark(sample: bytes) -> str | None:
 
 
 def _share_lost(sample: bytes, encoding: str) -> float:
-    """How many of the characters beyond ASCII cannot be decoded; the cut end does not count."""
+    """How many of the characters beyond ASCII cannot be decoded, ignoring the cut end."""
     decoder = codecs.getincrementaldecoder(encoding)("replace")
     text = decoder.decode(sample)
     beyond = len(BEYOND_ASCII.findall(text))
@@ -72,7 +72,7 @@ def _share_lost(sample: bytes, encoding: str) -> float:
 
 
 def _is_chinese(text: str) -> bool:
-    """Most of what is not ASCII are Chinese characters, and these stand side by side."""
+    """Whether most characters beyond ASCII are Chinese and stand side by side."""
     beyond = [letter for letter in text if letter > "\x7f"]
     chinese = [c for c in beyond if "\u3000" <= c <= "\u9fff" or "\uff00" <= c <= "\uffef"]
     runs = re.findall("[\u3000-\u9fff\uff00-\uffef]+", text)

@@ -1,7 +1,7 @@
-"""A file's bytes -> its text: compressions, encodings, tables, OpenAI-style .npz of ids.
+"""Read the text of a file: compressed, in any encoding, a table, or an .npz of ids.
 
-Text comes in chunks with line ends as \\n; rows of tables and lists end with a separator line, as
-documents in a text do. A file that cannot be read raises BadFile, which the corpus reports.
+Text comes in chunks, with \\n as the line end; each row of a table or list ends with a separator
+line. A file that cannot be read raises BadFile, which is reported.
 """
 
 import csv
@@ -22,11 +22,11 @@ from app.training.corpus.seen import Seen
 from app.training.corpus.sources import Source
 
 CHUNK = 1 << 20  # characters read at a time
-COLUMN = "text"  # of a table, where the user names none; where there is no such column, the first
+COLUMN = "text"  # of a table, by default; the first column if there is none of this name
 LONGEST_CELL = 1 << 30
 
 
-# RuntimeError: a .zip that wants a password or an unknown compression
+# RuntimeError: a .zip with a password or an unknown compression
 UNREADABLE = (
     OSError, EOFError, ValueError, RuntimeError, zlib.error, zipfile.BadZipFile, csv.Error,
 )  # fmt: skip
@@ -37,7 +37,7 @@ class BadFile(Exception):
 
 
 def chunks(source: Source, column: str | None, encoding: str | None, seen: Seen) -> Iterator[str]:
-    """The text of a file, whatever its name's ending says it is."""
+    """The text of a file, read as the ending of its name says."""
     reader = _Reader(column, encoding, seen)
     try:
         with source.open() as raw:
@@ -49,7 +49,7 @@ def chunks(source: Source, column: str | None, encoding: str | None, seen: Seen)
 
 
 class _Reader:
-    """One file, opened layer by layer: .gz, its encoding, its kind."""
+    """Opens one file layer by layer: compression, encoding, kind."""
 
     def __init__(self, column: str | None, encoding: str | None, seen: Seen) -> None:
         self.column, self.encoding, self.seen = column, encoding, seen
@@ -67,7 +67,7 @@ class _Reader:
                 yield from self._of_kind(file, name.suffix)
 
     def _text(self, raw: io.BufferedIOBase) -> io.TextIOWrapper:
-        if not raw.seekable():  # nothing that Source opens; a sample is read and read again
+        if not raw.seekable():  # a sample is read first, and then again with the rest
             raw = io.BytesIO(raw.read())
         found = encoding_of_file(raw)
         if found is None and self.encoding is None:
@@ -93,7 +93,7 @@ class _Reader:
 
 
 def _has_tabs(file: io.TextIOWrapper) -> bool:
-    """Whether a text's first line looks like a table's, as in CMU's booksummaries.txt."""
+    """Whether the first line looks like a table's, as in CMU's booksummaries.txt."""
     first = file.readline()
     file.seek(0)
     return "\t" in first
@@ -105,7 +105,7 @@ def _documents(texts: Iterator[str]) -> Iterator[str]:
 
 
 def _json_lines(file: io.TextIOWrapper, field: str) -> Iterator[str]:
-    """A string per line, or the field of an object per line."""
+    """Each line is a string, or an object with the field."""
     for number, line in enumerate(file, 1):
         if not line.strip():
             continue
@@ -115,16 +115,18 @@ def _json_lines(file: io.TextIOWrapper, field: str) -> Iterator[str]:
             raise BadFile(f"is not JSON in line {number}") from None
         if isinstance(value, dict):
             if field not in value:
-                raise BadFile(f"has no field {field!r} in line {number}; name yours with --field")
+                raise BadFile(
+                    f"has no field {field!r} in line {number}; name the field with --column"
+                )
             value = value[field]
         if value is not None:
             yield str(value)
 
 
 def _table(file: io.TextIOWrapper, tabs: bool, column: str | None) -> Iterator[str]:
-    """The named column, or the one called "text", or the first; the first row is the header.
+    """The named column, or else "text", or else the first; the first row is the header.
 
-    A column named by its number (0 is the first) is taken in a table without a header.
+    A table whose column is given by its number, from 0, has no header.
     """
     rows = _rows_between_tabs(file) if tabs else _rows_between_commas(file)
     if column is not None and column.isdigit():
@@ -150,7 +152,7 @@ def _rows_between_commas(file: io.TextIOWrapper) -> Iterator[list[str]]:
 
 
 def _rows_between_tabs(file: io.TextIOWrapper) -> Iterator[list[str]]:
-    """A row is a line, whatever quotes are in it: one that opens and never closes is a letter."""
+    """Rows of a tabbed table: one per line, since its quotes are plain characters."""
     for line in file:
         yield [_unquoted(cell) for cell in line.rstrip("\n").split("\t")]
 
@@ -162,9 +164,9 @@ def _unquoted(cell: str) -> str:
 
 
 def _token_chunks(raw: io.BufferedIOBase) -> Iterator[str]:
-    """Ids of GPT-2's vocabulary as encode.py writes them: each member ends a document.
+    """Ids of GPT-2's vocabulary as encode.py writes them; each member ends a document.
 
-    That program put the separator in as text; here it separates whichever way it is written.
+    encode.py spelled the separator out in letters; both spellings separate documents here.
     """
     tokenizer = Tokenizer.gpt2()
     with np.load(io.BytesIO(raw.read()), allow_pickle=False) as archive:

@@ -1,7 +1,7 @@
-"""Files -> a prepared folder, made once.
+"""Turn files into a prepared folder, once.
 
-The folder is named by its content, its rules and its vocabulary, and is found again instead of
-made again. Memory holds a few megabytes of text at a time, and three numbers for each document.
+The folder is named by a hash of its texts, rules and vocabulary, so it is found again rather than
+made again. Holds a few megabytes of text in memory, and three numbers for each document.
 """
 
 import contextlib
@@ -29,15 +29,15 @@ from app.training.corpus.tokens import DATA, TokenFile, TokenWriter
 from app.training.corpus.vocabulary import new_vocabulary
 from app.training.errors import TrainingError
 
-VERSION = 3  # of what is written here; another one makes old folders be ignored
-SPLIT = -1  # the part of a document that the shares decide about
+VERSION = 3  # of what is written here; raise it to ignore older folders
+SPLIT = -1  # the part of documents that are split by the shares
 
 Tell = Callable[[str], None]
 
 
 @dataclass(frozen=True)
 class Files:
-    """What to read: texts that are split by the shares, and those that have their part."""
+    """What to read: texts to be split by the shares, and texts for one part."""
 
     texts: Sequence[Source]
     validation: Sequence[Source] = ()
@@ -51,7 +51,7 @@ class Files:
 def prepare(
     files: Files, tokenizer: Tokenizer | None, rules: Rules, cache: Path, tell: Tell
 ) -> Corpus:
-    """The corpus in its folder below `cache`, made if it is not there yet."""
+    """The corpus, in a folder below `cache`; made if it does not exist."""
     key = _key(files, tokenizer, rules)
     folder = cache / key
     if not is_prepared(folder):
@@ -61,19 +61,19 @@ def prepare(
 
 
 def _key(files: Files, tokenizer: Tokenizer | None, rules: Rules) -> str:
-    """A name for the result: a hash of all that it depends on."""
+    """The folder's name: a hash of everything that its content depends on."""
     digest = hashlib.blake2b(digest_size=12)
     digest.update(json.dumps([VERSION, as_json(rules)]).encode())
     if tokenizer is not None and rules.new_vocabulary is None:
         digest.update(tokenizer.to_json().encode())
 
-    @functools.cache  # a .zip has many members
+    @functools.cache  # once for a .zip with many members
     def content(path: Path) -> bytes:
         with contextlib.suppress(OSError), path.open("rb") as file:  # reported when it is read
             return hashlib.file_digest(file, "blake2b").digest()
         return b""
 
-    for part, source in files.by_part():  # the same bytes are another text as .csv than as .txt
+    for part, source in files.by_part():  # the same bytes are read differently as .csv and as .txt
         digest.update(json.dumps([part, source.member, Path(source.name).suffixes]).encode())
         digest.update(content(source.path))
     return digest.hexdigest()
@@ -88,7 +88,7 @@ def _make(
         tokenizer = new_vocabulary(texts, rules.new_vocabulary, rules.specials)
         if tokenizer.n_tokens < rules.new_vocabulary:
             n = tokenizer.n_tokens
-            tell(f"The text is too short for that many tokens: the vocabulary has {n:,}.")
+            tell(f"The text is too short for that many tokens: the vocabulary has only {n:,}.")
     assert tokenizer is not None, "a corpus needs a vocabulary, given or new"
     tokenizer.add_specials(rules.specials)
     encoder = Encoder(tokenizer, rules.marks, folder / "all.tokens", tell)
@@ -96,7 +96,7 @@ def _make(
     encoder.writer.close()
     if rules.column is not None and not any(file.is_table for file in read):
         raise TrainingError(
-            "--column is for .csv, .tsv, .jsonl and .txt with tabs, and none of these was read; "
+            "--column is for .csv, .tsv, .jsonl and tabbed .txt, and no such file was read; "
             "leave it out."
         )
     given = np.repeat([part for part, _ in files.by_part()], [file.documents for file in read])
@@ -108,19 +108,19 @@ def _make(
 
 
 def _repeated(hashes: Sequence[int], given: np.ndarray) -> int:
-    """How many documents with a part of their own are among those to be split as well."""
+    """How many documents of --validation and --test are among the texts too."""
     texts = {number for number, part in zip(hashes, given, strict=True) if part == SPLIT}
     return sum(number in texts for number, part in zip(hashes, given, strict=True) if part != SPLIT)
 
 
 def _readable(source: Source, rules: Rules) -> Pieces:
-    """As much of a file as can be read; what is wrong with it is reported when it is encoded."""
+    """As much of a file as can be read; its faults are reported when it is encoded."""
     with contextlib.suppress(BadFile):
         yield from _pieces(source, rules, Seen())
 
 
 def _read(part: int, source: Source, rules: Rules, encoder: Encoder, tell: Tell) -> Seen:
-    """All of a file, or nothing of it."""
+    """Read all of a file, or nothing of it."""
     seen = Seen(name=source.name, part=None if part == SPLIT else split.PARTS[part])
     before = encoder.mark()
     try:
@@ -143,7 +143,7 @@ def _pieces(source: Source, rules: Rules, seen: Seen) -> Pieces:
 
 
 def _distribute(encoder: Encoder, given: np.ndarray, rules: Rules, folder: Path) -> None:
-    """The documents of all.tokens, each to its part's file."""
+    """Copy each document of all.tokens into its part's file."""
     path = folder / "all.tokens"
     everything = TokenFile(path)
     if not len(everything):
@@ -161,7 +161,7 @@ def _distribute(encoder: Encoder, given: np.ndarray, rules: Rules, folder: Path)
         for document, (start, end) in enumerate(pairwise(map(int, bounds))):
             spans = [(start, end) if part == parts[document] else (end, end) for part in range(3)]
             if free[document] and not whole:
-                # each part gets its share of the document, after a separator of its own
+                # each part gets its share of the document, after its own separator
                 spans = split.cuts(start, end, rules.shares)
             for part, (a, b) in enumerate(spans):
                 if b > a:
@@ -172,7 +172,7 @@ def _distribute(encoder: Encoder, given: np.ndarray, rules: Rules, folder: Path)
                     _copy(file, everything.dtype, (a, b), opening, behind - before, writers[part])
     for writer in writers:
         if not rules.line_by_line and writer.tokens:
-            writer.write(encoder.opening, 0)  # the end of the last document is learned too
+            writer.write(encoder.opening, 0)  # so that the end of the last document is learned too
         writer.close()
     if writers[0].tokens < 2:
         raise TrainingError(
@@ -182,7 +182,7 @@ def _distribute(encoder: Encoder, given: np.ndarray, rules: Rules, folder: Path)
 
 
 def _share(size: int, start: int, end: int, at: int) -> int:
-    """Bytes of a document up to a place in it: its tokens are about equally long."""
+    """Bytes of a document up to a place in it, as if its tokens were equally long."""
     return size * (at - start) // (end - start)
 
 
@@ -194,7 +194,7 @@ def _copy(
     n_bytes: int,
     writer: TokenWriter,
 ) -> None:
-    """A document or a part of one; read in pieces, not mapped, so that memory stays flat."""
+    """Copy a document or part of one; in pieces, so that memory stays flat."""
     writer.begin_document()
     writer.write(opening, n_bytes)
     file.seek(DATA + span[0] * dtype.itemsize)

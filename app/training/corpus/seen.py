@@ -1,4 +1,4 @@
-"""What is noticed while texts are read, and how it is told. Knows no file format."""
+"""What is noticed while texts are read, and the notices about it. Knows no file format."""
 
 from collections.abc import Iterable, Iterator, Sequence
 
@@ -16,37 +16,37 @@ class Seen(msgspec.Struct, omit_defaults=True):
     documents: int = 0
     repeated: int = 0  # in the first file's row: documents of a part that are in the texts too
     encoding: str = ""  # "" where the format has only one
-    replaced: int = 0  # places that are no text in this encoding, now U+FFFD
+    replaced: int = 0  # places that this encoding cannot decode, now U+FFFD
     is_table: bool = False
-    marks: int = 0  # own marks, such as <BOS>, that stood written at the ends of lines
-    separators: int = 0  # <|endoftext|> inside a line, learned as the letters it is spelled with
+    marks: int = 0  # marks such as <BOS> that were already at the ends of lines
+    separators: int = 0  # <|endoftext|> inside lines, where it is learned letter by letter
 
 
 USUAL = ("utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32")
 
 
 def notices(files: Sequence[Seen], marks: Sequence[str], encoding: str | None) -> Iterator[str]:
-    """A sentence for each thing that a user may want to mend."""
+    """A sentence for everything that a user may want to fix."""
     if n_marks := sum(file.marks for file in files):
         yield (
-            f"{n_marks:,} marks ({', '.join(marks)}) stood at the ends of lines already; "
-            "they are taken as the marks themselves."
+            f"{n_marks:,} marks ({', '.join(marks)}) were already at the ends of lines; "
+            "they are used as the marks themselves."
         )
     if separators := sum(file.separators for file in files):
         yield (
-            f"<|endoftext|> stands {separators:,} times inside a line and is learned as plain "
+            f"<|endoftext|> occurs {separators:,} times inside a line, and is learned as plain "
             "letters there; at the end of a line it separates two texts."
         )
     if replaced := sum(file.replaced for file in files):
         some = _names(file for file in files if file.replaced)
         yield (
-            f"{replaced:,} places in {some} are no text in the encoding they were read in; name "
-            "the right one with --encoding."
+            f"{replaced:,} places in {some} could not be decoded; name the right encoding with "
+            "--encoding."
         )
     guessed = [file for file in files if file.encoding and file.encoding not in USUAL]
     if guessed and encoding is None:
         kinds = ", ".join(sorted({file.encoding for file in guessed}))
-        yield f"Read as {kinds}: {_names(guessed)}. If that is wrong, name it with --encoding."
+        yield f"Read as {kinds}: {_names(guessed)}. If that is wrong, set --encoding."
     if repeated := sum(file.repeated for file in files):
         yield f"{repeated:,} documents of --validation or --test are in the training text too."
 

@@ -1,4 +1,4 @@
-"""What the user names -> the files to read. Knows where text lies, not what it says."""
+"""Find the files that the user names. Knows where text is, not what is in it."""
 
 import fnmatch
 import glob
@@ -27,7 +27,7 @@ PATIENCE = 60  # seconds without a byte from an address
 class Source:
     """A file that holds training text: on disk, or a member of a .zip."""
 
-    name: str  # as the user names it; its ending tells what kind of file it is
+    name: str  # as the user named it; its ending tells the kind of file
     path: Path
     member: str | None = None
 
@@ -50,8 +50,8 @@ def find(
 ) -> list[Source]:
     """Files, folders with all below them, globs, addresses and "-" (stdin), each file once.
 
-    Folders and globs are sorted; what comes over the network or a pipe is kept in `spool`, where
-    all but the first of several processes find it.
+    Folders and globs are sorted. What comes over the network or a pipe is kept in `spool`, where
+    the other processes find it.
     """
     found: dict[tuple[Path, str | None], Source] = {}
     for name in names:
@@ -90,7 +90,7 @@ def _sources(name: str, spool: Path, is_first: bool) -> list[Source]:
 
 
 def _below(folder: Path) -> list[Path]:
-    """Every file in the folder and its folders but hidden ones."""
+    """Every file in the folder and its subfolders, except hidden ones."""
     inside = (path for path in folder.rglob("*") if path.is_file())
     return sorted(p for p in inside if not any(s[0] == "." for s in p.relative_to(folder).parts))
 
@@ -102,7 +102,7 @@ def _members(name: str, path: Path) -> list[Source]:
     try:
         with zipfile.ZipFile(path) as archive:
             members = sorted(info.filename for info in archive.infolist() if not info.is_dir())
-    except (OSError, zipfile.BadZipFile):  # reported and skipped when its turn comes
+    except (OSError, zipfile.BadZipFile):  # reported and skipped when it is read
         return [Source(name, path)]
     return [Source(f"{name}/{member}", path, member) for member in members]
 
@@ -116,12 +116,12 @@ def _fetch(address: str, place: Path) -> Path:
         reason = getattr(error, "reason", None) or error
         raise TrainingError(f"{address} could not be fetched: {reason}.") from None
     if length is not None and path.stat().st_size != int(length):
-        raise TrainingError(f"{address} broke off before its end; give the same command again.")
+        raise TrainingError(f"The download of {address} broke off; repeat the command.")
     return path
 
 
 def _place(name: str, spool: Path) -> Path:
-    """Where a stream is kept: a file named by where it comes from."""
+    """Where a stream is kept: a file named after its source."""
     return spool / blake2b(name.encode(), digest_size=8).hexdigest()
 
 

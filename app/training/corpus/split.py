@@ -1,8 +1,8 @@
-"""Which documents are trained on, which validate, which test.
+"""Split documents into those that train, validate and test.
 
-Decided by a hash of the document's own text against fixed bounds: it stays in its part when others
-are added, in any vocabulary, and two copies of a text never lie on both sides. That holds where
-documents are many; a few large ones are each cut by the shares.
+A hash of the document's text decides, so a document stays in its part when others are added, in any
+vocabulary, and copies of a text are always in the same part. A few large documents are each cut by
+the shares instead.
 """
 
 import numpy as np
@@ -17,13 +17,13 @@ def parts_of(hashes: np.ndarray, shares: tuple[float, ...]) -> np.ndarray:
 
 
 def is_fair(parts: np.ndarray, sizes: np.ndarray, shares: tuple[float, ...]) -> bool:
-    """Every part has at least half of what it should; false where documents are few or uneven."""
+    """Whether every part has at least half of its share; not so if documents are few or uneven."""
     had = np.bincount(parts, weights=sizes, minlength=len(shares)) / max(1, sizes.sum())
     return all(had[i] >= share / sum(shares) / 2 for i, share in enumerate(shares))
 
 
 def cuts(start: int, end: int, shares: tuple[float, ...]) -> list[tuple[int, int]]:
-    """One document cut by the shares: its beginning to train, its end to test."""
+    """Cut one document by the shares: its beginning trains, its end tests."""
     at = start + np.cumsum((0, *shares)) / sum(shares) * (end - start)
     places = [int(round(place)) for place in at]
     return list(zip(places, places[1:], strict=False))

@@ -67,14 +67,14 @@ class TokenFile:
         if start[:8] != MAGIC:
             raise TrainingError(f"{path} is not a token file; make one with `continuo prepare`.")
         if int.from_bytes(start[8:12], "little") != VERSION:
-            raise TrainingError(f"{path} is of another version; prepare the corpus again.")
+            raise TrainingError(f"{path} was made by another version; prepare the corpus again.")
         header = json.loads(start[16 : 16 + int.from_bytes(start[12:16], "little")])
         self.path, self.bytes = path, header["bytes"]
         self.dtype = np.dtype(header["dtype"])
         n_tokens, n_documents = header["tokens"], header["documents"]
         end = DATA + n_tokens * self.dtype.itemsize
         if path.stat().st_size != end + 8 * n_documents:
-            raise TrainingError(f"{path} has been cut short; prepare the corpus again.")
+            raise TrainingError(f"{path} is cut short; prepare the corpus again.")
         whole = np.memmap(path, np.uint8, mode="r")
         self.ids = whole[DATA:end].view(self.dtype)
         self.starts = whole[end:].view("<u8")
@@ -83,9 +83,9 @@ class TokenFile:
         return len(self.ids)
 
     def pieces(self, block: int) -> tuple[np.ndarray, np.ndarray]:
-        """Where each document's rows of `block` + 1 tokens begin and end.
+        """Where each document's rows of up to `block` + 1 tokens begin and end.
 
-        Where one ends the next begins with the same token, so every token but the first of a
+        A row begins with the last token of the one before it, so every token but the first of a
         document is a label once.
         """
         starts = self.starts.astype(np.int64)

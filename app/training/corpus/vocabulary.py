@@ -1,7 +1,7 @@
-"""A vocabulary for a model from nothing: byte-level BPE trained on the corpus.
+"""A new vocabulary: byte-level BPE trained on the corpus.
 
-Typographer's marks become typewriter's on the way in, by a normalizer that is kept in
-tokenizer.json, so that a prompt typed with either kind meets the marks the model has learned.
+A normalizer turns typographic quotes, dashes and spaces into plain ones. It is kept in
+tokenizer.json, so prompts with either kind match what the model has learned.
 """
 
 from collections.abc import Iterable, Sequence
@@ -33,7 +33,7 @@ def typography() -> normalizers.Normalizer:
 def new_vocabulary(
     texts: Iterable[str], size: int, specials: Sequence[str] = (), plain_marks: bool = True
 ) -> Tokenizer:
-    """`size` tokens: <|endoftext|>, `specials`, the 256 bytes, and the pieces most worth having."""
+    """`size` tokens: <|endoftext|>, `specials`, the 256 bytes, and the most useful pieces."""
     rust = RustTokenizer(models.BPE())
     rust.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     rust.decoder = decoders.ByteLevel()

@@ -1,7 +1,7 @@
-"""Text -> ids, each word encoded once: a corpus says the same words over and over.
+"""Encode text word by word, each word only once: a corpus repeats the same words.
 
-A word has the white space before it, and its points are another. GPT-2's byte-level BPE begins a
-new token in any case where a word begins, so words one by one give the ids of the whole.
+A word includes the white space before it; punctuation is a word of its own. GPT-2's BPE always
+begins a new token where a word begins, so encoding word by word gives the ids of the whole.
 
     >>> words = Words(Tokenizer.gpt2())
     >>> [ids.tolist() for ids in words.encode(["Hello world"])]
@@ -19,7 +19,7 @@ from app.training.corpus.tokens import dtype_for
 from app.training.corpus.vocabulary import INVISIBLE, typography
 
 SPACE = r"\t-\r \x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000"
-POINTS = r"!\"(),.:;?_*\-"  # never in one token with a letter, as an apostrophe is
+POINTS = r"!\"(),.:;?_*\-"  # never in one token with a letter, unlike an apostrophe
 WORD = re.compile(
     rf"""
     [{SPACE}]* (?: [A-Za-z]++ (?=[{SPACE}{POINTS}]|\Z)
@@ -30,7 +30,7 @@ WORD = re.compile(
     """,
     re.VERBOSE,
 )
-KNOWN = 1 << 18  # words remembered, those that came first; some 50 MB
+KNOWN = 1 << 18  # words remembered, the first that came; some 50 MB
 LONGEST = 32  # characters of a word worth remembering
 
 
@@ -57,7 +57,7 @@ class Words:
 
 
 def _stand_alone(tokenizer: dict) -> bool:
-    """Whether words are encoded alike alone and in company: GPT-2's own rules and ours."""
+    """Whether words are encoded the same alone and in a text: so for GPT-2's own rules and ours."""
     cutting = tokenizer["pre_tokenizer"] or {}
     rules = tokenizer["normalizer"]
     return (

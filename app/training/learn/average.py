@@ -1,4 +1,4 @@
-"""The average of the weights along the last part of a run: what a step overshoots cancels out."""
+"""Average the weights over the last part of a run, so that overshooting steps cancel out."""
 
 import contextlib
 import math
@@ -7,24 +7,24 @@ from collections.abc import Iterator
 import torch
 from torch import nn
 
-TIMES = 3.0  # the span of the average, in spans of its memory: the first weights count e^-3
+TIMES = 3.0  # time constants in the averaged span: its first weights count e^-3
 
 
 class Average:
-    """Exponential over the last `share` of the run: the later the weights, the more they count."""
+    """An exponential average over the last `share` of the run; later weights count more."""
 
     def __init__(self, model: nn.Module, share: float) -> None:
         self.learned: list[torch.Tensor] = [p for p in model.parameters() if p.requires_grad]
         self.share = share
-        self.weights: list[torch.Tensor] = []  # none before it begins
-        self.done = 0.0  # of the run, when it last took weights in, 0 to 1
+        self.weights: list[torch.Tensor] = []  # empty until it begins
+        self.done = 0.0  # the part of the run done when weights were last added, 0 to 1
 
     def __bool__(self) -> bool:
         return bool(self.weights)
 
     @torch.no_grad()
     def note(self, done: float) -> None:
-        """Take in the weights as they are when so much of the run is done."""
+        """Add the current weights, when this part of the run is done."""
         if done <= 1 - self.share:
             return
         if not self.weights:
@@ -35,7 +35,7 @@ class Average:
 
     @contextlib.contextmanager
     def in_place(self) -> Iterator[None]:
-        """The model with the averaged weights."""
+        """Put the averaged weights into the model for a while."""
         self._exchange()
         try:
             yield

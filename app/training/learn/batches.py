@@ -1,7 +1,7 @@
-"""Token files -> the rows of each step. Knows no model.
+"""The rows of each step, from token files. Knows no model.
 
-Which rows is a function of (seed, step) and nothing else, so a resumed run needs no position, and
-no row is lost or seen twice in an epoch.
+The rows depend on (seed, step) only, so a resumed run needs no position, and no row is lost or seen
+twice in an epoch.
 """
 
 from collections.abc import Iterator
@@ -18,17 +18,17 @@ Micro = list[tuple[np.ndarray, np.ndarray]]  # inputs and labels of a step's mic
 
 
 class Stream:
-    """Rows of `block` tokens from all documents end to end, each epoch in an order of its own.
+    """Rows of `block` tokens from all documents end to end, in a new order each epoch.
 
-    The stream is taken as a ring, cut at a place drawn anew each epoch: the up to block - 1 tokens
-    that fill no row are others every time. `reshuffle` lays the documents, too, in another order
-    each epoch, so that other texts meet in a row.
+    The stream is a ring, cut at a random place each epoch, so that different tokens are left over
+    at its end. `reshuffle` also shuffles the documents each epoch, so that other texts meet in a
+    row.
     """
 
     def __init__(self, tokens: TokenFile, block: int, seed: int, reshuffle: bool = False) -> None:
         self.ids, self.block, self.seed = tokens.ids, min(block, len(tokens) - 1), seed
         self.n_rows = len(self.ids) // self.block
-        # What lies before the first document, if anything, stays with it.
+        # What precedes the first document, if anything, stays with it.
         self.starts = np.array(tokens.starts[1:] if reshuffle else (), np.int64)
         self._epoch = lru_cache(maxsize=2)(self._shuffled)
         self._laid = lru_cache(maxsize=2)(self._documents)
@@ -38,7 +38,7 @@ class Stream:
         return draw.permutation(self.n_rows) * self.block + draw.integers(self.block)
 
     def _documents(self, epoch: int) -> tuple[np.ndarray, np.ndarray]:
-        """Where the epoch's documents begin in its stream, and where in the file."""
+        """Where the epoch's documents begin: in its stream, and in the file."""
         if not len(self.starts):
             return np.zeros(1, np.int64), np.zeros(1, np.int64)
         bounds = np.concatenate(([0], self.starts, [len(self.ids)]))
@@ -47,7 +47,7 @@ class Stream:
         return np.concatenate(([0], ends[:-1])), bounds[order]
 
     def rows(self, first: int, count: int) -> tuple[np.ndarray, np.ndarray]:
-        """Inputs and labels, both [count, block]; row numbers go on through the epochs."""
+        """Inputs and labels, both [count, block]; rows are numbered through all epochs."""
         ids = np.empty((count, self.block + 1), np.int64)
         for row in range(count):
             epoch, n = divmod(first + row, self.n_rows)
@@ -55,7 +55,7 @@ class Stream:
         return ids[:, :-1], ids[:, 1:]
 
     def _fill(self, row: np.ndarray, at: int, begins: np.ndarray, sources: np.ndarray) -> None:
-        """The tokens from `at` on of a stream of pieces: where each begins, where it lies."""
+        """Fill a row from `at` on. The stream's pieces begin at `begins`, and lie at `sources`."""
         filled = 0
         while filled < len(row):
             at %= len(self.ids)
@@ -68,7 +68,7 @@ class Stream:
 
 
 class Lines:
-    """A row is a document, or `block` tokens of a longer one; short rows are padded."""
+    """A row is a document, or part of a longer one; shorter rows are padded."""
 
     def __init__(self, tokens: TokenFile, block: int, seed: int, pad: int) -> None:
         self.ids, self.block, self.seed, self.pad = tokens.ids, block, seed, pad
@@ -102,9 +102,9 @@ class Lines:
 
 
 class Batches:
-    """The micro-batches of each step for one of `world` processes.
+    """The micro-batches of each step, for one of `world` processes.
 
-    Two processes with half the batch take together the very rows that one process takes alone.
+    Two processes with half the batch each take the same rows as one process alone.
     """
 
     def __init__(self, corpus: Corpus, plan: Plan, rank: int, world: int) -> None:
@@ -122,7 +122,7 @@ class Batches:
         self._ahead: tuple[int, Micro] = (-1, [])
 
     def prepare(self, step: int) -> None:
-        """Have the rows of `step` ready: while a GPU is busy with the step before."""
+        """Prepare the rows of `step` while a GPU still works on the step before."""
         self._ahead = step, self._of(step)
 
     def at(self, step: int) -> Micro:

@@ -1,8 +1,8 @@
-"""The loss of a batch, and its gradient, without ever holding all the logits.
+"""The loss of a batch and its gradient, without holding all the logits at once.
 
-The logits of a batch are its largest tensor by far (32 x 256 tokens of 8,192 words: 268 MB, and
-the usual way makes four of them). Here they live a few rows at a time, and the gradient of those
-rows is taken on the spot. The result is the usual cross entropy; only the order of sums differs.
+The logits are by far the largest tensor of a batch (32 x 256 tokens with 8,192 logits: 268 MB, and
+the usual way makes four of them). Here a few rows at a time are computed, and their gradient with
+them. The result is the usual cross entropy; only the order of the sums differs.
 """
 
 import contextlib
@@ -14,8 +14,8 @@ from transformers import GPT2LMHeadModel
 
 from app.training.learn.batches import IGNORED
 
-CHUNK = 4 << 20  # numbers in the logits held at a time: 16 MB, which a CPU's cache holds
-GPU_CHUNK = 256 << 20  # 1 GB: a GPU is slow at many small pieces
+CHUNK = 4 << 20  # logits at a time: 16 MB, which fit in a CPU's cache
+GPU_CHUNK = 256 << 20  # 1 GB: small pieces are slow on a GPU
 
 
 class HeadAndCrossEntropy(torch.autograd.Function):
@@ -44,7 +44,7 @@ class HeadAndCrossEntropy(torch.autograd.Function):
             gradient = logs.exp_()  # softmax, less 1 at the label
             gradient.scatter_add_(1, label, gradient.new_full(label.shape, -1.0))
             gradient = gradient.to(dtype)
-            # What is not counted is left out where rows are narrow, [rows, E].
+            # Ignored labels are masked where rows are narrow, [rows, E].
             torch.mul(gradient @ w, counted[:, None], out=d_hidden[part])
             if d_weight is not None:
                 d_weight += gradient.T @ (h[part] * counted[:, None])
@@ -62,13 +62,13 @@ class HeadAndCrossEntropy(torch.autograd.Function):
 
 
 class SummedLoss(nn.Module):
-    """A language model wrapped so that calling it gives the summed loss; what DDP wraps in turn."""
+    """A language model that returns its summed loss when called; DDP wraps this."""
 
-    compiled = False  # the blocks run as they were compiled, while learning
+    compiled = False  # whether the compiled blocks are used in training
 
     def __init__(self, model: GPT2LMHeadModel, dtype: torch.dtype = torch.float32) -> None:
         super().__init__()
-        self.model, self.dtype = model, dtype  # what it multiplies in; weights stay in float32
+        self.model, self.dtype = model, dtype  # of the multiplications; weights stay in float32
 
     def forward(self, ids: Tensor, labels: Tensor) -> Tensor:
         compiled = torch.compiler.set_stance("default") if self.compiled and self.training else None

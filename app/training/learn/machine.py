@@ -15,7 +15,7 @@ M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # of glibc's malloc.h
 
 
 def keep_memory() -> None:
-    """Let freed memory stay with the process: page faults took a third of a step on a CPU."""
+    """Keep freed memory in the process: page faults took a third of a step on a CPU."""
     libc = ctypes.CDLL(None)
     if hasattr(libc, "mallopt"):
         libc.mallopt(M_MMAP_MAX, 0)
@@ -23,7 +23,7 @@ def keep_memory() -> None:
 
 
 def precision(wish: str) -> str:
-    """What to multiply in, where it was left to the machine."""
+    """The precision to compute in; `auto` depends on the machine."""
     if wish != "auto":
         return wish
     if has_bfloat16():
@@ -33,19 +33,21 @@ def precision(wish: str) -> str:
 
 def has_bfloat16() -> bool:
     if torch.cuda.is_available():
-        return torch.cuda.is_bf16_supported(including_emulation=False)  # slow on a T4
+        return torch.cuda.is_bf16_supported(
+            including_emulation=False
+        )  # emulation is slow, as on a T4
     return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
 
 
 def peak_memory() -> int:
-    """Bytes this process has held at most, on a GPU if it has one."""
+    """The most bytes this process has held; on the GPU if it has one."""
     if torch.cuda.is_available():
         return torch.cuda.max_memory_allocated()
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
 class Interrupted:
-    """True once somebody has asked to stop; `signal` says how."""
+    """True once a signal has asked to stop."""
 
     def __init__(self) -> None:
         self.signal: int | None = None
@@ -56,9 +58,11 @@ class Interrupted:
 
 @contextlib.contextmanager
 def interruptible() -> Iterator[Interrupted]:
-    """The first Ctrl-C or SIGTERM is noted for the end of the step, the second takes effect."""
+    """The first Ctrl-C or SIGTERM stops after the current step, the second at once."""
     asked = Interrupted()
-    if threading.current_thread() is not threading.main_thread():  # only that one has signals
+    if (
+        threading.current_thread() is not threading.main_thread()
+    ):  # only the main thread gets signals
         yield asked
         return
 

@@ -15,7 +15,7 @@ from app.training.errors import TrainingError
 
 
 def new_model(config: TrainConfig, corpus: Corpus) -> GPT2LMHeadModel:
-    """Weights as GPT-2 started: normal with 0.02, smaller where they feed the residual stream."""
+    """Initialized like GPT-2: normal, 0.02, and smaller where weights feed the residual stream."""
     shape = Config(
         vocab_size=corpus.tokenizer.n_tokens,
         n_positions=config.window,
@@ -33,15 +33,15 @@ def new_model(config: TrainConfig, corpus: Corpus) -> GPT2LMHeadModel:
 
 
 def tuned_model(checkpoint: Checkpoint, config: TrainConfig, corpus: Corpus) -> GPT2LMHeadModel:
-    """The checkpoint's weights; new tokens, such as <BOS>, begin as the mean of the others."""
+    """The checkpoint's weights; new tokens, such as <BOS>, start as the mean of the others."""
     model = transformers_model(checkpoint, config.dropout)
     n_tokens = corpus.tokenizer.n_tokens
     n_new = n_tokens - checkpoint.config.vocab_size
     if n_new > 0:
         if config.freeze or config.lora:
             raise TrainingError(
-                f"--freeze and --lora learn no tokens, and {n_new} would be new; leave them out, "
-                "or take tokens that the base has, as --bos, --eos and --pad."
+                f"--freeze and --lora train no tokens, but {n_new} would be new; leave them out, "
+                "or name tokens that the base has with --bos, --eos and --pad."
             )
         model.resize_token_embeddings(n_tokens, mean_resizing=False)
         embeddings = model.transformer.wte.weight.data
@@ -63,7 +63,7 @@ def fit_out(model: GPT2LMHeadModel, config: TrainConfig) -> None:
 
 
 def add_lora(model: GPT2LMHeadModel, rank: int) -> None:
-    """Small matrices beside the blocks' own, in place; only they are learned."""
+    """Add LoRA's matrices to the blocks, in place; only they are trained."""
     from peft import LoraConfig, inject_adapter_in_model
 
     inject_adapter_in_model(
@@ -78,7 +78,7 @@ def add_lora(model: GPT2LMHeadModel, rank: int) -> None:
 
 
 def merged(model: GPT2LMHeadModel) -> GPT2LMHeadModel:
-    """The model as it is written: a copy with LoRA's matrices added in, or the model itself."""
+    """The model to write: a copy with LoRA's matrices merged in, or the model itself."""
     if not any("lora_" in name for name, _ in model.named_parameters()):
         return model
     from peft.tuners.lora import LoraLayer
@@ -92,7 +92,7 @@ def merged(model: GPT2LMHeadModel) -> GPT2LMHeadModel:
 
 
 def weights_of(model: nn.Module) -> dict[str, torch.Tensor]:
-    """Every tensor once: the head is the embedding."""
+    """Every tensor once; the head is the embedding."""
     return {
         name: value.detach().cpu().contiguous()
         for name, value in model.state_dict().items()
@@ -101,16 +101,16 @@ def weights_of(model: nn.Module) -> dict[str, torch.Tensor]:
 
 
 def write(model: GPT2LMHeadModel, folder: Path, pad: int | None = None) -> None:
-    """config.json and model.safetensors, as everybody reads them."""
+    """Write config.json and model.safetensors in the usual layout."""
     model = merged(model)
     model.config.pad_token_id = pad
     model.config.activation_function = "gelu_new"
     model.config.use_cache = True
     shows_bars = logging.is_progress_bar_enabled()
-    logging.disable_progress_bar()  # of one file; it would fall into the middle of ours
+    logging.disable_progress_bar()  # a bar for one file would interrupt ours
     model.save_pretrained(folder)
     if shows_bars:
         logging.enable_progress_bar()
     model.config.activation_function = GELU
     model.config.use_cache = False
-    model.config.pad_token_id = None  # or transformers looks for padding in every batch
+    model.config.pad_token_id = None  # else transformers looks for padding in every batch

@@ -1,7 +1,7 @@
-"""torch's Muon, with all matrices of one shape moved together.
+"""torch's Muon, with all matrices of one shape updated together.
 
-A layer's matrices are small, and a step of Muon is some thirty calls for each: as many for ten
-layers as for one, where they are stacked.
+A step of Muon is some thirty calls on small matrices; stacked, ten layers take as many calls as
+one.
 """
 
 import math
@@ -12,7 +12,7 @@ from torch import Tensor
 
 
 class Muon(torch.optim.Muon):
-    """The same numbers, but for the order of sums; updates on a scale where AdamW's rates hold."""
+    """The same numbers, except for the order of sums; scaled so that AdamW's rates apply."""
 
     @torch.no_grad()
     def step(self, closure: Any = None) -> Any:
@@ -32,7 +32,7 @@ class Muon(torch.optim.Muon):
         ahead = torch._foreach_lerp(gradients, buffers, momentum)  # Nesterov's
         moves = orthogonal(torch.stack(ahead), group["ns_steps"], group["ns_coefficients"])
         torch._foreach_mul_(parameters, 1 - rate * group["weight_decay"])
-        scale = 0.2 * math.sqrt(max(parameters[0].shape))  # each number moves as AdamW would it
+        scale = 0.2 * math.sqrt(max(parameters[0].shape))  # each number moves as far as with AdamW
         torch._foreach_add_(parameters, list(moves.float()), alpha=-rate * scale)
 
     def _buffer(self, parameter: Tensor) -> Tensor:
@@ -43,7 +43,7 @@ class Muon(torch.optim.Muon):
 
 
 def orthogonal(matrices: Tensor, steps: int, coefficients: tuple[float, float, float]) -> Tensor:
-    """Each of the matrices [n, rows, columns] with its singular values near 1, in bfloat16."""
+    """The matrices [n, rows, columns] with singular values near 1, in bfloat16."""
     a, b, c = coefficients
     X = matrices.bfloat16()
     is_tall = X.shape[1] > X.shape[2]

@@ -1,4 +1,4 @@
-"""How the weights move: the optimizers, and the learning rate at each step."""
+"""The optimizers, and the learning rate of each step."""
 
 import math
 from collections.abc import Iterable
@@ -12,24 +12,21 @@ from app.training.learn.muon import Muon
 
 
 class Optimizers:
-    """One or two of torch's optimizers behind the three calls that a loop makes, and the average
-
-    of the weights that they make.
-    """
+    """One or two of torch's optimizers as one, and the average of the weights."""
 
     def __init__(self, model: nn.Module, config: TrainConfig) -> None:
         named = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
         matrices = [p for name, p in named if p.ndim == 2 and ".h." in name]
         decayed = [p for name, p in named if p.ndim == 2 and ".h." not in name]
-        vectors = [p for _, p in named if p.ndim != 2]  # biases, norms: decay would only bias them
+        vectors = [p for _, p in named if p.ndim != 2]  # biases and norms, which should not decay
         decay = config.weight_decay
         self.each: list[torch.optim.Optimizer] = []
         self.average = Average(model, config.average)
-        # float16 ends at 6e-8: gradients are computed many times too large and scaled back here.
+        # float16 ends at 6e-8, so gradients are computed scaled up, and scaled back here.
         device = next(model.parameters()).device.type
         self.scaler = torch.amp.GradScaler(device, enabled=config.precision == "float16")
         if config.optimizer == "muon" and matrices:
-            # Orthogonal updates for the blocks' matrices, on a scale where AdamW's rates hold.
+            # Orthogonal updates for the blocks' matrices, scaled so that AdamW's rates apply.
             self.each.append(Muon(matrices, weight_decay=decay))
         else:
             decayed += matrices
@@ -44,14 +41,14 @@ class Optimizers:
             self.each.append(torch.optim.AdamW(groups, lr=0.0, betas=(0.9, 0.95), fused=True))
 
     def clip(self, longest: float) -> float:
-        """Shorten the gradient to `longest`; how long it was, 0 where float16 overflowed."""
+        """Shorten the gradient to `longest`; returns its length before, 0 if float16 overflowed."""
         for optimizer in self.each:
             self.scaler.unscale_(optimizer)
         length = float(torch.nn.utils.clip_grad_norm_(list(self.parameters()), longest))
         return 0.0 if self.scaler.is_enabled() and not math.isfinite(length) else length
 
     def step(self, learning_rate: float) -> None:
-        """Move the weights; not after an overflow, which makes the next scale a smaller one."""
+        """Update the weights. After an overflow only the scale becomes smaller."""
         for optimizer in self.each:
             for group in optimizer.param_groups:
                 group["lr"] = learning_rate
@@ -80,7 +77,7 @@ class Optimizers:
 
 
 def learning_rate(config: TrainConfig, peak: float, step: float, steps: int) -> float:
-    """The rate of `step`, counted from 0, in a run of `steps`; a timed run is between two."""
+    """The rate of `step`, from 0, in a run of `steps`. In a timed run `step` may be a fraction."""
     warmup = math.ceil(config.warmup * steps)
     if step < warmup:
         return peak * (step + 1) / warmup

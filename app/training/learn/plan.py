@@ -1,6 +1,6 @@
-"""What a training will take: steps, memory, and the time measured on this machine.
+"""Plan a training: its steps, its memory, and the time measured on this machine.
 
-Knows the arithmetic of a GPT-2 and asks the machine; trains nothing.
+Knows the arithmetic of a GPT-2; trains nothing.
 """
 
 import math
@@ -18,14 +18,14 @@ from app.training.config import TrainConfig
 from app.training.corpus.corpus import Corpus
 from app.training.errors import TrainingError
 
-MEASURED = 2  # micro-batches run for nothing but their time
-FEW_BYTES = 1_000_000  # of text: under this a base is tuned more carefully
-RUNTIME = 500 << 20  # what Python and torch take by themselves
+MEASURED = 2  # micro-batches that are run only for their time
+FEW_BYTES = 1_000_000  # of text; with less, a base is tuned at a lower rate
+RUNTIME = 500 << 20  # bytes that Python and torch take themselves
 
 
 @dataclass(frozen=True)
 class Plan:
-    """Everything settled: no field of the config below is None any more."""
+    """The config with nothing left open."""
 
     config: TrainConfig
     steps: int
@@ -49,7 +49,7 @@ class Plan:
 
     @property
     def rows_per_step(self) -> list[int]:
-        """Rows of `block` tokens, and rows of the whole window in a long step, in all processes."""
+        """Rows in a step and in a long step, over all processes."""
         long = max(1, self.batch * self.block // self.window) if self.config.long_every else 0
         return [rows * self.config.accumulate * self.world for rows in (self.batch, long)]
 
@@ -87,7 +87,7 @@ def make_plan(config: TrainConfig, corpus: Corpus, model: GPT2LMHeadModel, world
 
 
 def usual_rate(config: TrainConfig, n_bytes: int) -> float:
-    """Tuning is gentle, gentler on little text; from nothing, wide models take smaller steps."""
+    """Low for tuning, lower for little text; from scratch, lower for wider models."""
     if config.lora:
         return 2e-4
     if config.base is not None:
@@ -97,9 +97,9 @@ def usual_rate(config: TrainConfig, n_bytes: int) -> float:
 
 # ---- memory ----
 
-OPTIMIZER_BYTES = {"adamw": 8, "muon": 5, "sgd": 4}  # per learned number
-# Bytes kept for the backward pass, per token, layer and unit of width, by an activation's size.
-# Residual stream and norms stay in float32: 16; the rest is 17 widths of activations.
+OPTIMIZER_BYTES = {"adamw": 8, "muon": 5, "sgd": 4}  # per trained number
+# Bytes kept for the backward pass, per token, layer and unit of width, by an activation's size: 16
+# for the residual stream and norms, which stay in float32, and 17 activations.
 KEPT = {2: 16 + 17 * 2, 4: 16 + 17 * 4}
 
 
@@ -118,7 +118,7 @@ def memory_needed(
 
 
 def memory_here(device: torch.device) -> int:
-    """Bytes that can still be had, in the container's limit if there is one."""
+    """Bytes available, within the container's limit if there is one."""
     if device.type == "cuda":
         return torch.cuda.mem_get_info(device)[0]
     available = psutil.virtual_memory().available + psutil.Process().memory_info().rss
@@ -129,7 +129,7 @@ def memory_here(device: torch.device) -> int:
 
 
 def check_memory(plan: Plan, model: GPT2LMHeadModel, available: int) -> None:
-    """Refuse before the start what does not fit into memory, and say what would."""
+    """Refuse a plan that does not fit into memory, and suggest one that does."""
     if plan.memory <= available:
         return
     lack = f"This needs about {plan.memory / 1e9:.1f} GB and {available / 1e9:.1f} GB are free"
@@ -154,7 +154,7 @@ def check_memory(plan: Plan, model: GPT2LMHeadModel, available: int) -> None:
 def measure(
     loss: nn.Module, micro: list[tuple[np.ndarray, np.ndarray]], device: torch.device
 ) -> float:
-    """Seconds a step of such micro-batches takes here, its optimizer not counted; nothing moves."""
+    """Seconds that a step takes here, without its optimizer. Changes no weights."""
     times = []
     for _ in range(MEASURED):
         ids, labels = (torch.from_numpy(part) for part in micro[0])
@@ -169,6 +169,6 @@ def measure(
 
 
 def validation_seconds(plan: Plan, seconds_per_step: float, n_tokens: int) -> float:
-    """What all validations take: a pass without its way back is about a third of learning."""
+    """Seconds of all validations: a forward pass takes about a third of a step."""
     per_token = seconds_per_step / (plan.tokens_per_step / plan.world)
     return plan.steps // plan.evaluate_every * n_tokens * per_token / 3

@@ -1,4 +1,4 @@
-"""How well a model predicts a text: exact, every token once."""
+"""How well a model predicts a text: exact, with every token counted once."""
 
 import math
 from collections.abc import Callable, Iterator
@@ -30,7 +30,7 @@ class Score:
 
     @property
     def bits_per_byte(self) -> float:
-        """Independent of the vocabulary, so models of any kind can be compared by it."""
+        """Independent of the vocabulary, so it compares models of any kind."""
         return self.nats / math.log(2) / max(1, self.bytes)
 
     def __add__(self, other: "Score") -> "Score":
@@ -45,7 +45,7 @@ Rows = Iterator[tuple[np.ndarray, np.ndarray]]
 
 
 def stream_rows(ids: np.ndarray, window: int, stride: int, batch: int) -> Rows:
-    """Windows over the stream, `stride` apart; each token is a label in the first that has it."""
+    """Windows over the stream, `stride` apart; each token is a label in the first that holds it."""
     n_labels = len(ids) - 1
     starts = range(0, max(1, n_labels - (window - stride)), stride)
     for first in range(0, len(starts), batch):
@@ -70,7 +70,7 @@ def line_rows(lines: Lines, batch: int) -> Rows:
 def score(
     loss: Callable[[Tensor, Tensor], Tensor], rows: Rows, n_bytes: int, device: torch.device
 ) -> Score:
-    """`loss` gives the summed nats of a batch; the sums are added in double precision."""
+    """`loss` returns the summed nats of a batch; the sums are added up in double precision."""
     nats, tokens = 0.0, 0
     with torch.no_grad():
         for inputs, labels in rows:
@@ -81,7 +81,7 @@ def score(
 
 
 def validate(loss: nn.Module, corpus: Corpus, plan: Plan, device: torch.device) -> Score | None:
-    """The score of the whole validation part in the middle of training; None where it is empty."""
+    """The score of the validation part, during training; None if it is empty."""
     tokens = corpus.validation
     if len(tokens) < 2:
         return None

@@ -1,4 +1,4 @@
-"""Lines in a frame as SVG, coloured by the page they stand on. Knows numbers only."""
+"""A line chart as SVG, coloured by its page. Knows numbers only."""
 
 import math
 from collections.abc import Sequence
@@ -12,12 +12,12 @@ Point = tuple[float, float]
 
 @dataclass(frozen=True)
 class Line:
-    label: str  # its class in the style sheet too
+    label: str  # also its class in the style sheet
     points: Sequence[Point]
 
 
 def line_chart(lines: Sequence[Line], width: int, height: int, mark: Point | None = None) -> Markup:
-    """All lines on the same axes; `mark` is a point worth a number."""
+    """All lines on the same axes; `mark` is a point to label."""
     every = [point for line in lines for point in line.points]
     x_ticks, y_ticks = ticks([x for x, _ in every], 6), ticks([y for _, y in every], height // 45)
     left, right = min(x for x, _ in every), max(x for x, _ in every)
@@ -69,7 +69,7 @@ def thinned(points: Sequence[Point], most: int) -> Sequence[Point]:
 
 
 def ticks(values: Sequence[float], about: int) -> list[float]:
-    """Round numbers around the values: from below the least to above the greatest."""
+    """Round numbers that span the values."""
     low, high = min(values), max(values)
     rough = (high - low) / max(1, about) or abs(high) / 10 or 1.0
     unit = 10 ** math.floor(math.log10(rough))

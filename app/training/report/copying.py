@@ -1,6 +1,6 @@
-"""How much of a text is copied word for word from the corpus, as by a model that has overfitted.
+"""How much of a text is copied word for word from the corpus: a sign of overfitting.
 
-The corpus is read once, in pieces, as tokens.
+The corpus is read once, in pieces of tokens.
 """
 
 from collections.abc import Iterator, Sequence
@@ -12,7 +12,7 @@ from app.gpt2 import Tokenizer
 from app.training.corpus.tokens import TokenFile
 
 SHINGLE = 8  # tokens, about 30 characters: shorter runs are common phrases
-PIECE = 4 << 20  # tokens looked at together
+PIECE = 4 << 20  # tokens examined together
 SIEVE = 1 << 22
 MULTIPLIER = np.uint64(6364136223846793005)
 
@@ -63,7 +63,7 @@ def _hashes(ids: np.ndarray) -> np.ndarray:
 
 
 def _common(text: np.ndarray, other: np.ndarray) -> int:
-    """Length of the common beginning."""
+    """Length of the common prefix."""
     n = min(len(text), len(other))
     differ = np.flatnonzero(text[:n] != other[:n])
     return int(differ[0]) if len(differ) else n

@@ -1,6 +1,6 @@
-"""One page to look at: the curve, the plan against reality, samples over time, copied passages.
+"""report.html: the curves, the plan against reality, samples over time, copied passages.
 
-It needs no network: styles and pictures are in the page.
+The page needs no network: its styles and pictures are inside.
 """
 
 import dataclasses
@@ -23,7 +23,7 @@ from app.training.run.run import Run
 def write_report(
     folder: Path, run_folder: Path, plan: Plan, run: Run, seconds_per_step: float
 ) -> None:
-    """report.html in `folder`, from what lies in the run's folder."""
+    """Write report.html into `folder`, from the files of the run."""
     rows = metrics.read(run_folder)
     if not rows:
         return
@@ -48,7 +48,9 @@ def _template() -> jinja2.Template:
     where = jinja2.FileSystemLoader(Path(__file__).parent)
     page = jinja2.Environment(loader=where, autoescape=True, trim_blocks=True, lstrip_blocks=True)
     page.filters["duration"] = duration
-    page.filters["calmed"] = lambda text: re.sub(r"\n{3,}", "\n\n", text)  # no holes in samples
+    page.filters["calmed"] = lambda text: re.sub(
+        r"\n{3,}", "\n\n", text
+    )  # no large gaps in samples
     return page.get_template("report.html")
 
 
@@ -62,7 +64,7 @@ def _best(rows: list[dict]) -> dict | None:
 
 
 def _facts(rows: list[dict]) -> list[tuple[str, str]]:
-    """The numbers in large print."""
+    """The numbers shown in large print."""
     best, facts = _best(rows), []
     if best is not None:
         facts += [
@@ -75,7 +77,7 @@ def _facts(rows: list[dict]) -> list[tuple[str, str]]:
 
 
 def _rises(rows: list[dict]) -> str | None:
-    """The overfitting watch, as a sentence."""
+    """Whether the model overfits, as a sentence."""
     best = _best(rows)
     if best is None:
         return None
@@ -85,7 +87,7 @@ def _rises(rows: list[dict]) -> str | None:
     return (
         f"The validation has been getting worse since step {best['step']:,} "
         f"({best['validation_loss']:.4f} then, {after[-1]['validation_loss']:.4f} at the end): "
-        "from there on the model learns its corpus by heart. The weights kept are those of "
+        "from there on the model memorizes its corpus. The weights that were kept are those of "
         f"step {best['step']:,}."
     )
 
@@ -114,7 +116,7 @@ SMALL = (
 
 
 def _curves(rows: list[dict]) -> list[tuple[str, Markup]]:
-    """(caption, SVG) of each picture that there are numbers for; the large one first."""
+    """(caption, SVG) of each picture that has numbers; the large one first."""
     lines = [Line("training", _points(rows, "loss"))]
     lines.append(Line("validation", _points(rows, "validation_loss")))
     lines = [line for line in lines if line.points]

@@ -1,4 +1,4 @@
-"""The plan, as a person reads it before the first step."""
+"""The plan, as it is printed before the first step."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -10,7 +10,7 @@ from app.training.learn.plan import Plan, validation_seconds
 def tell_plan(
     plan: Plan, seconds: float, corpus: Corpus, result: Path, tell: Callable[[str], None]
 ) -> None:
-    """`seconds`: what a step takes here."""
+    """`seconds` is the time of one step."""
     for name, value in _rows(plan, seconds, corpus, result):
         tell(f"{name:>14}  {value}")
 
@@ -34,7 +34,7 @@ def _rows(plan: Plan, seconds: float, corpus: Corpus, result: Path) -> Iterator[
         yield (
             "positions",
             (
-                f"only the first {plan.block:,} of {plan.window:,} are trained; take --window "
+                f"only the first {plan.block:,} of {plan.window:,} are trained; use --window "
                 f"{plan.block}, or --long-every 8 to train all"
             ),
         )
@@ -52,12 +52,12 @@ def _text_row(corpus: Corpus) -> str:
 def _model_row(plan: Plan) -> str:
     row = f"{plan.parameters:,} parameters"
     if plan.learned != plan.parameters:
-        row += f", {plan.learned:,} of them learned"
+        row += f", {plan.learned:,} of them trained"
     return row + (f"; from {plan.config.base}" if plan.config.base else "; from scratch")
 
 
 def duration(seconds: float) -> str:
-    """In units of a fitting size: 40 s, 12 min, 3 h 20 min."""
+    """In suitable units: 40 s, 12 min, 3 h 20 min."""
     if seconds < 100:
         return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
     minutes = round(seconds / 60)

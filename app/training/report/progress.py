@@ -1,4 +1,4 @@
-"""How a run shows itself: one line that moves on a terminal, plain lines elsewhere."""
+"""Progress: one line that is updated on a terminal, plain lines elsewhere."""
 
 import shutil
 import sys
@@ -6,17 +6,17 @@ from collections.abc import Callable
 
 from app.training.report.plan_words import duration
 
-WIDTH, LEAST = 24, 8  # of the bar, where there is room for it
-CLEAR = "\r\x1b[K"  # to the line's beginning, and empty it
+WIDTH, LEAST = 24, 8  # of the bar, if there is room
+CLEAR = "\r\x1b[K"  # to the line's start, and clear it
 
 
 class Progress:
-    """`say` tells a line that stays; `step` shows where the run is."""
+    """`say` prints a line that stays; `step` shows how far the run is."""
 
     def __init__(self, steps: int, tell: Callable[[str], None], quiet: bool) -> None:
         self.steps, self.tell = steps, tell
         self.moves = sys.stdout.isatty() and not quiet
-        self.is_shown = False  # the line that moves
+        self.is_shown = False  # the line that is updated
 
     def say(self, line: str) -> None:
         self.tell(f"{CLEAR}{line}" if self.is_shown else line)
@@ -32,7 +32,7 @@ class Progress:
             self.tell(facts)
 
     def _fitted(self, share: float, facts: str) -> str:
-        """In one line of the terminal: a line that wraps cannot be taken back."""
+        """Cut to one line of the terminal: a line that wraps cannot be cleared."""
         room = shutil.get_terminal_size().columns - 1
         width = min(WIDTH, room - len(facts) - 1)
         if width < LEAST:

@@ -1,4 +1,4 @@
-"""What a run shows while it goes and when it ends: numbers, samples, the report."""
+"""What a run shows as it goes and at its end: numbers, samples, the report."""
 
 import types
 from dataclasses import dataclass
@@ -23,14 +23,14 @@ from app.training.run.run import Run, State
 
 @dataclass(frozen=True)
 class Stop:
-    """Why a run stops before its last step, and what else its command needs to go on."""
+    """Why a run stops before its last step, and what its command needs to go on."""
 
     reason: str
     and_with: str = ""
 
 
 class Recorder:
-    """All that people see of a run; only the first of several processes shows it."""
+    """Shows a run to people; only the first of several processes does."""
 
     def __init__(
         self, run: Run, plan: Plan, seconds_per_step: float, folder: RunFolder, state: State
@@ -65,7 +65,7 @@ class Recorder:
         self.loggers.add(state.step, values)
 
     def note(self, **numbers: float) -> None:
-        """A few steps of learning."""
+        """Record the numbers of the last few steps."""
         if not self.is_main:
             return
         self._add(**numbers)
@@ -76,9 +76,9 @@ class Recorder:
         self.progress.step(self.state.step, numbers["loss"], numbers["tokens_per_second"], left)
 
     def judge(self, score: Score | None) -> bool:
-        """Tell a validation, and whether it is the best so far."""
+        """Show a validation; returns whether it is the best so far."""
         state = self.state
-        if score is None:  # nothing to validate with: the newest is the best there is
+        if score is None:  # no validation part: the newest weights are the best
             state.best_step = state.step
             return True
         is_best = score.loss < state.best_loss
@@ -95,7 +95,7 @@ class Recorder:
         return is_best
 
     def sample(self, model: GPT2LMHeadModel) -> None:
-        """What it writes by now, and how much of that is the corpus's own words."""
+        """Show what the model writes now, and how much of it is copied from the corpus."""
         if not self.is_main:
             return
         texts = samples.write_samples(
@@ -115,14 +115,14 @@ class Recorder:
         self.progress.say(f"step {self.state.step:,}  writes: {shown}")
 
     def publish(self, model: GPT2LMHeadModel, score: Score | None) -> None:
-        """models/NAME with these weights, and the report beside them."""
+        """Write models/NAME with these weights, and the report."""
         if self.is_main:
             with self.folder.writing():
                 publish(self.run, self.plan, self.state, model, score)
                 self._report(self.run.result)
 
     def finish(self, model: GPT2LMHeadModel, stop: Stop | None) -> None:
-        """Say how it ended, and write the report with the whole curve."""
+        """Say how the run ended, and write the report with the whole curve."""
         if not self.is_main:
             return
         if self.state.best_step is None:
@@ -136,9 +136,9 @@ class Recorder:
             say(f"Go on with: {run.resume_command}{stop.and_with}")
         say(
             f"{run.result} holds the best weights, of step {state.best_step or state.step:,}; "
-            "a server that has them open goes on with the older ones until it is started again."
+            "a server that has older ones open serves those until it is restarted."
         )
 
     def _report(self, folder: Path) -> None:
-        if folder.is_dir():  # models/NAME may have been moved away meanwhile
+        if folder.is_dir():  # models/NAME may have been moved away
             write_report(folder, self.folder.path, self.plan, self.run, self.seconds_per_step)

@@ -1,4 +1,4 @@
-"""models/NAME/card.toml, proposed from the corpus: its language, first lines, who speaks in it."""
+"""Propose models/NAME/card.toml from the corpus: its language, first lines and speakers."""
 
 import re
 from collections import Counter
@@ -12,10 +12,10 @@ from app.training.corpus.corpus import Corpus
 from app.training.run.run import Run
 from app.training.run.samples import TEMPERATURE, TOP_K
 
-DOCUMENTS = 200  # looked at, evenly over the training text
+DOCUMENTS = 200  # examined, spread evenly over the training text
 OPENING = 64  # tokens of each
 N_STARTERS, LONGEST = 5, 60  # characters, cut at a word
-PASSAGE = 20_000  # tokens looked at for speakers and language, from each of several places
+PASSAGE = 20_000  # tokens examined for speakers and language, at each of several places
 SPEECH = re.compile(r"^([^\W\d_][\w.'’ -]{0,30}?)[:：]", re.MULTILINE)
 N_SPEAKERS = 8
 
@@ -33,7 +33,7 @@ def proposed_card(run: Run, about: str) -> Card:
 
 
 def _beginnings(corpus: Corpus, text: str) -> Iterator[str]:
-    """Of documents; of paragraphs (in scripts: lines) too where documents are few."""
+    """Of documents; if they are few, of paragraphs (in scripts: lines) too."""
     yield from _openings(corpus)
     if len(corpus.train.starts) < N_STARTERS:
         _, *paragraphs = text.split("\n\n" if "\n\n" in text else "\n")
@@ -51,7 +51,7 @@ def _openings(corpus: Corpus) -> Iterator[str]:
 
 
 def starters_of(openings: Iterator[str]) -> list[str]:
-    """A few first lines that differ, each cut at a word, evenly from all that there are."""
+    """A few different first lines, each cut at a word, spread evenly over all."""
     found = list(dict.fromkeys(filter(None, map(_starter, openings))))
     if len(found) <= N_STARTERS:
         return found
@@ -59,7 +59,7 @@ def starters_of(openings: Iterator[str]) -> list[str]:
 
 
 def _starter(text: str) -> str:
-    """The first line that is a sentence's beginning rather than a title."""
+    """The first line that begins a sentence, rather than a title."""
     for line in text.splitlines():
         line = line.strip().rstrip("\ufffd")  # where the last character was cut
         chinese = len(re.findall("[\u3040-\u9fff\uac00-\ud7af]", line))
@@ -80,7 +80,7 @@ def _passages(corpus: Corpus) -> Iterator[str]:
 
 
 def _between(ids: list[int], corpus: Corpus) -> Iterator[str]:
-    """The texts between separators and marks."""
+    """The texts between special tokens."""
     specials = set(corpus.tokenizer.specials.values())
     for is_mark, group in groupby(ids, specials.__contains__):
         if not is_mark:
@@ -88,7 +88,7 @@ def _between(ids: list[int], corpus: Corpus) -> Iterator[str]:
 
 
 def speakers_of(text: str) -> list[str]:
-    """Who speaks most, in a text of which a good part of the lines begin with a name."""
+    """Who speaks most, if many lines begin with a name."""
     lines = [line for line in text.splitlines() if line.strip()]
     names = Counter(match[1].strip() for match in SPEECH.finditer(text))
     if sum(names.values()) < 0.3 * len(lines) or len(lines) < 20:
@@ -97,7 +97,7 @@ def speakers_of(text: str) -> list[str]:
     return [name for name, _ in often]
 
 
-COMMON = {  # words that one language has and the others have not, or rarely
+COMMON = {  # words that are frequent in one of these languages only
     "en": "the and of to was with that",
     "de": "der und die nicht das ist mit",
     "fr": "les et des une dans est que",
@@ -105,14 +105,14 @@ COMMON = {  # words that one language has and the others have not, or rarely
     "it": "che di il della con non gli",
     "pt": "que não uma com para os dos",
 }
-SCRIPTS = (  # the first that a tenth of the letters are of
+SCRIPTS = (  # the first that has a tenth of the letters
     ("ja", "[\u3040-\u30ff]"), ("ko", "[\uac00-\ud7af]"), ("zh", "[\u4e00-\u9fff]"),
     ("ru", "[\u0400-\u04ff]"), ("el", "[\u0370-\u03ff]"), ("ar", "[\u0600-\u06ff]"),
 )  # fmt: skip
 
 
 def language_of(text: str) -> str:
-    """ "" where it is none of these, or hard to tell."""
+    """ "" if it is none of these, or unclear."""
     letters = sum(letter.isalpha() for letter in text)
     for language, script in SCRIPTS:
         if letters and len(re.findall(script, text)) > 0.1 * letters:

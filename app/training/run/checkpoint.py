@@ -1,9 +1,9 @@
 """The state of a run on disk: step-N folders in runs/NAME; the newest intact one is resumed.
 
     step-00000400/  weights.safetensors  optimizer.pt  state.json  sha256.json
-    last, best      the names of two of them, for people; no links, which some mounts refuse
+    last, best      files that name two of them; no links, since some mounts refuse links
 
-Knows no training: weights, optimizer and counters come in and go out as they are.
+Knows no training: stores weights, optimizer and counters as they are.
 """
 
 import hashlib
@@ -22,12 +22,12 @@ MANIFEST = "sha256.json"
 
 
 def step_folders(run: Path) -> list[Path]:
-    """Oldest first; half-written ones have another name."""
+    """Oldest first; half-written folders have other names."""
     return sorted(run.glob(PREFIX + "*"))
 
 
 def save(run: Path, weights: dict, optimizer: dict, state: dict[str, Any], keep: int) -> Path:
-    """Write step-N whole, then name it and drop what is neither new nor best."""
+    """Write step-N whole, name it, and remove those that are neither new nor best."""
     folder = run / f"{PREFIX}{state['step']:08d}"
     with whole_folder(folder, ours=MANIFEST) as temporary:
         save_file(weights, temporary / "weights.safetensors")
@@ -47,7 +47,7 @@ def save(run: Path, weights: dict, optimizer: dict, state: dict[str, Any], keep:
 
 
 def _name(file: Path, folder: Path) -> None:
-    if file.is_symlink():  # as older versions left them
+    if file.is_symlink():  # left by older versions
         file.unlink()
     with whole_file(file) as new:
         new.write_text(folder.name + "\n", encoding="utf-8")

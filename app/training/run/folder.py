@@ -1,4 +1,4 @@
-"""runs/NAME: started, resumed, saved to. Knows what must be the same and what may change."""
+"""runs/NAME: start, resume, save. Knows what must stay the same and what may change."""
 
 import contextlib
 import dataclasses
@@ -33,15 +33,15 @@ from app.training.run.run import Level, State
 
 
 def corpus_of(run: Path) -> Path | None:
-    """The folder of token files that a run learns from."""
+    """The folder of token files that a run trains on."""
     record = read_record(run)
     return None if record is None else run.parent / record.corpus.folder
 
 
 class RunFolder:
-    """runs/NAME while one command trains it: entered by that command only.
+    """runs/NAME while a command trains it; no other command may enter.
 
-    Only the first of several processes writes; all of them read.
+    Only the first of several processes writes; all read.
     """
 
     def __init__(
@@ -56,7 +56,7 @@ class RunFolder:
     ) -> None:
         self.path, self.config, self.corpus, self.is_main = path, config, corpus, is_main
         self.tell = tell if is_main else lambda line: None
-        self.fresh = fresh  # train from scratch; what is there is kept until something is saved
+        self.fresh = fresh  # start over; the old run is kept until something is saved
         self.level = level  # the run that this one is cut from
         self.aside = path.with_name(f".{path.name}.replaced")
 
@@ -73,7 +73,7 @@ class RunFolder:
         self._at_exit.close()
 
     def _bring_back(self) -> None:
-        """The run that --fresh set aside, unless the new one has saved something by now."""
+        """Bring back the run that --fresh set aside, unless the new one has saved something."""
         if not self.aside.is_dir():
             return
         if checkpoint.newest(self.path)[0] is None:
@@ -83,7 +83,7 @@ class RunFolder:
             shutil.rmtree(self.aside, ignore_errors=True)
 
     def begin(self, plan: Plan) -> None:
-        """Check that this goes on with what is there, or set that aside; the first process only."""
+        """Check that the options fit the run in the folder, or set it aside (--fresh)."""
         if not self.is_main:
             return
         with self.writing():
@@ -127,7 +127,7 @@ class RunFolder:
             checkpoint.save(self.path, weights, optimizer, state, self.config.keep)
 
     def _check_same(self, plan: Plan, run: Path) -> None:
-        """Going on with other options would train neither the old model nor a new one."""
+        """Refuse other options: they would train neither the old model nor a new one."""
         record = read_record(run)
         if record is None:
             return
@@ -161,7 +161,7 @@ class RunFolder:
 
     @contextlib.contextmanager
     def writing(self) -> Iterator[None]:
-        """Turn a failed write, as on a full disk, into one sentence; earlier checkpoints stay."""
+        """Turn a failed write, as on a full disk, into one sentence. Earlier checkpoints stay."""
         try:
             yield
         except (OSError, RuntimeError, SafetensorError) as error:
@@ -169,14 +169,14 @@ class RunFolder:
             newest = checkpoint.newest(self.path)[0]
             kept = f"{newest.name} is intact" if newest else "nothing was saved before"
             raise TrainingError(
-                f"Writing to {self.path} failed ({reason}); {kept}. Make room, then give the "
-                "same command again."
+                f"Writing to {self.path} failed ({reason}); {kept}. Make room, then repeat the "
+                "command."
             ) from error
 
 
 @contextlib.contextmanager
 def alone(run: Path) -> Iterator[None]:
-    """Keep a second command out of the run until this one, or its process, ends."""
+    """Keep other commands out of the run until this one, or its process, ends."""
     run.parent.mkdir(parents=True, exist_ok=True)
     opened = os.open(run.with_name(f".{run.name}.lock"), os.O_RDWR | os.O_CREAT, 0o644)
     try:

@@ -1,4 +1,4 @@
-"""TensorBoard and Weights & Biases, on request. Knows no model."""
+"""TensorBoard and Weights & Biases, if wanted. Knows no model."""
 
 import secrets
 from pathlib import Path
@@ -10,7 +10,7 @@ from app.training.errors import TrainingError
 
 
 class Loggers:
-    """Passes numbers on to those that were asked for."""
+    """Passes numbers on to the loggers in use."""
 
     def __init__(self, config: TrainConfig, run: Path, step: int = 0) -> None:
         self.tensorboard = _tensorboard(run, step) if config.tensorboard else None
@@ -35,7 +35,9 @@ def _tensorboard(run: Path, step: int) -> Any:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError:
         raise TrainingError("--tensorboard needs its package: pip install tensorboard.") from None
-    return SummaryWriter(str(run / "tensorboard"), purge_step=step + 1)  # what a crash has lost
+    return SummaryWriter(
+        str(run / "tensorboard"), purge_step=step + 1
+    )  # drops what a crash has lost
 
 
 def _wandb(run: Path) -> Any:
@@ -43,7 +45,7 @@ def _wandb(run: Path) -> Any:
         import wandb
     except ImportError:
         raise TrainingError("--wandb needs its package: pip install wandb.") from None
-    noted = run / "wandb-id.txt"  # goes with the folder, so --fresh is another run
+    noted = run / "wandb-id.txt"  # in the run's folder, so --fresh makes a new one
     if not noted.is_file():
         with whole_file(noted) as file:
             file.write_text(f"{run.name}-{secrets.token_hex(4)}", encoding="utf-8")

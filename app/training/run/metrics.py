@@ -1,4 +1,4 @@
-"""The numbers of a run as they come: metrics.jsonl and metrics.csv. Knows no model."""
+"""The numbers of a run: metrics.jsonl and metrics.csv. Knows no model."""
 
 import csv
 import json
@@ -18,7 +18,7 @@ NAME = "metrics.jsonl"
 
 
 class Metrics:
-    """Appends rows; on resuming, rows of steps that are lost with a crash are dropped first."""
+    """Appends rows; on resuming, first drops the rows of steps that a crash lost."""
 
     def __init__(self, run: Path, step: int) -> None:
         self.path = run / NAME

@@ -1,4 +1,4 @@
-"""models/NAME: the product of a run, an ordinary checkpoint rewritten whole at every new best."""
+"""models/NAME: the product of a run, an ordinary checkpoint, rewritten at every new best."""
 
 import json
 import shutil
@@ -17,7 +17,7 @@ from app.training.run.card import proposed_card
 from app.training.run.checkpoint import sha256
 from app.training.run.run import Run, State
 
-TRAINING = "training.json"  # only a model that was trained here has it
+TRAINING = "training.json"  # only models trained here have it
 CARD = "card.toml"
 
 
@@ -42,7 +42,7 @@ def publish(
 
 
 def is_ours(model: Path) -> bool:
-    """Whether there is no card yet, or the one that was proposed, as it was."""
+    """Whether there is no card yet, or only the unchanged one that we proposed."""
     try:
         proposed = json.loads((model / TRAINING).read_text(encoding="utf-8")).get("card")
         return not (model / CARD).exists() or sha256(model / CARD) == proposed
@@ -51,7 +51,7 @@ def is_ours(model: Path) -> bool:
 
 
 def keep_theirs(old: Path, new: Path) -> None:
-    """Whatever else lies in the old folder, such as a README: it is not ours to delete."""
+    """Keep other files of the old folder, such as a README: they are not ours to delete."""
     for path in old.iterdir() if old.is_dir() else ():
         if (new / path.name).exists():
             continue

@@ -1,4 +1,4 @@
-"""One training: what it is given, where it writes, and how far it is."""
+"""A training run: its inputs, its folders, and how far it is."""
 
 import math
 from collections.abc import Callable
@@ -26,21 +26,21 @@ class Run:
     result: Path  # models/NAME
     resume_command: str = "the same call again"
     prompts: tuple[str, ...] = PROMPTS
-    about: str | None = None  # one line for the page's model picker
+    about: str | None = None  # one line for where people choose a model
     tell: Callable[[str], None] = print
-    quiet: bool = False  # no line that moves on a terminal either
-    fresh: bool = False  # train from scratch, although runs/NAME is there
-    dry_run: bool = False  # tell the plan and stop
+    quiet: bool = False  # not even a progress line on a terminal
+    fresh: bool = False  # start over, even if runs/NAME exists
+    dry_run: bool = False  # print the plan and stop
     level: Level | None = None  # the run that this one is cut from
 
 
 @dataclass
 class State:
-    """Where a run is; written with every checkpoint."""
+    """How far a run is; saved with every checkpoint."""
 
     step: int = 0  # optimizer steps done
-    tokens: int = 0  # tokens learned from, padding not counted
-    seconds: float = 0.0  # spent learning, over all sittings
+    tokens: int = 0  # tokens trained on, without padding
+    seconds: float = 0.0  # of training, over all sittings
     best_step: int | None = None
     best_loss: float = math.inf  # of the validation
     stale: int = 0  # validations since the best

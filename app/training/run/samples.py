@@ -1,4 +1,4 @@
-"""What the model writes as it learns: the same prompts and seeds each time."""
+"""What the model writes as it learns, from the same prompts and seeds each time."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -44,7 +44,7 @@ def write_samples(
 
 @torch.no_grad()
 def continued(model: GPT2LMHeadModel, ids: list[int], n_tokens: int, seed: int) -> list[int]:
-    """Up to `n_tokens` more, inside the window, ended by the end of a text."""
+    """Up to `n_tokens` more ids, within the window and until the end of a text."""
     generator = torch.Generator().manual_seed(seed)
     device, room = model.device, model.config.n_positions
     new: list[int] = []
@@ -64,7 +64,7 @@ def continued(model: GPT2LMHeadModel, ids: list[int], n_tokens: int, seed: int) 
 
 
 def keep_samples(run: Path, step: int, samples: list[Sample]) -> None:
-    """One more line in samples.jsonl, and a page to read."""
+    """Add a line to samples.jsonl, and write a page to read."""
     new = Round(step, [Sample(sample.prompt, sample.text) for sample in samples])
     rounds = [*(old for old in read_samples(run) if old.step < step), new]
     with whole_file(run / "samples.jsonl") as file:
@@ -76,7 +76,7 @@ def keep_samples(run: Path, step: int, samples: list[Sample]) -> None:
 
 
 def read_samples(run: Path) -> list[Round]:
-    """Every round so far."""
+    """All rounds so far."""
     path = run / "samples.jsonl"
     if not path.is_file():
         return []

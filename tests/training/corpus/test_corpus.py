@@ -192,7 +192,7 @@ def test_what_was_noticed_is_told(make):
     latin = "No\xebl \xe0 la plage, d\xe9j\xe0\n".encode("cp1252") * 9
     corpus, _ = make({"a.txt": lines, "b.txt": latin}, Rules(line_by_line=True))
     told = " ".join(corpus.notices())
-    assert "60 marks (<BOS>, <EOS>) stood at the ends of lines already" in told
+    assert "60 marks (<BOS>, <EOS>) were already at the ends of lines" in told
     assert "Read as cp1252: b.txt. If that is wrong" in told
     assert "<BOS" not in "".join(documents(corpus, "train")).replace("<BOS>", "", 99)
 

@@ -77,7 +77,7 @@ def npz(ids):
         ("a.npz", npz(np.array([50257])), "other numbers than GPT-2's token ids"),
         ("a.zip", b"no archive", "cannot be opened"),
         ("a.jsonl", '{"text": "a"}\n{broken', "not JSON in line 2"),
-        ("a.jsonl", '{"other": "a"}', "no field 'text' in line 1; name yours with --field"),
+        ("a.jsonl", '{"other": "a"}', "no field 'text' in line 1; name the field with --column"),
     ],
 )
 def test_a_bad_file_says_why(tmp_path, name, content, reason):
