@@ -12,7 +12,7 @@ __all__ = ["Count", "Seconds", "SharedStopping", "WebOptions", "make_app"]
 
 
 def __getattr__(name: str) -> Any:
-    """make_app is looked up when asked for: it brings Flask, which settings do without."""
+    """make_app is imported only when asked for: it needs Flask, and settings do not."""
     if name == "make_app":
         from .app import make_app
 

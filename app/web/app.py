@@ -1,4 +1,4 @@
-"""One Flask app from its parts."""
+"""Put the Flask app together."""
 
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from .service import Service
 from .watch import log
 from .watch.status import status
 
-ROOT = Path(__file__).resolve().parent.parent.parent  # templates/ and static/ lie beside app/
+ROOT = Path(__file__).resolve().parent.parent.parent  # templates/ and static/ are beside app/
 
 
 def make_app(options: WebOptions, engine: AnyEngine) -> Flask:
@@ -26,7 +26,7 @@ def make_app(options: WebOptions, engine: AnyEngine) -> Flask:
     )
     app.config["MAX_CONTENT_LENGTH"] = options.max_body
     app.config["MAX_FORM_MEMORY_SIZE"] = options.max_body
-    app.url_map.strict_slashes = False  # clients append a slash, or strip one
+    app.url_map.strict_slashes = False  # some clients append a slash, some strip it
     app.extensions["continuo"] = Service(options, engine)
     log.register(app)
     guard.register(app)

@@ -1,9 +1,9 @@
-"""Every failure -> one sentence, the field, the status; in the shape of the route's dialect.
+"""Errors: one sentence, a field and a status, in the shape of the route's dialect.
 
-A Problem is raised anywhere in a request. A dialect registers how its routes say one:
+A Problem may be raised anywhere in a request. A dialect registers how its routes render one:
 
-    errors.speaks("/v1", render)             # by the path's beginning; the longest wins
-    g.render_problem = render                # or for this request alone
+    errors.speaks("/v1", render)             # for paths that begin so; the longest wins
+    g.render_problem = render                # or for this request only
     render(problem) -> (status, anything JSON can say)
 """
 
@@ -31,7 +31,7 @@ from .body.reply import reply
 
 log = logging.getLogger(__name__)
 
-RETRY_S = 2.0  # when nobody knows better: an engine starts again within seconds
+RETRY_S = 2.0  # if nothing better is known: an engine restarts within seconds
 
 
 class Problem(Exception):
@@ -50,18 +50,18 @@ class Problem(Exception):
         super().__init__(message)
         self.status, self.kind, self.message = status, kind, message
         self.field, self.retry_after = field, retry_after
-        self.details = details  # value, allowed, did_you_mean, ahead: whatever there is to know
+        self.details = details  # value, allowed, did_you_mean, ahead, ...
 
 
 Render = Callable[[Problem], tuple[int, Any]]
 
 
 class ReaderGone(Exception):
-    """Nobody is there to answer any more."""
+    """The reader has left; there is nobody to answer."""
 
 
 class CutOff(BrokenPipeError):
-    """A stream that can only fail by breaking off. A broken pipe is what servers pass over."""
+    """A stream fails by breaking off. As a broken pipe, because servers ignore those."""
 
     def __init__(self, message: str) -> None:
         super().__init__(errno.EPIPE, message)
@@ -72,7 +72,7 @@ def bad_value(field: str, message: str, **details: Any) -> Problem:
 
 
 def invalid_params(error: InvalidParams, value: Any = None) -> Problem:
-    """The engine knows our names; `g.caller_names` has what the caller called each."""
+    """The engine uses our names; `g.caller_names` holds the caller's name for each."""
     name = g.get("caller_names", {}).get(error.field, error.field)
     message = re.sub(rf"\b{re.escape(error.field)}\b", lambda _: name, str(error), count=1)
     details: dict[str, Any] = {} if value is None else {"value": f"{value!r:.80}"}
@@ -87,7 +87,7 @@ def unreadable(message: str, **details: Any) -> Problem:
 
 
 def engine_problem(error: EngineError) -> Problem:
-    """What `engine.submit` and its like raise."""
+    """A Problem from what `engine.submit` and the like raise."""
     if isinstance(error, UnknownModel):
         return Problem(404, "unknown_model", str(error), field="model")
     if isinstance(error, EngineBusy):
@@ -99,7 +99,7 @@ def engine_problem(error: EngineError) -> Problem:
 
 
 def failed(event: Failed) -> Problem:
-    """What befell a request that was already running."""
+    """A Problem from the failure of a running request."""
     status = 503 if event.kind == "engine_stopped" else 500
     return Problem(status, event.kind, event.message, retry_after=event.retry_after)
 
@@ -115,7 +115,7 @@ def native(problem: Problem) -> tuple[int, Any]:
 
 
 def speaks(app: Flask, prefix: str, render: Render) -> None:
-    """Problems on paths that begin so are rendered by this."""
+    """Render problems on paths that begin with `prefix` by this."""
     app.extensions.setdefault("continuo.shapes", {})[prefix] = render
 
 
@@ -129,7 +129,7 @@ def _render() -> Render:
 
 
 def answer(problem: Problem) -> Response:
-    """The HTTP answer, with the headers that clients wait by."""
+    """The response, with the headers that tell clients when to retry."""
     if g.get("wants_html", False):
         page = render_template("error.html", problem=problem)
         response = Response(page, problem.status, mimetype="text/html")
@@ -142,7 +142,7 @@ def answer(problem: Problem) -> Response:
     elif 400 <= problem.status < 500 and problem.status != 429:
         response.headers["x-should-retry"] = "false"
     if problem.status == 401:
-        # A person's browser asks for a password, which a program would not have.
+        # With Basic, a person's browser asks for a password.
         scheme = "Basic" if request.endpoint == "status.show" else "Bearer"
         response.headers["WWW-Authenticate"] = scheme
     g.problem = problem
@@ -159,14 +159,14 @@ def register(app: Flask) -> None:
 
 
 _SENTENCES = {
-    404: ("not_found", "There is nothing at {path}; /docs lists what there is."),
-    405: ("wrong_method", "{path} does not take {method}; it takes {allowed}."),
+    404: ("not_found", "There is nothing at {path}; see /docs for the paths."),
+    405: ("wrong_method", "{path} does not take {method}; use {allowed}."),
     413: ("too_large", "The body is larger than max_body allows: {max_body} bytes."),
 }
 
 
 def _http(error: HTTPException) -> Response:
-    """What Flask itself finds: a route that is not there, a body too large."""
+    """Errors of Flask itself, such as an unknown route or a body that is too large."""
     status = error.code or 500
     if status < 400:  # a redirect is not a failure
         return Response(error.get_body(), status, error.get_headers())
@@ -190,6 +190,6 @@ def _unexpected(error: Exception) -> Response:
         Problem(
             500,
             "internal_error",
-            f"Something broke here; the log knows more under {g.get('request_id')}.",
+            f"The server failed; its log says more under the id {g.get('request_id')}.",
         )
     )

@@ -1,4 +1,4 @@
-"""Whether the server lives, and whether it is ready: for supervisors, proxies and dashboards."""
+"""Whether the server is alive and ready: for supervisors, proxies and dashboards."""
 
 from flask import Blueprint, Response
 
@@ -31,14 +31,14 @@ def readyz() -> Response:
 
 @health.get("/health")
 def healthy() -> Response:
-    """The same as /readyz, in the words llama.cpp's clients look for."""
+    """The same as /readyz, in the form that llama.cpp's clients expect."""
     return readyz()
 
 
 @health.get("/metrics")
 @gives("text/plain")
 def metrics() -> Response:
-    """Counters for Prometheus, right across workers."""
+    """Counters for Prometheus, summed over all workers."""
     return Response(
         service().metrics.text(), content_type="text/plain; version=0.0.4; charset=utf-8"
     )

@@ -1,6 +1,6 @@
-"""The page, in the reader's language; and what its templates need, with and without JavaScript.
+"""The page in the reader's language, with and without JavaScript.
 
-Addresses in the templates are relative: the page works under any path a proxy may put it.
+Addresses in the templates are relative, so the page works under any path of a proxy.
 """
 
 import functools
@@ -33,7 +33,7 @@ def index() -> Response:
 @pages.get("/worker.js")
 @gives("text/javascript")
 def worker() -> Response:
-    """The script that keeps the page at hand for when the server is away."""
+    """The service worker, which keeps the page usable while the server is away."""
     files = sorted(f"static/{name}" for name in _contents(_static()))
     version = hashlib.sha256(json.dumps(_contents(_static())).encode()).hexdigest()[:16]
     response = make_response(render_template("worker.js", files=files, version=version))
@@ -56,7 +56,7 @@ def _for_templates() -> dict[str, Any]:
 
 
 def _form_values() -> dict[str, Any]:
-    """What stands in the form without JavaScript: what its reader sent, or the defaults."""
+    """The values in the form without JavaScript: what its reader sent, or the defaults."""
     sent = request.args | read_form_again(request, service().options.patience)
     defaults = {row.name: row.default for row in PARAMETERS}
     return {name: sent.get(name, defaults[name]) for name in ("max_tokens", "temperature")} | {
@@ -71,14 +71,14 @@ def _static() -> Path:
 
 @functools.cache
 def _words(static: Path) -> dict[str, dict[str, str]]:
-    """Every language the page speaks, by its code: one file each."""
+    """The page's languages by their codes, each from a file."""
     files = sorted((static / "words").glob("*.json"))
     return {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in files}
 
 
 @functools.cache
 def _contents(static: Path) -> dict[str, str]:
-    """What the page is made of: each file's name and a sum of what is in it."""
+    """The page's files, each with a hash of its content."""
     files = [path for path in sorted(static.rglob("*")) if path.is_file()]
     return {
         path.relative_to(static).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
@@ -88,6 +88,6 @@ def _contents(static: Path) -> dict[str, str]:
 
 @functools.cache
 def _modules(static: Path) -> list[str]:
-    """The page's modules, so that a browser asks for all of them at once."""
+    """The page's modules, so that a browser can load them all at once."""
     modules = (path for path in static.rglob("*.js") if path.name not in ("page.js", "theme.js"))
     return sorted(path.relative_to(static).as_posix() for path in modules)

@@ -1,5 +1,4 @@
-"""What every view of one app shares: its settings, its engine, its counters, and whether it is
-stopping. Knows no request."""
+"""What all views of an app share: its options, engine, counters and state. Knows no request."""
 
 import time
 from typing import TYPE_CHECKING
@@ -35,7 +34,7 @@ class Service:
         self._models: dict[str, ModelInfo] = {}
 
     def models(self) -> dict[str, ModelInfo]:
-        """By name, the default one first. Asked once: what a server serves stays the same."""
+        """By name, the default one first. Asked once, since a server's models never change."""
         self._models = self._models or {model.name: model for model in self.engine.info().models}
         return self._models
 
@@ -52,7 +51,7 @@ class Service:
         return models[name]
 
     def why_not_ready(self) -> str | None:
-        """A sentence, or None when requests are welcome."""
+        """A sentence; None if requests are taken."""
         if self.stopping.is_draining:
             return "The server is stopping; it takes nothing new."
         state = self.engine.state()

@@ -159,7 +159,7 @@ def test_sync_workers_warn_and_serve():
         assert (
             server.post("/generate", json={"prompt": "x", "max_tokens": 3}).json()["text"] == " la"
         )
-        server.wait_for("Each of these workers serves one reader")
+        server.wait_for("Each worker serves only one reader")
 
 
 def test_listening_beyond_loopback_without_a_key_warns():

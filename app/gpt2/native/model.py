@@ -102,11 +102,11 @@ class NativeModel:
         if n > len(self._outputs.logits):
             self._outputs = _Outputs(self.config, n)
         out = self._outputs
-        draws = b"".join(_draws(feed) for feed in feeds)
+        draws = ctypes.c_char_p(b"".join(_draws(feed) for feed in feeds))
         turn = Turn(
             len(feeds), len(ids), n, self._cache.shape[1],
             *(numbers.buffer_info()[0] for numbers in (ids, pasts, begins, pages, page_begins)),
-            wanted.buffer_info()[0], ctypes.cast(ctypes.c_char_p(draws), ctypes.c_void_p), *out.addresses,
+            wanted.buffer_info()[0], ctypes.cast(draws, ctypes.c_void_p), *out.addresses,
         )  # fmt: skip
         fault = self._kernel.native_forward(self._engine, ctypes.byref(turn))
         assert fault is None, f"The model was fed what it cannot take: {fault.decode()}."

@@ -1,1 +1,1 @@
-"""What a request's body may say, and a value as a reply."""
+"""Reading a request's body, and writing a JSON reply."""

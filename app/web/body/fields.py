@@ -1,5 +1,7 @@
-"""Fields of any body: taken by type, counted, bounded, and refused in a sentence. The parameters'
-own bounds live in PARAMETERS; nothing is written twice here."""
+"""Fields of any body: taken by type, counted, bounded, and refused in a sentence.
+
+The bounds of parameters are in PARAMETERS.
+"""
 
 import difflib
 from collections.abc import Collection, Mapping
@@ -20,7 +22,7 @@ def check_total(prompts: int, n: int, options: WebOptions) -> None:
 
 
 def texts(name: str, value: Any, most: int) -> list[str]:
-    """A list of texts, not empty and not longer than max_prompts."""
+    """A list of 1 to max_prompts texts."""
     if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
         raise bad_value(name, f"{name} must be a text or a list of texts; got {seen(value)}.")
     check_count(name, len(value), most)
@@ -38,7 +40,7 @@ def check_count(name: str, count: int, most: int) -> None:
 
 
 def bounded(name: str, text: str, options: WebOptions) -> str:
-    """A text, not longer than max_prompt."""
+    """A text of at most max_prompt characters."""
     if len(text) > options.max_prompt:
         raise bad_value(
             name,
@@ -58,12 +60,12 @@ _NOUNS: dict[type, str] = {
 
 
 def take(fields: Mapping[str, Any], name: str, kind: type, default: Any) -> Any:
-    """One field of a plain type; null is as good as absent."""
+    """One field of a plain type; null counts as absent."""
     value = fields.get(name)
     if value is None:
         return default
     if kind is int and isinstance(value, float) and value.is_integer():
-        return int(value)  # 20.0 is how some clients write 20
+        return int(value)  # some clients write 20 as 20.0
     if type(value) is not kind:
         raise bad_value(name, f"{name} must be {_NOUNS[kind]}; got {seen(value)}.")
     return value
@@ -81,5 +83,5 @@ def refuse_unknown(fields: Collection[str], known: Collection[str]) -> None:
 
 
 def seen(value: Any) -> str:
-    """A value as a message may show it: short."""
+    """A value, shortened for an error message."""
     return f"{value!r:.60}"

@@ -1,4 +1,4 @@
-"""A request's body -> its fields, as JSON would have said them; or a sentence why not."""
+"""Read a request's body into fields as JSON would give them, or refuse it in a sentence."""
 
 import contextlib
 import time
@@ -23,7 +23,7 @@ _KINDS = {
     "application/x-www-form-urlencoded": FORM,
     "multipart/form-data": FORM,
     "text/plain": TEXT,
-    "": JSON,  # no Content-Type at all: programs that send bytes mean JSON
+    "": JSON,  # without a Content-Type: programs that send bytes mean JSON
 }
 
 _DEFAULTS = {parameter.name: parameter.default for parameter in PARAMETERS}
@@ -47,24 +47,24 @@ def is_form(request: Request) -> bool:
 
 
 def needs_preflight(request: Request) -> bool:
-    """Whether a browser asks first before another site's page may send such a body here."""
+    """Whether a browser asks us first when another site's page sends such a body."""
     return _KINDS.get(request.mimetype) not in (FORM, TEXT) and request.mimetype != ""
 
 
 def read_body(request: Request, patience: float) -> bytes:
-    """The body's bytes; a body that stalls or breaks off is the caller's mistake."""
+    """The body's bytes; a body that stalls or breaks off is a 4xx."""
     accepted = socket_of(request.environ)
     if accepted is not None:
         accepted.settimeout(patience)
     try:
         return request.get_data()
-    except Exception as error:  # every server has its own for a body that breaks off
+    except Exception as error:  # each server raises its own when a body breaks off
         g.body_failed = True
         if isinstance(error, RequestEntityTooLarge):
             _read_past(request)
             raise
         if isinstance(error.__context__ or error, TimeoutError):
-            raise Problem(408, "too_slow", f"The body stood still for {patience:g} s.") from None
+            raise Problem(408, "too_slow", f"No data arrived for {patience:g} s.") from None
         raise unreadable(f"The body broke off: {type(error).__name__}.") from None
     finally:
         if accepted is not None:
@@ -72,16 +72,16 @@ def read_body(request: Request, patience: float) -> bytes:
 
 
 def _read_past(request: Request) -> None:
-    """Who is cut off while sending never reads why: up to 64 MB more, for 5 s, are dropped."""
+    """Drop up to 64 MB for up to 5 s: a client that is cut off while sending never reads why."""
     rest, end = get_input_stream(request.environ), time.monotonic() + 5
-    with contextlib.suppress(Exception):  # of any server's; the answer is the same
+    with contextlib.suppress(Exception):  # any server's own; the answer stays the same
         for _ in range(1024):
             if not rest.read(2**16) or time.monotonic() > end:
                 return
 
 
 def read_json(request: Request, patience: float) -> dict[str, Any]:
-    """A JSON object sent as JSON. Any other type is refused: a web page could send it unasked."""
+    """A JSON object sent as JSON. Other types are refused: any web page could send them."""
     if body_kind(request) is not JSON:
         raise Problem(
             415,
@@ -106,7 +106,7 @@ def parse_json(body: bytes) -> dict[str, Any]:
 
 
 def read_fields(request: Request, patience: float) -> dict[str, Any]:
-    """The fields of a JSON object, a form, or a text with its parameters in the address."""
+    """The fields of a JSON object, of a form, or of a text with parameters in the address."""
     kind = body_kind(request)
     body = read_body(request, patience)
     if kind is JSON:
@@ -127,18 +127,18 @@ def _refuse_json_in_form(body: bytes) -> None:
 
 
 def from_texts(texts: Any) -> dict[str, Any]:
-    """Fields of a form or an address, whose values are all texts -> what JSON would have said."""
+    """Fields of a form or address, where all values are texts, as JSON would give them."""
     fields: dict[str, Any] = {}
     for name, values in texts.lists():
         if name in _FORM_ONLY:
             continue
         if name in _DEFAULTS and values == [""] and not isinstance(_DEFAULTS[name], list):
-            continue  # a field left empty in a form
+            continue  # a form field left empty
         fields[name] = _from_text(name, values)
     return fields
 
 
-_FORM_ONLY = ("color", "key")  # for the page, not for the model
+_FORM_ONLY = ("color", "key")  # for the page, not a parameter
 
 
 def _from_text(name: str, values: list[str]) -> Any:
@@ -149,11 +149,11 @@ def _from_text(name: str, values: list[str]) -> Any:
     try:
         return msgspec.json.decode(values[-1])
     except (msgspec.MsgspecError, RecursionError):
-        return {"on": True}.get(values[-1], values[-1])  # a ticked box says "on"
+        return {"on": True}.get(values[-1], values[-1])  # a ticked box sends "on"
 
 
 def read_form_again(request: Request, patience: float) -> Mapping[str, str]:
-    """What a refused reader wrote, for the form shown again; nothing if it is unreadable."""
+    """The form's fields, to show it again after an error; empty if they are unreadable."""
     if not g.get("body_failed", False):
         with contextlib.suppress(Problem, RequestEntityTooLarge):
             read_body(request, patience)

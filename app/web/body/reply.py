@@ -1,4 +1,4 @@
-"""A value -> a JSON reply. Knows no dialect."""
+"""JSON replies. Knows no dialect."""
 
 from typing import Any
 
@@ -7,5 +7,5 @@ from flask import Response
 
 
 def reply(value: Any, status: int = 200) -> Response:
-    """Ends with a newline: in a terminal the prompt comes on a line of its own."""
+    """Ends with a newline, so that a terminal's prompt starts on its own line."""
     return Response(msgspec.json.encode(value) + b"\n", status, content_type="application/json")

@@ -1,4 +1,4 @@
-"""Other servers' words for the same: a blueprint each, a thin translation over run.start."""
+"""Other servers' APIs: a blueprint for each, a thin translation to ours."""
 
 from flask import Flask
 
@@ -21,7 +21,7 @@ BLUEPRINTS = (
     kobold_about.about,
 )
 
-SHAPES = {  # of errors, by the beginning of the path
+SHAPES = {  # how errors are rendered, by the beginning of the path
     "/v1": openai_reply.render,
     "/tokenizer_info": openai_reply.render,
     "/generate_stream": tgi.render,

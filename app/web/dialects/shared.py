@@ -1,11 +1,11 @@
-"""What the dialects share: reading other people's words, and saying ours on the wire.
+"""What the dialects share: reading their fields, and writing their streams.
 
-A dialect's vocabulary is a table: our parameter -> its names for it, the one it prefers first.
+A dialect has a table: our parameter -> its own names for it, the preferred one first.
 
     NAMES = {"max_tokens": ("n_predict",), "seed": ("seed",), ...}
     params(fields, NAMES, {"max_tokens": 16})
 
-Unknown fields are passed over, as all these servers do; null is as good as absent.
+Unknown fields are ignored, as in all these servers; null counts as absent.
 """
 
 import contextlib
@@ -36,7 +36,7 @@ from ..service import service
 Fields = Mapping[str, Any]
 Names = Mapping[str, tuple[str, ...]]
 
-# Text in another form than the client expects is worse than none: refused, never ignored.
+# Fields that ask for another form of text are refused, never ignored.
 GRAMMARS = (
     "grammar",
     "grammar_string",
@@ -54,7 +54,7 @@ GRAMMARS = (
 
 
 def described(names: Names) -> dict[str, Any]:
-    """What each field is for. Bounds differ between servers, so errors alone report them."""
+    """Each field's description. Bounds differ between servers, so only errors report them."""
     helps = {row.name: row.help for row in PARAMETERS}
     return {theirs[0]: {"description": helps[ours]} for ours, theirs in names.items()}
 
@@ -80,9 +80,9 @@ def first(fields: Fields, names: Sequence[str]) -> Any:
 
 
 def params(fields: Fields, names: Names, defaults: Fields) -> Params:
-    """Params of what the fields say; the dialect's defaults are by our names.
+    """Params from the fields; `defaults` uses our names.
 
-    Nobody else's client expects the prompt's last word to be completed: healing is off.
+    Other servers' clients do not expect the prompt's last word to be completed, so healing is off.
     """
     g.caller_names = {
         ours: next((name for name in theirs if fields.get(name) is not None), ours)
@@ -96,20 +96,20 @@ def params(fields: Fields, names: Names, defaults: Fields) -> Params:
 
 
 def _seed(value: Any) -> Any:
-    """-1 draws one, as null does; larger ones than JavaScript can say are folded."""
+    """-1 draws a seed, like null; seeds above MAX_SEED are folded."""
     if isinstance(value, bool) or not isinstance(value, int | float) or value != int(value):
         return value
     return None if value == -1 else int(value) % (MAX_SEED + 1)
 
 
 def _stop(value: Any) -> Any:
-    """One text or a list of them; an empty one stops nothing."""
+    """One text or a list; empty texts are ignored."""
     texts = [value] if isinstance(value, str) else value
     return [text for text in texts if text != ""] if isinstance(texts, list) else texts
 
 
 def _texts(value: Any) -> Any:
-    """A list of texts, or the same written as JSON, as SillyTavern sends it."""
+    """A list of texts, or one written as a JSON string, as SillyTavern sends it."""
     if isinstance(value, str):
         with contextlib.suppress(msgspec.DecodeError):
             value = msgspec.json.decode(value)
@@ -117,7 +117,7 @@ def _texts(value: Any) -> Any:
 
 
 def _switch(value: Any) -> Any:
-    """-1 is how many say off, or all."""
+    """Many servers use -1 for off, or for all."""
     return 0 if isinstance(value, int | float) and value < 0 else value
 
 
@@ -131,7 +131,7 @@ _READ = {
     "banned_phrases": _texts,
 }
 
-# DRY and XTC, by the names that all who have them agree on.
+# DRY and XTC, whose names are the same everywhere.
 MODERN: Names = {
     "dry_multiplier": ("dry_multiplier",),
     "dry_base": ("dry_base",),
@@ -145,12 +145,18 @@ MODERN: Names = {
 
 def refuse_grammars(fields: Fields) -> None:
     for name in GRAMMARS:
-        if fields.get(name) not in (None, False, "", [], {"type": "text"}):  # {} is any JSON
+        if fields.get(name) not in (
+            None,
+            False,
+            "",
+            [],
+            {"type": "text"},
+        ):  # even {}, which allows any JSON
             raise bad_value(name, f"{name} is not supported: this server writes free text only.")
 
 
 def model(fields: Fields) -> ModelInfo:
-    """The requested model. Any name will do where one is served: clients send what they have."""
+    """The requested model. With a single model any name will do: clients send all sorts."""
     name = body.take(fields, "model", str, None)
     if not name or len(service().models()) == 1:
         return service().model()
@@ -161,7 +167,7 @@ def model(fields: Fields) -> ModelInfo:
 
 
 def text(fields: Fields, name: str) -> str:
-    """A text that must be there, though it may be empty."""
+    """A text; required, but may be empty."""
     if fields.get(name) is None:
         raise bad_value(name, f"{name} is missing.")
     return body.bounded(name, body.take(fields, name, str, ""), service().options)
@@ -204,7 +210,7 @@ def check_ids(name: str, ids: list[int], info: ModelInfo) -> list[int]:
 
 
 def ids(name: str, fields: Fields, info: ModelInfo) -> list[int]:
-    """A list of token ids that must be there, though it may be empty."""
+    """A list of token ids; required, but may be empty."""
     value = fields.get(name)
     if not isinstance(value, list) or not (value == [] or _is_ids(value)):
         raise bad_value(name, f"{name} must be a list of token ids; got {body.seen(value)}.")
@@ -212,7 +218,7 @@ def ids(name: str, fields: Fields, info: ModelInfo) -> list[int]:
 
 
 def id_of(text: str) -> int | None:
-    """A token's id written in digits; None when it is something else."""
+    """A token's id written in digits; None if it is not."""
     return int(text) if text.isdecimal() and len(text) < 10 else None
 
 
@@ -237,7 +243,7 @@ def data(value: Any) -> bytes:
 
 
 def piece(token: bytes) -> str | list[int]:
-    """A token as a text, or as its bytes where they are no text alone."""
+    """A token as text, or as bytes if they are not text on their own."""
     try:
         return token.decode("utf-8")
     except UnicodeDecodeError:
@@ -249,11 +255,11 @@ def plain(token: bytes) -> str:
 
 
 def with_chosen(token: Token | PromptToken) -> list[TopToken]:
-    """The alternatives, likeliest first, and the token itself where it is none of them."""
+    """The alternatives, likeliest first, and the token itself if it is not one of them."""
     chosen = TopToken(token.id, token.bytes, token.logprob or 0.0)
     return token.top if any(top.id == token.id for top in token.top) else [*token.top, chosen]
 
 
 def mean_logprob(choice: Choice) -> float:
-    """How well the model likes a continuation: what best_of chooses by."""
+    """How likely the model finds a continuation; best_of chooses by this."""
     return sum(token.logprob or 0.0 for token in choice.tokens) / max(1, len(choice.tokens))

@@ -1,4 +1,4 @@
-"""What text-generation-webui adds under /v1/internal, as far as SillyTavern and mikupad use it."""
+"""The routes under /v1/internal of text-generation-webui that SillyTavern and mikupad use."""
 
 import math
 
@@ -35,7 +35,7 @@ def encode() -> Response:
 @webui.post("/token-count")
 @openapi.takes({"text": openapi.TEXT}, required=("text",))
 def token_count() -> Response:
-    """How many tokens a text is."""
+    """How many tokens a text has."""
     return reply({"length": len(_tokens())})
 
 
@@ -80,6 +80,6 @@ def _first_token(prompt: str, params: Params) -> Token:
 
 @webui.post("/stop-generation")
 def stop_generation() -> Response:
-    """Nothing: it would stop everybody. Whoever hangs up ends their own request."""
+    """Does nothing: it would stop everybody. Hanging up ends one's own request."""
     shared.read_if_any()
     return reply({"status": "success"})

@@ -1,1 +1,1 @@
-"""The interface, described from what it is."""
+"""The API's description, generated from its routes."""

@@ -1,5 +1,7 @@
-"""The interface, described: /openapi.json for programs, /docs for people. Both are read off the
-app's own routes; a view says what it takes and gives by a decorator, the rest is its docstring.
+"""The API's description: /openapi.json for programs, /docs for people.
+
+Both are generated from the app's routes. A view's decorators say what it takes and gives; the rest
+is its docstring.
 
     @native.post("/score")
     @takes({"prompt": TEXT, "top": parameter("logprobs")}, forms=True)
@@ -36,7 +38,7 @@ COUNT: Schema = {"type": "integer", "minimum": 0}
 
 
 def takes(properties: Schema, required: tuple[str, ...] = (), forms: bool = False) -> Callable:
-    """Says what a view's body may hold; `forms`: as a form or plain text too."""
+    """What a view's body may hold; `forms`: also as a form or plain text."""
 
     def describe(view: View) -> View:
         body: Schema = {"type": "object", "properties": properties}
@@ -49,7 +51,7 @@ def takes(properties: Schema, required: tuple[str, ...] = (), forms: bool = Fals
 
 
 def gives(*content_types: str) -> Callable:
-    """Says what a view answers with, when that is not JSON alone."""
+    """The content types of a view that answers not only JSON."""
 
     def describe(view: View) -> View:
         vars(view).update(gives=content_types)
@@ -59,7 +61,7 @@ def gives(*content_types: str) -> Callable:
 
 
 def replies(*types: Any) -> Callable:
-    """Says what a view's JSON holds: one of these structs."""
+    """The structs that a view's JSON may hold."""
 
     def describe(view: View) -> View:
         vars(view).update(replies=types)
@@ -77,7 +79,7 @@ def _read_parameters() -> dict[str, Schema]:
 
 
 def _bounded(schema: Schema, row: Any) -> Schema:
-    """The bounds go where the number is: the value itself, an item, or an entry."""
+    """Put the bounds at the number: the value itself, an item, or an entry."""
     whole = schema | {"description": row.help}
     numbers = [whole, whole.get("items", {}), whole.get("additionalProperties", {})]
     bounds = {"minimum": row.low, "maximum": row.high}
@@ -93,7 +95,7 @@ _PARAMETERS = _read_parameters()
 
 
 def parameter(name: str, **changes: Any) -> Schema:
-    """One of PARAMETERS as a schema, with another default perhaps."""
+    """One of PARAMETERS as a schema, optionally with another default."""
     return _PARAMETERS[name] | changes
 
 
@@ -127,7 +129,7 @@ def document(app: Flask) -> Schema:
 
 
 def _read_replies(app: Flask) -> tuple[Schemas, Schema]:
-    """The schema of each reply that a view gives, and the parts that they share."""
+    """The schema of each reply of a view, and the parts they share."""
     views = app.view_functions.values()
     types = list(dict.fromkeys(type for view in views for type in getattr(view, "replies", ())))
     template = "#/components/schemas/{name}"
@@ -144,7 +146,7 @@ def _routes(app: Flask) -> Iterator[tuple[Rule, str, Callable]]:
 
 def _operation(rule: Rule, method: str, view: Callable, schemas: Schemas) -> Schema:
     head, _, rest = (inspect.getdoc(view) or rule.endpoint).partition("\n\n")
-    # A static file's view is Flask's own; its first line is not for our readers.
+    # The view of static files is Flask's own, with a docstring not meant for our readers.
     summary = "A file of the page." if rule.endpoint == "static" else head.replace("\n", " ")
     operation: Schema = {
         "operationId": f"{rule.endpoint}.{method.lower()}.{_slug(rule.rule)}",
@@ -173,7 +175,10 @@ def _responses(rule: Rule, view: Callable, schemas: Schemas) -> Schema:
     if rule.endpoint == "static":
         kinds = ("*/*",)
     said_in = ["application/json", *(kind for kind in kinds if kind == "text/html")]
-    failure = {"description": "Why not, in a sentence.", "content": {k: {} for k in said_in}}
+    failure = {
+        "description": "Why it was refused, in one sentence.",
+        "content": {k: {} for k in said_in},
+    }
     content: Schema = {kind: {} for kind in kinds}
     if types := getattr(view, "replies", ()):
         options = [schemas[type] for type in types]
@@ -201,14 +206,14 @@ def _body(view: Callable) -> Schema:
 
 @docs.get("/openapi.json")
 def openapi() -> Response:
-    """This interface as an OpenAPI document."""
+    """This API as an OpenAPI document."""
     return reply(document(current_app))
 
 
 @docs.get("/docs")
 @gives("text/html")
 def readable() -> str:
-    """This interface as a page to read."""
+    """This API as a page to read."""
     groups: dict[str, list[tuple[str, str, Schema]]] = {}
     for path, methods in document(current_app)["paths"].items():
         for method, operation in methods.items():

@@ -1,6 +1,6 @@
-"""Who may come in, in which order that is asked, and how often.
+"""Who may come in and how often, and in which order this is checked.
 
-Nothing here knows what a request is for; a request that passes is the view's.
+Knows nothing of what a request asks for.
 """
 
 from flask import Flask, Response, g, request
@@ -10,7 +10,7 @@ from ..service import service
 from . import keys, origins, policy, warnings
 from .limits import Limits
 
-# without a key too
+# even without a key
 OPEN = ("health.livez", "health.readyz", "pages.index", "pages.worker", "static")
 WHILE_STOPPING = ("health.livez", "health.readyz", "health.healthy", "health.metrics", "static")
 
@@ -28,10 +28,12 @@ def _admit() -> Response | None:
     warnings.warn_once()
     origins.check_host()
     if origins.is_preflight():
-        return Response(status=204)  # for any path, so that a page hears of a 404 from us
+        return Response(
+            status=204
+        )  # for any path, so that a page of another origin can read our 404
     origins.check_origin()
     if request.method == "OPTIONS":
-        return None  # Flask answers with what the route takes
+        return None  # Flask answers with the route's methods
     if service().stopping.is_draining and request.endpoint not in WHILE_STOPPING:
         raise Problem(
             503, "stopping", "The server is stopping; it takes nothing new.", retry_after=RETRY_S
@@ -42,6 +44,6 @@ def _admit() -> Response | None:
 
 
 def _is_a_page() -> bool:
-    """The form without JavaScript: who may not come in is told so on a page."""
+    """Whether the form without JavaScript was sent: then a refusal is a page."""
     best = request.accept_mimetypes.best_match(["application/json", "text/html"])
     return request.endpoint == "native.generate" and best == "text/html"

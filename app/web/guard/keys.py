@@ -14,12 +14,12 @@ def check() -> None:
     given = _given_key()
     if given is None:
         raise Problem(401, "no_key", "A key is needed: Authorization: Bearer KEY, or X-Api-Key.")
-    # Compared as digests and all of them, so that time tells nothing about any.
+    # Digests, and all of them, so that the time taken reveals nothing.
     digest = _digest(given)
     matches = [hmac.compare_digest(digest, _digest(key)) for key in service().options.api_keys]
     if not any(matches):
-        service().limits.charge(1)  # who tries keys is counted, too
-        raise Problem(401, "wrong_key", "That key is not known here.")
+        service().limits.charge(1)  # trying keys is limited too
+        raise Problem(401, "wrong_key", "This API key is not valid.")
     g.key = digest.hex()[:16]
 
 
@@ -28,11 +28,11 @@ def _given_key() -> str | None:
     if scheme.lower() == "bearer" and token.strip():
         return token.strip()
     if scheme.lower() == "basic" and request.authorization is not None:
-        return request.authorization.password  # a person, whose browser asked for it
+        return request.authorization.password  # from a person's browser
     if request.headers.get("X-Api-Key"):
         return request.headers["X-Api-Key"].strip()
     if request.endpoint == "native.generate" and is_form(request):
-        read_body(request, service().options.patience)  # kept, for the view to read again
+        read_body(request, service().options.patience)  # cached, so that the view can read it again
         return request.form.get("key") or None  # the page without JavaScript
     return None
 

@@ -1,7 +1,7 @@
-"""How much each key and each address may ask for: so often, and so much at a time.
+"""Limits for each key and each address: continuations in a time, and at a time.
 
-What counts is what is written: a list of 128 prompts counts 128, times n. Counting a text's tokens,
-looking at a request's progress and ending it are free.
+Only writing counts: a list of 128 prompts counts as 128, times n. Counting tokens, following a
+request and ending it are free.
 """
 
 import importlib
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class Limits:
-    """One app's: the rates, counted where limit_storage says, and the shares of what runs."""
+    """One app's limits: the rates, counted in limit_storage, and the shares of what runs."""
 
     def __init__(self, options: WebOptions) -> None:
         self.shares = Shares()  # whoever starts the server may put a shared one here
@@ -32,8 +32,8 @@ class Limits:
             ("limit_per_address", options.limit_per_address, address),
         )
         if any(rate is not None for _, rate, _ in wanted):
-            limits = importlib.import_module("limits")  # slow, and few need it
-            importlib.import_module(".tally", __package__)  # makes sqlite:// known
+            limits = importlib.import_module("limits")  # a slow import that few need
+            importlib.import_module(".tally", __package__)  # registers sqlite://
             storage = limits.storage.storage_from_string(options.limit_storage)
             self._counter = limits.strategies.FixedWindowRateLimiter(storage)
             for name, rate, who in wanted:
@@ -41,7 +41,7 @@ class Limits:
                 self._rates += [(item, name, who) for item in items]
 
     def charge(self, cost: int) -> None:
-        """Counts a request's continuations against the rates; a Problem if they are too many."""
+        """Count a request's continuations against the rates; raises a Problem if too many."""
         counted = [(item, name, who()) for item, name, who in self._rates]
         for item, name, whose in counted:
             if whose is None:
@@ -60,8 +60,10 @@ class Limits:
                 self._counter.hit(item, name, whose, cost=cost)
 
     def take_share(self, n: int) -> Callable[[], None]:
-        """Counts n continuations as running until what it returns is called; TooMany if this key
-        or this address has as many running as it may."""
+        """Count n continuations as running until the returned function is called.
+
+        Raises TooMany if this key or address has as many running as it may.
+        """
         taken: list[str] = []
 
         def give_back() -> None:
@@ -85,8 +87,8 @@ class TooMany(Problem):
         super().__init__(
             429,
             "rate_limit",
-            f"This {kind} has {most} continuations running or waiting, which is all it may have at "
-            "a time; try again when one has ended.",
+            f"This {kind} already has {most} continuations running or waiting, the most it may "
+            "have; try again when one has ended.",
             retry_after=2.0,
         )
 
@@ -100,5 +102,5 @@ def address() -> str:
 
 
 def remote() -> str | None:
-    """The same; None for this machine itself, which need not share with anybody."""
+    """The address; None for this machine itself, which has no limit."""
     return None if is_loopback_name(request.remote_addr or "") else address()

@@ -1,4 +1,4 @@
-"""Other people's pages: which host names we answer to, and which origins may call us."""
+"""Which host names we answer to, and which other sites' pages may call us."""
 
 from urllib.parse import urlsplit
 
@@ -9,11 +9,13 @@ from ..errors import Problem
 from ..run.connection import is_loopback, is_loopback_name
 from ..service import service
 
-EXPOSED = "X-Request-Id, Retry-After, retry-after-ms"  # what another origin's page may read
+EXPOSED = (
+    "X-Request-Id, Retry-After, retry-after-ms"  # the headers that another origin's page may read
+)
 
 
 def check_host() -> None:
-    """A page elsewhere may rebind its name to 127.0.0.1; the Host it sends still tells."""
+    """A foreign page may rebind its name to 127.0.0.1, but its Host header still shows it."""
     if not is_loopback(request.environ):
         return
     host = _name(f"//{request.host}")
@@ -26,7 +28,7 @@ def check_host() -> None:
 
 
 def _matches(host: str, pattern: str) -> bool:
-    """*.example.org is every name below it, * is every name."""
+    """*.example.org matches every name below it, * every name."""
     pattern = pattern.lower()
     if pattern.startswith("*"):
         return host.endswith(pattern[1:])
@@ -36,12 +38,12 @@ def _matches(host: str, pattern: str) -> bool:
 def _name(address: str) -> str:
     try:
         return urlsplit(address).hostname or ""
-    except ValueError:  # brackets that do not close
+    except ValueError:  # unclosed brackets
         return ""
 
 
 def check_origin() -> None:
-    """What a browser sends for any page unasked, a form or plain text, must be our own page's."""
+    """Forms and plain text, which any page can make a browser send, must come from our own page."""
     if request.method != "POST" or needs_preflight(request):
         return
     origin = request.headers.get("Origin")
@@ -54,7 +56,7 @@ def check_origin() -> None:
 
 
 def is_preflight() -> bool:
-    """Whether a browser asks if a listed origin's page may send something."""
+    """Whether this is a preflight for a page of a listed origin."""
     headers = request.headers
     is_asking = request.method == "OPTIONS" and "Access-Control-Request-Method" in headers
     return is_asking and _is_listed(headers.get("Origin"))
@@ -75,7 +77,7 @@ def add_headers(response: Response) -> Response:
         headers["Access-Control-Expose-Headers"] = EXPOSED
         if is_preflight():
             wanted = request.headers.get("Access-Control-Request-Headers")
-            if wanted is not None:  # any: none of them changes who may come in
+            if wanted is not None:  # any header: none affects who may come in
                 headers["Access-Control-Allow-Headers"] = wanted
                 headers.add("Vary", "Access-Control-Request-Headers")
             headers["Access-Control-Allow-Methods"] = "GET, POST, DELETE"

@@ -1,5 +1,5 @@
-"""The headers that keep a page safe: it may use its own files and its own server, and nothing else,
-nothing inline; nobody may frame it but the sites that are named."""
+"""Headers that keep the page safe: only its own files and server, nothing inline, and no frames but
+on the named sites."""
 
 from flask import Response
 

@@ -3,7 +3,7 @@
     shares.take("10.0.0.7", 4, most=32)  # True: there was room
     shares.give_back("10.0.0.7", 4)
 
-Names are counted by their hash: two of one hash, rare among 4,096, count together.
+Names are counted by a hash of 4,096 values; two names with the same one count together.
 """
 
 import hashlib
@@ -15,7 +15,7 @@ _PLACES = 4096  # for names
 
 
 class Shares:
-    """The memory is anonymous, shared by whoever is forked from its maker, and gone with them."""
+    """In anonymous memory, shared with all processes forked from this one."""
 
     def __init__(self) -> None:
         self._shared = memoryview(mmap.mmap(-1, 4 * _SLOTS * _PLACES)).cast("i")
@@ -23,18 +23,18 @@ class Shares:
         self._lock = threading.Lock()
 
     def count_in(self, number: int) -> None:
-        """From now on this process counts as that worker."""
+        """Count this process as that worker from now on."""
         self._slot = number % _SLOTS
-        self._lock = threading.Lock()  # the fork may have copied a held one
+        self._lock = threading.Lock()  # the fork may have copied a locked one
 
     def forget(self, number: int) -> None:
-        """A worker is gone, and what it ran with it."""
+        """A worker ended, and all it ran with it."""
         first = number % _SLOTS * _PLACES
         self._shared[first : first + _PLACES] = memoryview(bytes(4 * _PLACES)).cast("i")
 
     def take(self, name: str, amount: int, most: int) -> bool:
-        """Counts `amount` more unless that makes more than `most`. Who has nothing running may
-        always have one request, however large."""
+        """Count `amount` more, unless that makes more than `most`. One request, however large, is
+        always allowed if nothing else runs."""
         place = _place(name)
         with self._lock:
             running = sum(self._shared[place::_PLACES])

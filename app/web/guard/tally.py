@@ -1,6 +1,6 @@
-"""Where limits are counted when several workers share them: one small SQLite file.
+"""Count limits in a small SQLite file, for several workers.
 
-Importing it makes the limits library know sqlite:///path. Knows no request.
+Importing this registers sqlite:///path with the limits library. Knows no request.
 """
 
 import contextlib
@@ -11,10 +11,10 @@ from typing import Any
 
 from limits.storage import Storage
 
-PURGE_S = 60.0  # between looks at counts whose time is over
+PURGE_S = 60.0  # between removals of expired counts
 
 _TABLE = "CREATE TABLE IF NOT EXISTS tally (key TEXT PRIMARY KEY, count INTEGER, until REAL)"
-# A count whose time is over begins anew, in the same statement: workers race for it.
+# One statement, since workers race: an expired count starts again.
 _COUNT = """
 INSERT INTO tally VALUES (:key, :amount, :now + :expiry)
 ON CONFLICT (key) DO UPDATE SET
@@ -30,7 +30,7 @@ class SQLiteStorage(Storage):
     def __init__(self, uri: str, wrap_exceptions: bool = False, **options: Any) -> None:
         super().__init__(uri, wrap_exceptions, **options)
         self._path = uri.removeprefix("sqlite://")
-        self._next_purge = math.inf  # once there is a table
+        self._next_purge = math.inf  # once the table exists
         self._ask(_TABLE)
         self._next_purge = 0.0
 
@@ -59,9 +59,11 @@ class SQLiteStorage(Storage):
         self._ask("DELETE FROM tally WHERE key = ?", (key,))
 
     def _ask(self, query: str, values: Any = ()) -> tuple[Any, ...] | None:
-        """One statement, one connection: they are cheap, and threads and forks share none."""
+        """One connection for each statement: cheap, and shared by no thread or fork."""
         with contextlib.closing(sqlite3.connect(self._path, timeout=5)) as connection, connection:
-            connection.execute("PRAGMA synchronous = OFF")  # a count lost with the power is no harm
+            connection.execute(
+                "PRAGMA synchronous = OFF"
+            )  # losing a count at a power cut does no harm
             if time.time() > self._next_purge:
                 connection.execute("DELETE FROM tally WHERE until < ?", (time.time(),))
                 self._next_purge = time.time() + PURGE_S

@@ -1,4 +1,4 @@
-"""What whoever runs the server should know; said once."""
+"""Warnings for the operator, each logged once."""
 
 import logging
 
@@ -10,11 +10,11 @@ from ..service import service
 log = logging.getLogger(__name__)
 
 OPEN_TO_ALL = (
-    "Requests come in from beyond this machine and no key is asked for: anybody who can reach this "
-    "server can use it. Set CONTINUO_API_KEYS."
+    "Requests arrive from other machines and no key is needed: anybody who can reach this server "
+    "can use it. Set CONTINUO_API_KEYS."
 )
 ONE_EACH = (
-    "Each of these workers serves one reader at a time, and may cut long streams off. Use threads: "
+    "Each worker serves only one reader at a time, and may cut long streams off. Use threads: "
     "gunicorn -c deployment/gunicorn.conf.py"
 )
 

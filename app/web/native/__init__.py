@@ -1,1 +1,1 @@
-"""The native API: /generate and what goes with it."""
+"""The native API: /generate and the routes around it."""

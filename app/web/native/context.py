@@ -1,8 +1,8 @@
-"""Memory and note: what the model reads besides the text that it continues.
+"""Memory and note: what the model reads besides the text.
 
-The memory comes first however long the text is, the note some lines above the end. What there is no
-room for in the window is the beginning of the text, so that memory and note stay in it until
-max_tokens are written; when more is written than the window holds, the memory still stays.
+The memory always comes first, the note some lines above the end. If the window is too small, the
+beginning of the text is left out, so that memory and note stay in it until max_tokens are written.
+If more is written than the window holds, the memory still stays.
 """
 
 from collections.abc import Mapping
@@ -18,7 +18,7 @@ from ..options import WebOptions
 from ..service import service
 
 FIELDS = ("memory", "note", "note_depth")
-DEPTH = 3  # lines of the text below the note, where nobody says
+DEPTH = 3  # lines of the text below the note, by default
 MAX_DEPTH = 1000
 
 
@@ -40,13 +40,13 @@ def read(fields: Mapping[str, Any], options: WebOptions) -> Context:
 
 
 def prompt_in(context: Context, text: str, params: Params, model: str | None) -> str:
-    """What the model is given to go on from."""
+    """The prompt for the model: the text, with memory and note in it."""
     if not context.memory and not context.note:
         return text
     memory, note = _on_lines(context.memory), _on_lines(context.note)
     room = _room(params, model)
     taken = _count(memory, model) + _count(note, model)
-    left = max(room // 2, room - taken)  # at least half of the room is the text's
+    left = max(room // 2, room - taken)  # at least half of the room is for the text
     offsets = service().engine.tokenize(text, model).offsets
     seen = text[offsets[-left][0] :] if len(offsets) > left else text
     at = line_above(seen, context.note_depth)
@@ -68,14 +68,14 @@ def _count(text: str, model: str | None) -> int:
 
 
 def _room(params: Params, model: str | None) -> int:
-    """The tokens that a prompt may have, so that what is to be written fits beside it."""
+    """How many tokens the prompt may have and leave room for the continuation."""
     models = service().engine.info().models
     window = next((one.n_positions for one in models if one.name == model), models[0].n_positions)
     return max(window // 2, window - (params.max_tokens or 0) - params.finish_sentence)
 
 
 def line_above(text: str, depth: int) -> int:
-    """Where the line begins that has `depth` lines from it to the end; 0 in a text with fewer."""
+    """Where the last `depth` lines begin; 0 if the text has fewer."""
     at = len(text)
     for _ in range(depth):
         at = text.rfind("\n", 0, at)

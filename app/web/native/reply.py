@@ -1,4 +1,4 @@
-"""What the native API says of a run: whole as JSON; or as it comes, as events, lines or plain text.
+"""The native API's replies: whole as JSON, or streamed as events, lines or plain text.
 
 The events, the same for text/event-stream and application/x-ndjson:
 
@@ -6,9 +6,9 @@ The events, the same for text/event-stream and application/x-ndjson:
     start  {id, model, seeds, prompt_tokens, cached_tokens, truncated, dropped_tokens,
             context_start, prompt_logprobs?}
     token  {index, id, text, dropped_tokens?, and with logprobs: bytes, logprob, start, end, top}
-           The last of a choice has id null, what was still held back as its text, and its
-           finish_reason and stop. A choice's texts, joined, are its continuation.
-    done   the whole reply but for the texts
+           The last one of a continuation has id null, the rest of the text, finish_reason and
+           stop. The texts, joined, are the continuation.
+    done   the whole reply without the texts
     error  {type, message, retry_after_ms?}
 """
 
@@ -64,7 +64,7 @@ class Alternative(msgspec.Struct):
 
 
 class Entry(msgspec.Struct):
-    """A token, and where it lies in the text, in UTF-16 units."""
+    """A token, and where it is in the text, in UTF-16 units."""
 
     id: int
     text: str
@@ -183,7 +183,9 @@ def _warnings(run: Run) -> list[str]:
         )
     slid = max(choice.dropped_tokens for choice in run.choices)
     if slid:
-        warnings.append(f"The window moved on: {slid} tokens at its beginning were forgotten.")
+        warnings.append(
+            f"The text outgrew the model's window: its first {slid} tokens are no longer seen."
+        )
     return warnings
 
 
@@ -228,8 +230,8 @@ class Tokens(msgspec.Struct):
 
 class Detokenized(msgspec.Struct):
     text: str
-    content: str  # the same, as llama.cpp's clients look for it
-    prompt: str  # and as vLLM's do
+    content: str  # the same, for llama.cpp's clients
+    prompt: str  # the same, for vLLM's
 
 
 class ModelCard(msgspec.Struct):
@@ -259,7 +261,7 @@ class ServedModel(msgspec.Struct):
 class Models(msgspec.Struct):
     default: str
     models: list[ServedModel]
-    data: list[ModelCard]  # the same as OpenAI and llama.cpp list them, whose clients ask here too
+    data: list[ModelCard]  # the same in OpenAI's form, since clients of llama.cpp ask here too
     object: str = "list"
 
 
@@ -313,8 +315,8 @@ class StartEvent(msgspec.Struct, kw_only=True):
 
 class TokenEvent(msgspec.Struct, kw_only=True):
     index: int
-    id: int | None  # null: the continuation's end
-    text: str  # what is certain, rather than the token's own
+    id: int | None  # null at the continuation's end
+    text: str  # what has become certain, rather than the token's own text
     bytes: list[int] | UnsetType = UNSET
     logprob: float | None | UnsetType = UNSET
     start: int | UnsetType = UNSET
@@ -390,7 +392,7 @@ class Events(Frames):
 
 
 class Lines(Events):
-    """The same as JSON objects, one on a line; in the silences an empty one."""
+    """The same as one JSON object on each line; an empty line as a ping."""
 
     def ping(self) -> bytes:
         return b"\n"
@@ -416,8 +418,8 @@ class Plain(Frames):
 
 
 def plain(run: Run, include_prompt: bool, color: bool) -> Iterator[bytes]:
-    """The first continuation and nothing else. A failure breaks the connection off: there is no
-    other way to tell it from an end."""
+    """Only the first continuation. On a failure the connection breaks off: plain text has no other
+    way to tell it from an end."""
     if include_prompt and isinstance(run.prompt, str):
         yield run.prompt.encode()
     if color:

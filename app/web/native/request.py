@@ -1,4 +1,4 @@
-"""A body's fields -> what POST /generate is to do."""
+"""What a body asks of POST /generate."""
 
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -19,7 +19,7 @@ class GenerateRequest(NamedTuple):
     is_list: bool
     params: Params
     model: str | None
-    include_prompt: bool | None  # None: as the format has it
+    include_prompt: bool | None  # None: the format decides
     stream: bool
     context: context.Context
 
@@ -51,7 +51,7 @@ def _params(fields: dict[str, Any]) -> Params:
 
 def _prompts(fields: Mapping[str, Any], options: WebOptions) -> tuple[list[str], bool]:
     if "prompt" not in fields:
-        raise bad_value("prompt", 'prompt is missing; "" starts from nothing.')
+        raise bad_value("prompt", 'prompt is missing; send "" to start from nothing.')
     prompt = fields["prompt"]
     if isinstance(prompt, str):
         return [prompt], False

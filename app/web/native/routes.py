@@ -1,4 +1,4 @@
-"""The native API: POST /generate in all its formats, and what goes with it."""
+"""The routes of the native API: POST /generate in all its formats, and those around it."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -40,9 +40,11 @@ def read_fields() -> dict[str, Any]:
 GENERATE = {
     "prompt": {"anyOf": [openapi.TEXT, openapi.TEXTS], "description": "What to continue."},
     "model": openapi.TEXT | {"description": "One of /models."},
-    "stream": openapi.FLAG | {"description": "Events as they come, unless Accept says otherwise."},
+    "stream": openapi.FLAG
+    | {"description": "Stream events, unless Accept asks for another format."},
     "include_prompt": openapi.FLAG | {"description": "Put the prompt in front of the text."},
-    "memory": openapi.TEXT | {"description": "What the model reads first, however long the text."},
+    "memory": openapi.TEXT
+    | {"description": "What the model always reads first, however long the text."},
     "note": openapi.TEXT | {"description": "What it reads note_depth lines above the end."},
     "note_depth": openapi.COUNT | {"maximum": MAX_DEPTH, "default": DEPTH},
 } | openapi.parameters()
@@ -55,9 +57,9 @@ GENERATE = {
 def generate() -> Response:
     """Continue a text.
 
-    By Accept, or "stream": true, the answer comes whole as JSON, or as it is written: as events
-    (queue, start, token, done, error), as a JSON object a line with the same in "event", as plain
-    text, or as a page. A list of prompts gives {"results": [...]}, one for each, in order.
+    The answer is JSON; with "stream": true or by Accept it is streamed: as events (queue, start,
+    token, done, error), as lines of JSON that name the event in "event", as plain text, or as a
+    page. A list of prompts gives {"results": [...]}, one for each, in order.
 
     {"id", "model", "prompt", "text", "seed", "finish_reason", "usage", "timings", "warnings",
      "continuations": [{"index", "text", "finish_reason", "stop", "tokens", "seed", "logprobs"}],
@@ -65,7 +67,7 @@ def generate() -> Response:
 
     logprobs are [{"id", "text", "bytes", "logprob", "start", "end", "top"}], where start and end
     count UTF-16 units. finish_reason is length, stop, end_of_text, deadline or cancelled. The last
-    token event of a continuation has id null, what was held back, and its finish_reason.
+    token event of a continuation has id null, the rest of the text, and its finish_reason.
     """
     format = _format()
     g.wants_html = format == HTML
@@ -83,7 +85,7 @@ def generate() -> Response:
 
 
 def _in_context(wanted: GenerateRequest) -> GenerateRequest:
-    """The prompts as the model is given them, memory and note among them."""
+    """The same, with memory and note in the prompts."""
     prompts = [
         prompt_in(wanted.context, prompt, wanted.params, wanted.model) for prompt in wanted.prompts
     ]
@@ -98,7 +100,9 @@ def _format() -> str:
 
 def _stream(wanted: GenerateRequest, format: str) -> Response:
     if wanted.is_list:
-        raise bad_value("prompt", "A list of prompts is answered as JSON; stream them one by one.")
+        raise bad_value(
+            "prompt", "A list of prompts cannot be streamed; stream its prompts one by one."
+        )
     if wanted.params.n > 1 and format in (TEXT, HTML):
         raise bad_value(
             "n", f"{format} carries one continuation; n must be 1.", value=wanted.params.n
@@ -122,9 +126,9 @@ def _frames(run: Run, wanted: GenerateRequest, format: str) -> Iterable[str | by
 @native.delete("/generate/<id>")
 @openapi.replies(replies.Cancelled)
 def cancel(id: str) -> Response:
-    """End a continuation by the id its start event gave, whichever worker runs it."""
+    """End a continuation, by the id in its start event; it may run in any worker."""
     if not service().engine.cancel(id):
-        raise Problem(404, "not_found", "Nothing of that id is running.", field="id")
+        raise Problem(404, "not_found", "No continuation with this id is running.", field="id")
     return reply(replies.Cancelled(id))
 
 
@@ -166,7 +170,7 @@ def score() -> Response:
 
 def _texts_to_score(fields: dict[str, Any]) -> list[str]:
     if ("text" in fields) == ("continuations" in fields):
-        raise bad_value("text", "Give either text or continuations, a list of texts.")
+        raise bad_value("text", "Give either text, or continuations as a list of texts.")
     if "text" in fields:
         return [_bounded("text", body.take(fields, "text", str, ""))]
     most = service().options.max_prompts
@@ -182,7 +186,7 @@ def _bounded(name: str, text: str) -> str:
 @openapi.takes({"text": openapi.TEXT, "model": openapi.TEXT}, required=("text",), forms=True)
 @openapi.replies(replies.Tokens)
 def tokenize() -> Response:
-    """A text's tokens, and where each lies.
+    """A text's tokens, and where they are in it.
 
     {"count", "tokens", "offsets"}: ids, and the start and end of each in UTF-16 units.
     """
@@ -228,5 +232,5 @@ def models() -> Response:
 @native.get("/parameters")
 @openapi.replies(replies.Parameters)
 def parameters() -> Response:
-    """Every parameter of /generate: type, default, bounds, the value that switches it off."""
+    """The parameters of /generate: type, default, bounds, and the value that switches each off."""
     return reply(replies.Parameters(PARAMETERS))

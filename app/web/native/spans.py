@@ -1,5 +1,5 @@
-"""Where tokens lie in a text: in the UTF-16 units that JavaScript and most editors count in, unless
-another length is given.
+"""Where tokens are in a text, in UTF-16 units as in JavaScript and most editors, or by another
+length.
 
 "a🙂b": a is 0 to 1, the face is 1 to 3, b is 3 to 4
 """
@@ -19,8 +19,8 @@ def utf16_places(text: str) -> list[int]:
 
 
 class Spans:
-    """The span of each token, fed one by one. A character split across tokens
-    belongs to the token that completes it."""
+    """The span of each token in turn. A character split across tokens belongs to the token that
+    completes it."""
 
     def __init__(self, start: int = 0, length: Callable[[str], int] = utf16_length) -> None:
         self._end = start

@@ -1,1 +1,1 @@
-"""A completion -> a response, and the connection it goes over."""
+"""From a completion to a response, and the connection it is sent over."""

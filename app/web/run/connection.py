@@ -1,4 +1,4 @@
-"""The socket at the other end of a request: whose it is, and how long it may stand still."""
+"""A request's socket: whose it is, and how long it may stall."""
 
 import ipaddress
 import socket
@@ -7,15 +7,13 @@ from typing import Any
 
 
 def socket_of(environ: dict[str, Any]) -> socket.socket | None:
-    """The accepted socket, as gunicorn and werkzeug pass it on; a test client has none."""
+    """The accepted socket, from gunicorn or werkzeug; None with a test client."""
     return environ.get("gunicorn.socket") or environ.get("werkzeug.socket")
 
 
 def limit_waiting(accepted: socket.socket, patience: float) -> None:
-    """Writing to a peer who does not read, or reading from one who sends nothing, fails after
-    `patience` seconds.
-
-    The kernel keeps the time: Python's own limit costs one more system call a write.
+    """Let writing to a peer who does not read, or reading from one who does not send, fail after
+    `patience` seconds. By the kernel: Python's own timeout costs another system call per write.
     """
     seconds, part = divmod(patience, 1)
     limit = struct.pack("ll", int(seconds), int(part * 1e6))
@@ -24,10 +22,10 @@ def limit_waiting(accepted: socket.socket, patience: float) -> None:
 
 
 def is_loopback(environ: dict[str, Any]) -> bool:
-    """Whether the request arrived on this machine's own address, which a web page can reach too.
+    """Whether the request arrived on a loopback address, which any web page here can reach.
 
-    Judged by the accepted socket; without one by the peer, who is on loopback exactly then. A Unix
-    socket no page reaches but through a proxy.
+    Judged by the accepted socket, or else by the peer, which then is on loopback too. A page
+    reaches a Unix socket only through a proxy.
     """
     accepted = socket_of(environ)
     if accepted is None:
@@ -36,7 +34,7 @@ def is_loopback(environ: dict[str, Any]) -> bool:
 
 
 def is_local(environ: dict[str, Any]) -> bool:
-    """Whether only this machine can have sent it; or a proxy here, which has its own guard."""
+    """Whether this machine sent the request, or a proxy on it, which has its own guard."""
     accepted = socket_of(environ)
     return (accepted is not None and _is_unix(accepted)) or is_loopback(environ)
 
@@ -46,7 +44,7 @@ def _is_unix(accepted: socket.socket) -> bool:
 
 
 def group_of(address: str) -> str:
-    """What counts as one client: an IPv4 address, or the /64 that an IPv6 host is given whole.
+    """What counts as one client: an IPv4 address, or an IPv6 /64, which one host has to itself.
 
     "2001:db8:1:2:a:b:c:d" and "2001:db8:1:2::1" -> "2001:db8:1:2::/64"
     """

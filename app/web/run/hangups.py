@@ -1,6 +1,6 @@
-"""Peers who hang up: one thread for a whole process, asleep until somebody does.
+"""Notice peers who hang up: one thread for a process, asleep until somebody does.
 
-Asking each socket before each token would cost a system call, and a turn at Python's lock, a token.
+Checking the socket before each token would cost a system call and the interpreter's lock each time.
 """
 
 import logging
@@ -10,8 +10,8 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
-# The kernel says EPOLLRDHUP as soon as the peer has closed, even behind bytes nobody has read and
-# under TLS. A client that only shuts down its writing half looks the same, and is taken for gone.
+# EPOLLRDHUP comes as soon as the peer has closed, even behind unread bytes and under TLS. A client
+# that only shuts down its sending side looks the same and counts as gone.
 _GONE = select.EPOLLRDHUP | select.EPOLLHUP | select.EPOLLERR
 
 Tell = Callable[[], None]
@@ -22,13 +22,15 @@ log = logging.getLogger(__name__)
 class Hangups:
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._epoll: select.epoll | None = None  # made at first use: a fork would share it
+        self._epoll: select.epoll | None = (
+            None  # made at the first use, since a fork would share it
+        )
         self._waiting: dict[int, list[Tell]] = {}  # by file descriptor
 
     def watch(self, accepted: socket.socket, tell: Tell) -> Tell:
-        """Calls `tell` when the peer hangs up; gives what to call when that no longer matters.
+        """Call `tell` when the peer hangs up; returns a function that stops watching.
 
-        That must be called before the socket is closed, for its number is soon another's.
+        Stop before the socket is closed, since its number is then used for another.
         """
         fd = accepted.fileno()
         with self._lock:
@@ -59,10 +61,10 @@ class Hangups:
         while True:
             for fd, _ in epoll.poll():
                 for tell in self._take(fd):
-                    tellers.submit(_tell, tell)  # it may wait for the engine's answer
+                    tellers.submit(_tell, tell)  # which may wait for the engine's answer
 
     def _take(self, fd: int) -> list[Tell]:
-        """Whom to tell; nobody when the number has become another's since the kernel spoke."""
+        """Whom to tell; nobody if the number belongs to another socket by now."""
         with self._lock:
             if fd not in self._waiting or not _is_gone(fd):
                 return []
@@ -73,10 +75,10 @@ def _tell(tell: Tell) -> None:
     try:
         tell()
     except Exception:
-        log.exception("Nobody could be told that a reader has gone.")
+        log.exception("Ending the request of a reader who left failed.")
 
 
 def _is_gone(fd: int) -> bool:
     poll = select.poll()
-    poll.register(fd, select.POLLRDHUP)  # the others are always told
+    poll.register(fd, select.POLLRDHUP)  # errors and hangups are always reported
     return bool(poll.poll(0))

@@ -1,4 +1,4 @@
-"""Runs that are waited for, and lists of prompts."""
+"""Wait for runs to end; run lists of prompts."""
 
 import contextlib
 from collections import deque
@@ -15,7 +15,7 @@ MAX_ENTRIES = 1_000_000  # tokens and alternatives of one reply, 150 bytes each
 
 
 def collect(run: Run) -> Run:
-    """Waits for the end. Raises what befell it; the run holds the rest."""
+    """Wait for the run's end; raises a Problem if it failed."""
     run.keeps_tokens = True
     try:
         for _ in run.events():
@@ -28,14 +28,14 @@ def collect(run: Run) -> Run:
 
 
 def collect_all(prompts: Sequence[Prompt], params: Params, model: str | None = None) -> list[Run]:
-    """A list of prompts, answered in order."""
+    """Run a list of prompts, in order."""
     bound_reply(len(prompts), params)
     with contextlib.closing(in_turn(prompts, params, model)) as runs:
         return [collect(run) for run in runs]
 
 
 def bound_reply(n_prompts: int, params: Params) -> None:
-    """A reply that is told whole must fit in memory."""
+    """Refuse a reply that would not fit in memory."""
     if params.logprobs is None:
         return
     longest = 1_000_000 if params.max_tokens is None else params.max_tokens
@@ -51,9 +51,9 @@ def bound_reply(n_prompts: int, params: Params) -> None:
 def in_turn(
     prompts: Sequence[Prompt], params: Params, model: str | None = None
 ) -> Generator[Run, None, None]:
-    """A run for each prompt, in order; take each to its end before asking for the next.
+    """A run for each prompt, in order; read each to its end before taking the next.
 
-    A list longer than the queue is no reason to refuse: once some of it runs, the rest waits here.
+    A list may be longer than the queue: once some prompts run, the others wait here.
     """
     service().limits.charge(len(prompts) * params.n)
     waiting, running = deque(prompts), deque[Run]()

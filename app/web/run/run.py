@@ -1,10 +1,10 @@
-"""A completion, seen from the web: admitted, followed, and ended when its reader leaves.
+"""A completion as the web sees it: admitted, followed, and ended when its reader leaves.
 
     run = start(prompt, params, model)     # validates and admits, or raises
-    collect(run)                           # waits for its end: lists.py
-    respond(run, each(run, Frames(...)))   # or tells it as it comes: stream.py
+    collect(run)                           # wait for its end: lists.py
+    respond(run, each(run, Frames(...)))   # or stream it: stream.py
 
-A server that closes ends it, too. Knows no dialect.
+It also ends when the server closes. Knows no dialect.
 """
 
 import secrets
@@ -34,24 +34,24 @@ from ..body.fields import bounded
 from ..service import service
 from .connection import limit_waiting, socket_of
 
-TICK = 0.2  # seconds between looks at the clock and the server while the engine is silent
+TICK = 0.2  # seconds between checks while the engine is silent
 
 Prompt = str | Sequence[int]
 
-_ENDED_BY = {"cancelled": "api", "deadline": "timeout"}  # ends that were no end of the text
+_ENDED_BY = {"cancelled": "api", "deadline": "timeout"}  # ends that are not the text's own
 
 
 class Choice(msgspec.Struct):
-    """One continuation, gathered."""
+    """One continuation, as it is collected."""
 
     index: int
-    seed: int | None = None  # known from the start on; one that never started has none
+    seed: int | None = None  # None until it has started
     pieces: list[str] = []
     ids: list[int] = []
-    tokens: list[Token] = []  # with their alternatives, where somebody wants them in the end
+    tokens: list[Token] = []  # with their alternatives, if keeps_tokens
     reason: str | None = None  # None while it is being written
     stop: str | int | None = None
-    dropped_tokens: int = 0  # gone from the window since the start
+    dropped_tokens: int = 0  # dropped from the window since the start
 
     @property
     def text(self) -> str:
@@ -59,7 +59,7 @@ class Choice(msgspec.Struct):
 
 
 class Run:
-    """One request to the engine, seen from the web: iterated once, closed in the end."""
+    """One request to the engine: iterate it once, then close it."""
 
     def __init__(
         self,
@@ -67,7 +67,7 @@ class Run:
         prompt: Prompt,
         params: Params,
         model: str,
-        give_back: Callable[[], None] = lambda: None,  # its share of the server
+        give_back: Callable[[], None] = lambda: None,  # returns its share of the limits
     ) -> None:
         here = service()
         self.keeps_tokens = False
@@ -83,7 +83,7 @@ class Run:
         self.ended_at = 0.0  # on the monotonic clock
         self._ping, self._metrics, self._stopping = here.options.ping, here.metrics, here.stopping
         self._begun = self._latest = time.monotonic()
-        self._is_left = False  # by its reader
+        self._is_left = False  # its reader has left
         self._give_back = give_back
         self._forget: Callable[[], None] = lambda: None
         accepted = socket_of(request.environ)
@@ -92,9 +92,9 @@ class Run:
             self._forget = here.hangups.watch(accepted, self._leave)
 
     def events(self) -> Iterator[Event | None]:
-        """What happens to the request; None in long silences: time to say something.
+        """The request's events; None in long silences, for a ping.
 
-        Ends after Finished or Failed. Raises ReaderGone when there is nobody to tell.
+        Ends after Finished or Failed. Raises ReaderGone when the reader has left.
         """
         heard = time.monotonic()
         while not self.is_over:
@@ -113,7 +113,7 @@ class Run:
             heard = time.monotonic()
 
     def close(self, by: str = "disconnect") -> None:
-        """Ends the request if it is still running. Any number of times."""
+        """End the request if it is still running. May be called again."""
         if self.is_over:
             return
         self._end()
@@ -128,7 +128,7 @@ class Run:
         self._forget()
 
     def _leave(self) -> None:
-        """From another thread: the end that follows wakes the one that reads the events."""
+        """Runs on the hang-up thread; cancelling ends the completion, which wakes events()."""
         self._is_left = True
         self._completion.cancel()
 
@@ -148,7 +148,7 @@ class Run:
 
     @property
     def text(self) -> str:
-        """Of the first continuation, as far as it is written."""
+        """The first continuation so far."""
         return self.choices[0].text
 
     def _note(self, event: Event) -> None:
@@ -189,13 +189,13 @@ class Run:
 
 
 def start(prompt: Prompt, params: Params, model: str | None = None, id: str | None = None) -> Run:
-    """Admitted, or an exception that errors.py knows. Call it before the first byte."""
+    """Admit a request, or raise what errors.py renders. Call it before the first byte."""
     service().limits.charge(params.n)
     return submit(prompt, params, model, id)
 
 
 def submit(prompt: Prompt, params: Params, model: str | None = None, id: str | None = None) -> Run:
-    """The same where the limits have been charged already."""
+    """The same, for a request that has been charged to the limits."""
     here = service()
     if isinstance(prompt, str):
         bounded("prompt", prompt, here.options)

@@ -1,17 +1,17 @@
-"""How far a server is on its way out. Knows no signal: whoever starts the server says when.
+"""The two steps of stopping a server; whoever starts it also says when.
 
-Draining: nothing new comes in, what runs goes on. Closing: what runs ends now, with an error.
+Draining: take nothing new, let running requests go on. Closing: end them now, with an error.
 """
 
 import mmap
 import threading
 
-_SLOTS = 256  # more workers than that share slots, and a drain may end a moment early
-_DRAINING, _CLOSING = _SLOTS, _SLOTS + 1  # where the two flags are, behind the counts
+_SLOTS = 256  # with more workers they share slots, and a drain may end a moment early
+_DRAINING, _CLOSING = _SLOTS, _SLOTS + 1  # the two flags, after the counts
 
 
 class Stopping:
-    """Of one process that serves alone; nobody tells it to stop but its end."""
+    """For a process that serves alone: it just ends."""
 
     @property
     def is_draining(self) -> bool:
@@ -25,20 +25,20 @@ class Stopping:
         """A request begins."""
 
     def end(self) -> None:
-        """A request has ended: its last byte is sent, or its reader gone."""
+        """A request has ended: its last byte is sent, or its reader is gone."""
 
 
 class SharedStopping(Stopping):
-    """The same for a master and the workers it forks: two flags, and a count of requests each.
+    """For a master and its workers: two flags, and each worker's count of requests.
 
-    The memory is anonymous, shared by whoever is forked from its maker, and gone with them.
+    In anonymous memory, shared with all processes forked from this one.
     """
 
     def __init__(self) -> None:
         self._shared = memoryview(mmap.mmap(-1, 8 * (_SLOTS + 2))).cast("q")
         self._lock = threading.Lock()
         self._slot = 0
-        self._is_leaving = False  # this process alone
+        self._is_leaving = False  # this process only
 
     @property
     def is_draining(self) -> bool:
@@ -61,18 +61,18 @@ class SharedStopping(Stopping):
         return sum(self._shared[:_SLOTS])
 
     def forget(self, number: int) -> None:
-        """A worker is gone, and its requests with it."""
+        """A worker ended, and its requests with it."""
         self._shared[number % _SLOTS] = 0
 
     # ---- a worker's side
 
     def count_in(self, number: int) -> None:
-        """From now on this process counts as that worker."""
+        """Count this process as that worker from now on."""
         self._slot = number % _SLOTS
-        self._lock = threading.Lock()  # the fork may have copied a held one
+        self._lock = threading.Lock()  # the fork may have copied a locked one
 
     def leave(self) -> None:
-        """This worker closes, whatever the others do."""
+        """Close this worker only."""
         self._is_leaving = True
 
     def begin(self) -> None:

@@ -1,4 +1,4 @@
-"""Runs -> streams. Each protocol is a Frames: what it says when something happens to a run.
+"""Stream runs. A protocol is a Frames: its bytes for each event of a run.
 
 return respond(run, each(run, Events(run)), "text/event-stream")
 """
@@ -15,10 +15,10 @@ from .run import Run
 
 
 class Frames:
-    """A protocol: bytes for each event; b"" for what it has no word for."""
+    """A protocol: bytes for each event; b"" for events that it does not have."""
 
     def ping(self) -> bytes:
-        """In long silences, so that proxies and readers know somebody is there."""
+        """In long silences, so that proxies and readers keep the connection."""
         return b": still here\n\n"
 
     def queued(self, event: Queued) -> bytes:
@@ -46,7 +46,7 @@ class Frames:
 
 
 def each(run: Run, frames: Frames) -> Iterator[bytes]:
-    """A frame for each event that has one."""
+    """The run's frames."""
     for event in run.events():
         if frame := _frame(event, frames):
             yield frame
@@ -81,19 +81,20 @@ EVENTS = "text/event-stream; charset=utf-8"
 
 
 def respond(source: Closing, frames: Iterable[str | bytes], content_type: str = EVENTS) -> Response:
-    """Streams the frames; whatever happens to the response, their source is closed after it.
+    """Stream the frames, and close their source at the end, whatever happens.
 
-    By then the request is over: frames may use no `service()`, `g` or `request`.
+    Frames are made after the request's context is gone: they must not use `service()`, `g` or
+    `request`.
     """
     response = Response(_until_gone(frames), content_type=content_type)
     response.headers["Cache-Control"] = "no-store, no-transform"
-    response.headers["X-Accel-Buffering"] = "no"  # nginx hands each piece on at once
+    response.headers["X-Accel-Buffering"] = "no"  # so that nginx passes each piece on at once
     response.call_on_close(source.close)
     return response
 
 
 def _until_gone(frames: Iterable[str | bytes]) -> Iterator[Any]:
-    yield b""  # the headers go out at once: a client knows that it was admitted
+    yield b""  # sends the headers at once: the request is admitted
     try:
         yield from frames
     except errors.ReaderGone:

@@ -1,12 +1,12 @@
 """The gunicorn worker we serve with: gthread, where no client can hold up another.
 
-Its main loop receives each request whole before a thread takes it, so that slow senders and idle
-connections hold a socket and nothing more; and it never waits for anybody:
+Its main loop receives each request whole before a thread takes it, so slow senders and idle
+connections occupy a socket and nothing else. The loop never waits for anybody:
 
     accept -> waiting (bytes come in) -> a thread answers -> waiting again, or lingering -> closed
 
-gunicorn 27's own waits up to 2 s, in its main loop, for a client to close; and holds a thread for
-each client that sends slowly. Knows HTTP only as far as to tell where a request ends.
+gunicorn 27's own worker waits up to 2 s in its main loop for a client to close, and keeps a thread
+busy for each client that sends slowly. Knows only enough HTTP to see where a request ends.
 """
 
 import collections
@@ -30,17 +30,17 @@ from .stopping import SharedStopping
 log = logging.getLogger("gunicorn.error")
 
 LINGER_S = 2.0  # for a client to read our last bytes and close; RFC 9112, 9.6
-ORPHAN_S = 2.0  # for running streams to say that they end, once gunicorn's master is gone
-SLOWEST = 1000  # bytes a second; who sends more slowly for longer than `patience` is cut off
+ORPHAN_S = 2.0  # for running streams to end properly once gunicorn's master is gone
+SLOWEST = 1000  # bytes a second; slower senders are cut off after `patience`
 MAX_HEAD = 65536  # bytes; gunicorn refuses such heads
-MAX_TRAILER = 4096  # bytes after a chunked body, the last chunk included
-MAX_RECEIVED = 64 * 2**20  # bytes of unfinished requests, all connections together
+MAX_TRAILER = 4096  # bytes after a chunked body, with the last chunk
+MAX_RECEIVED = 64 * 2**20  # bytes of unfinished requests, over all connections
 QUEUED = 32  # requests that may wait for a thread
-LOOK_S = 0.25  # between looks at who waits too long
-BOOT_ERROR = 3  # tells gunicorn's master to give up, not to try again
+LOOK_S = 0.25  # between checks for connections that wait too long
+BOOT_ERROR = 3  # tells gunicorn's master to give up instead of retrying
 
-# What has threads of its own, so that no crowd keeps it waiting: how many, for which requests. The
-# first never wait for the engine; the others may, while it stands still.
+# Threads for some requests only, which so never wait behind a crowd: how many, and for which. The
+# first never wait for the engine; the others may.
 APART = (
     (2, re.compile(rb"(GET|HEAD) /(livez|readyz)\b")),
     (4, re.compile(rb"GET /metrics\b|DELETE /generate/|POST /api/extra/abort\b")),
@@ -52,16 +52,16 @@ LAST_CHUNK = re.compile(rb"(?:^|\r\n)0+(?:;[^\r\n]*)?\r\n(?:[^\r\n]+\r\n)*\r\n\Z
 
 
 class Connection(TConn):
-    """A client's connection, and what has arrived of its next request."""
+    """A client's connection, and the part of its next request that has arrived."""
 
     def __init__(self, cfg: Any, sock: socket.socket, client: Any, server: Any) -> None:
         super().__init__(cfg, sock, client, server)
         self.wait()
 
     def wait(self, received: bytes = b"") -> None:
-        """For the next request; `received` is its beginning."""
+        """Wait for the next request; `received` is its beginning."""
         self.received = bytearray(received)
-        self._end = 0  # where the head ends; 0 while it has not arrived
+        self._end = 0  # where the head ends; 0 until it has arrived
         self._length: int | None = None  # of the whole request; None: chunked
         self.began = self.heard = time.monotonic()
 
@@ -76,7 +76,7 @@ class Connection(TConn):
         return not self.received or self.received[:1].isalpha()
 
     def is_whole(self, max_body: int) -> bool:
-        """Whether a thread can answer without waiting: all is here, or it is wrong anyway."""
+        """Whether a thread can answer without waiting: the request is complete, or wrong anyway."""
         if not self._end and not self._read_head(max_body):
             return len(self.received) > MAX_HEAD
         n = len(self.received)
@@ -94,7 +94,7 @@ class Connection(TConn):
         length = LENGTH.search(head)
         if not CHUNKED.search(head):
             body = int(length[1]) if length else 0
-            # A body that is too large is refused by the app, which needs none of it.
+            # The app refuses a body that is too large without reading it.
             self._length = self._end + (body if body <= max_body else 0)
         if CONTINUE.search(head) and not self.is_whole(max_body):
             self.sock.send(b"HTTP/1.1 100 Continue\r\n\r\n")
@@ -112,13 +112,13 @@ class Worker(ThreadWorker):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._waiting: dict[Connection, None] = {}  # for a request or the rest of one
-        self._lingering: dict[Connection, float] = {}  # until when, oldest first
+        self._waiting: dict[Connection, None] = {}  # waiting for a request or its rest
+        self._lingering: dict[Connection, float] = {}  # and until when, the oldest first
         self._in_threads = 0
         self._next_look = 0.0
 
     def load_wsgi(self) -> None:
-        """What cannot start says why in a sentence, where gunicorn would print a traceback."""
+        """Log a failed start as a sentence, where gunicorn would print a traceback."""
         try:
             super().load_wsgi()
         except Exception as error:
@@ -138,7 +138,7 @@ class Worker(ThreadWorker):
     # ---- in: from a listener to a thread
 
     def accept(self, listener: socket.socket) -> None:
-        if self.cfg.is_ssl:  # what arrives can be read by a thread only
+        if self.cfg.is_ssl:  # only a thread can decrypt what arrives
             return super().accept(listener)
         try:
             sock, address = listener.accept()
@@ -158,7 +158,9 @@ class Worker(ThreadWorker):
         conn.sock.setblocking(False)
         self._waiting[conn] = None
         self.poller.register(conn.sock, selectors.EVENT_READ, partial(self._receive, conn))
-        if conn.received and conn.is_whole(self._max_body):  # sent along with the request before
+        if conn.received and conn.is_whole(
+            self._max_body
+        ):  # it was sent along with the request before
             self._answer(conn)
 
     def _receive(self, conn: Connection, sock: socket.socket) -> None:
@@ -174,7 +176,7 @@ class Worker(ThreadWorker):
         if not conn.is_http():
             self._stop_waiting(conn)
             self._refuse(conn, 400, "unreadable", "This is not HTTP.")
-        elif data or conn.received:  # half of a request is an answer's worth, too
+        elif data or conn.received:  # half a request deserves an answer too
             self._answer(conn)
         else:
             self._stop_waiting(conn)
@@ -222,7 +224,7 @@ class Worker(ThreadWorker):
             self._close(conn)
 
     def _refuse(self, conn: Connection, status: int, kind: str, message: str) -> None:
-        """Without a thread, in the shape of the native API."""
+        """Answer without a thread, in the shape of the native API."""
         body = b'{"error":{"type":"%s","message":"%s"}}\n' % (kind.encode(), message.encode())
         head = (
             f"HTTP/1.1 {status} {kind}\r\nContent-Type: application/json\r\nRetry-After: 2\r\n"
@@ -235,7 +237,7 @@ class Worker(ThreadWorker):
             self._close(conn)
 
     def _linger(self, conn: Connection) -> None:
-        """Says that we close, and waits for the client to, without holding up anybody."""
+        """Close our side, and wait for the client to close without holding up anybody."""
         if self.cfg.is_ssl:
             return self._close(conn)
         conn.sock.setblocking(False)
@@ -266,7 +268,7 @@ class Worker(ThreadWorker):
         self.nr_conns -= 1
         conn.close()
 
-    # ---- what waits too long, or is too much
+    # ---- what waits too long, or takes too much
 
     def murder_keepalived(self, force: bool = False) -> None:
         """Called after each round of the main loop."""
@@ -292,14 +294,14 @@ class Worker(ThreadWorker):
         return [c for c in self._waiting if force or c.is_late(now, self._patience, keepalive)]
 
     def _cap_keepalive(self, deadline: float) -> None:
-        """A stopping worker waits for those who have sent nothing until then, and no longer."""
+        """A stopping worker waits until then for connections without a request."""
         super()._cap_keepalive(deadline)
         for conn in self._waiting:
             conn.heard = min(conn.heard, deadline - self.cfg.keepalive)
 
     def _make_room(self) -> None:
-        """One must go: the oldest who only has to close, or who waits, of the address that has
-        most of those."""
+        """Close a connection: the oldest that only has to close, or one that waits, of the address
+        with the most of them."""
         if len(self._lingering) > len(self._waiting):
             self._stop_lingering(next(iter(self._lingering)))
         elif self._waiting:
@@ -316,7 +318,7 @@ class Worker(ThreadWorker):
         self._close(conn)
 
     def is_parent_alive(self) -> bool:
-        """When gunicorn's master is gone, the next one needs our port soon."""
+        """Once gunicorn's master is gone, end soon: the next one needs our port."""
         is_alive = super().is_parent_alive()
         if not is_alive:
             if self.stopping is not None:
@@ -326,5 +328,5 @@ class Worker(ThreadWorker):
 
 
 def _address(conn: Connection) -> str:
-    """Who a connection counts for: an address, or the half of an IPv6 address that one host has."""
+    """What a connection counts for: an address, or the /64 of an IPv6 address."""
     return group_of(conn.client[0] if isinstance(conn.client, tuple) else "")

@@ -1,1 +1,1 @@
-"""What operators see: a log line per request, and metrics."""
+"""What operators see: the log, metrics, /status and traces."""

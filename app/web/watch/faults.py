@@ -1,7 +1,7 @@
-"""The latest failures that were the server's own, for whoever looks at /status.
+"""The server's latest own failures, for /status.
 
-Each worker appends a line to one file that all of them read; without such a file a worker knows
-its own. A request's words are not in it.
+Workers append lines to one file that all of them read; without such a file a worker knows only its
+own. No text of a request is in it.
 """
 
 import contextlib
@@ -11,7 +11,7 @@ from pathlib import Path
 
 import msgspec
 
-MOST = 2000  # lines; older ones are forgotten
+MOST = 2000  # lines kept
 HOUR = 3600.0
 
 
@@ -29,16 +29,18 @@ class Faults:
         self._file: Path | None = None
 
     def share(self, file: Path) -> None:
-        """With the other workers of this server."""
+        """Share the file with the other workers."""
         self._file = file
 
     def note(self, fault: Fault) -> None:
         self._own.append(fault)
         if self._file is None:
             return
-        with contextlib.suppress(OSError):  # a full disk is no reason to fail once more
+        with contextlib.suppress(OSError):  # a full disk must not cause another failure
             with self._file.open("ab") as file:
-                file.write(msgspec.json.encode(fault) + b"\n")  # one write: lines stay whole
+                file.write(
+                    msgspec.json.encode(fault) + b"\n"
+                )  # in one write, so that lines stay whole
                 is_long = file.tell() > 400 * MOST
             if is_long:
                 self._forget_the_older_half()
@@ -64,4 +66,4 @@ def _read(line: bytes) -> Fault | None:
     try:
         return msgspec.json.decode(line, type=Fault)
     except msgspec.DecodeError:
-        return None  # another worker is writing it
+        return None  # a line that another worker is still writing

@@ -1,4 +1,4 @@
-"""One line per request, when its last byte is sent: for people or for machines. Prompts are
+"""A log line for each request, once its last byte is sent, for people or machines. Prompts are
 logged only with CONTINUO_LOG_PROMPTS."""
 
 import logging
@@ -84,7 +84,7 @@ def _note_faults(line: dict[str, Any], runs: list[Run], here: Service) -> None:
     kinds = [run.failure.kind for run in runs if run.failure is not None]
     if line["status"] >= 500:
         kinds = [line.get("problem", "unexpected")]
-    for kind in kinds:  # in the middle of a stream, after a 200
+    for kind in kinds:  # also failures within a stream, after a 200
         here.faults.note(Fault(time.time(), line["status"], kind, line["method"], line["path"]))
 
 

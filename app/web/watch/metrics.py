@@ -1,7 +1,7 @@
-"""Prometheus: what readers felt, counted in each web worker; how the engine stands, asked of it.
+"""Metrics for Prometheus: what readers experience, from each web worker, and the engine's state.
 
-Several workers add up when PROMETHEUS_MULTIPROC_DIR names a folder they share, as prometheus_client
-has it; deployment/gunicorn.conf.py makes one.
+Several workers are summed in the folder PROMETHEUS_MULTIPROC_DIR, which
+deployment/gunicorn.conf.py makes.
 """
 
 import math
@@ -46,8 +46,8 @@ class Metrics:
         return Histogram(f"continuo_{name}_seconds", help, buckets=buckets, registry=self._registry)
 
     def first_token_quantiles(self, shares: Sequence[float]) -> list[float]:
-        """Seconds within which these shares of the readers had their first token; none without."""
-        buckets: list[tuple[float, float]] = []  # upper bound, and how many up to it
+        """Seconds in which these shares of readers had their first token; [] without readers."""
+        buckets: list[tuple[float, float]] = []  # upper bound -> how many up to it
         for metric in self._all_workers().collect():
             for sample in metric.samples:
                 if sample.name == "continuo_time_to_first_token_seconds_bucket":
@@ -71,7 +71,7 @@ class Metrics:
 
 
 def _quantile(buckets: Sequence[tuple[float, float]], share: float) -> float:
-    """As Prometheus has it: evenly spread within a bucket, and the last bound at most."""
+    """As Prometheus does: evenly spread within a bucket, and at most the last bound."""
     rank, low, below = share * buckets[-1][1], 0.0, 0.0
     for bound, count in buckets:
         if count >= rank:
@@ -83,13 +83,13 @@ def _quantile(buckets: Sequence[tuple[float, float]], share: float) -> float:
 
 
 class _EngineCollector(Collector):
-    """The engine is one for all workers, so its own numbers need no adding up."""
+    """The numbers of the engine, which all workers share, so nothing is summed."""
 
     def __init__(self, engine: AnyEngine) -> None:
         self._engine = engine
 
     def describe(self) -> list[Metric]:
-        return []  # so that registering does not ask the engine
+        return []  # else registering would ask the engine
 
     def collect(self) -> Iterator[Metric]:
         try:

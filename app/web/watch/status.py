@@ -1,5 +1,5 @@
-"""/status: how the server is, on one page for people, without a script. Where keys are asked for, a
-browser gives one as a password."""
+"""/status: the server's state on one page for people, without scripts. If keys are needed, a
+browser sends one as the password."""
 
 import time
 from typing import Any
@@ -11,7 +11,7 @@ from app.engine import EngineError, EngineInfo, EngineStats
 from ..docs.openapi import gives
 from ..service import service
 
-MEASURE_S = 0.5  # between the two looks that make tokens a second
+MEASURE_S = 0.5  # between the two readings that give tokens per second
 
 status = Blueprint("status", __name__)
 
@@ -19,7 +19,7 @@ status = Blueprint("status", __name__)
 @status.get("/status")
 @gives("text/html")
 def show() -> Response:
-    """How the server is: readers, speed, cache, failures, models. A page for people."""
+    """The server's state: readers, speed, cache, failures, models. A page for people."""
     here = service()
     facts: dict[str, Any] = {"reason": here.why_not_ready(), "engine": None}
     try:

@@ -1,7 +1,7 @@
-"""OpenTelemetry, on request: a span for each request, sent to CONTINUO_TRACES. No word of a text.
+"""OpenTelemetry, if CONTINUO_TRACES is set: a span for each request, without any text.
 
-Made when the request is over, from what the log knows of it; its parent is whoever sent a
-traceparent. Needs requirements-traces.txt.
+Made at the request's end, from its log line; a traceparent header names its parent. Needs
+requirements-traces.txt.
 """
 
 import time
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 class Traces(Protocol):
     def note(self, line: dict[str, Any], runs: "list[Run]", parent: str | None) -> None:
-        """A request is over; `line` is its line in the log."""
+        """Send the span of a request; `line` is its log line."""
         ...
 
 
@@ -61,7 +61,7 @@ class SentTraces:
 
 
 def _tell(span: Any, run: "Run", start: int) -> None:
-    """When it left the queue, and when its first token came."""
+    """Mark when it left the queue, and when its first token came."""
     about: dict[str, Any] = {"continuo.model": run.model, "continuo.end": run.end}
     if run.usage is not None:
         about["gen_ai.usage.input_tokens"] = run.usage.prompt_tokens

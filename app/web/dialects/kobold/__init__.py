@@ -1,1 +1,1 @@
-"""The dialect's routes, and how it tells a run."""
+"""The dialect's routes, requests and replies."""

@@ -12,7 +12,7 @@ from .request import DEFAULTS
 about = Blueprint("kobold_about", __name__, url_prefix="/api")
 
 KOBOLD_AI = "1.2.5"  # from 1.2.2 on it takes stop_sequence
-# A version is a promise: from 1.48 on koboldcpp streams, counts tokens and has min_p, as we do.
+# Clients conclude features from it: since 1.48 koboldcpp streams, counts tokens and has min_p.
 KOBOLD_CPP = "1.48"
 
 
@@ -20,7 +20,7 @@ KOBOLD_CPP = "1.48"
 @about.get("/latest/info/version")
 @openapi.replies(Name)
 def version() -> Response:
-    """The version of KoboldAI whose interface this is."""
+    """The version of KoboldAI whose API this is."""
     return reply(Name(KOBOLD_AI))
 
 
@@ -45,7 +45,7 @@ def max_context_length() -> Response:
 @about.get("/latest/config/max_length")
 @openapi.replies(Value)
 def max_length() -> Response:
-    """How much is written unless the request says otherwise."""
+    """How many tokens are written by default."""
     return reply(Value(DEFAULTS["max_tokens"]))
 
 
@@ -59,7 +59,7 @@ def soft_prompt() -> Response:
 
 @about.get("/extra/version")
 def extra_version() -> Response:
-    """The version of koboldcpp whose interface this is, and what of it is not here."""
+    """The version of koboldcpp whose API this is, and which features are missing."""
     absent = (
         "txt2img",
         "vision",
@@ -76,7 +76,7 @@ def extra_version() -> Response:
 
 @about.get("/extra/preloadstory")
 def preloadstory() -> Response:
-    """None: there is no story to begin with."""
+    """None: no story is preloaded."""
     return reply({})
 
 
@@ -84,7 +84,7 @@ def preloadstory() -> Response:
 @openapi.takes({"prompt": openapi.TEXT}, required=("prompt",))
 @openapi.replies(Counted)
 def tokencount() -> Response:
-    """A text's tokens; `ids` has the token of the text's beginning in front, as clients expect."""
+    """A text's tokens; `ids` starts with the begin-of-text token, as clients expect."""
     info = service().model()
     ids = shared.tokens_of(shared.text(shared.read(), "prompt"), info)
     return reply(Counted(len(ids), [info.bos_token_id, *ids]))

@@ -1,7 +1,8 @@
-"""The latest runs of this process, by genkey: how far one is, and how likely its tokens were.
+"""The latest runs of this process, by genkey: their progress, and their tokens' probabilities.
 
-Genkeys are guessable, and readers behind one router share an address. So a run's text is shown only
-while it runs, its probabilities once, soon after; and who tries many keys is shown nothing.
+Genkeys can be guessed, and readers behind one router share an address. So a run's text is shown
+only while it runs, its probabilities once, soon after, and nothing to an address that tries many
+keys.
 """
 
 import time
@@ -11,8 +12,8 @@ from ...run.run import Run
 
 MOST = 64  # runs
 LASTS_S = 60.0  # after a run's end
-MOST_GUESSES = 10  # keys of no run that an address may name in LASTS_S
-MOST_TOKENS = 2048  # of a run whose probabilities are kept
+MOST_GUESSES = 10  # unknown keys that an address may try within LASTS_S
+MOST_TOKENS = 2048  # tokens of a run whose probabilities are kept
 
 
 class Recent:
@@ -37,7 +38,7 @@ class Recent:
         return None if run is None or run.is_over else run
 
     def take(self, key: str, address: str) -> Run | None:
-        """Once it has ended nobody else gets it."""
+        """The run; removed once it has ended, so that nobody else gets it."""
         run = self._find(key, address)
         if run is not None and run.is_over:
             del self._runs[key]

@@ -1,4 +1,4 @@
-"""Runs -> what KoboldAI and koboldcpp answer: results, or a message for each token."""
+"""KoboldAI's and koboldcpp's replies: results, or a message for each token."""
 
 from typing import Any
 
@@ -13,7 +13,7 @@ from ...run.run import Choice, Run
 from ...run.stream import Frames
 from .. import shared
 
-REASONS = {"length": "length", "deadline": "length"}  # others are "stop"
+REASONS = {"length": "length", "deadline": "length"}  # all others are "stop"
 
 
 def render(problem: Problem) -> tuple[int, Any]:
@@ -67,7 +67,7 @@ class ProgressResults(msgspec.Struct):
 
 
 class Aborted(msgspec.Struct):
-    success: str  # "true" or "false", in letters, as koboldcpp has it
+    success: str  # the string "true" or "false", as in koboldcpp
     done: str = "true"
 
 

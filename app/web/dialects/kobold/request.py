@@ -1,6 +1,6 @@
-"""A body's fields -> what KoboldAI's /generate and koboldcpp's /generate/stream are to do.
+"""What a body asks of KoboldAI's /generate and koboldcpp's /generate/stream.
 
-These clients are made for larger models, so what is out of bounds goes to the bound.
+These clients are made for larger models, so values out of bounds are set to the bound.
 """
 
 import contextlib
@@ -71,8 +71,8 @@ def read(fields: Fields) -> KoboldRequest:
 
 
 def genkey(fields: Fields) -> str | None:
-    """The engine's id of a request. Clients pick genkeys from a tiny range; each counts for its API
-    key and address only."""
+    """The engine's id of a request. Clients pick genkeys from a tiny range, so scope each by API
+    key and address."""
     key = take(fields, "genkey", str, "")
     return f"{g.get('key', '')}:{request.remote_addr}:{key}"[:200] if key else None
 
@@ -90,7 +90,7 @@ def _params(fields: Fields, info: ModelInfo) -> Params:
 
 
 def _wants_logprobs(fields: Fields) -> bool:
-    """mikupad sends how many it would like; koboldcpp reads that as yes."""
+    """mikupad sends a number; koboldcpp takes that as true."""
     value = fields.get("logprobs")
     if isinstance(value, int | float):
         return value > 0
@@ -102,7 +102,7 @@ def _clamped(fields: Fields, info: ModelInfo) -> dict[str, Any]:
     for ours, (theirs, *_) in NAMES.items():
         value = near.get(theirs)
         if ours in BOUNDS and isinstance(value, str):
-            with contextlib.suppress(ValueError):  # what is no number is refused later
+            with contextlib.suppress(ValueError):  # what is not a number is refused later
                 value = near[theirs] = float(value)
         if ours in BOUNDS and isinstance(value, int | float) and not isinstance(value, bool):
             low, high = BOUNDS[ours]
@@ -121,10 +121,10 @@ def _is_token(ban: Any, info: ModelInfo) -> bool:
 
 
 def _context(fields: Fields, params: Params, info: ModelInfo) -> tuple[list[int], int]:
-    """Memory and prompt as tokens, with room in the window for what is to come; and how many of
-    them are the memory's.
+    """Memory and prompt as tokens, with room in the window for the continuation; and how many of
+    them are memory.
 
-    What is too long is cut: the prompt at its beginning; memory stays, up to half.
+    If they are too long, the prompt loses its beginning; memory keeps up to half of the room.
     """
     memory = bounded("memory", take(fields, "memory", str, ""), service().options)
     made = service().engine.tokenize(memory + shared.text(fields, "prompt"), info.name)

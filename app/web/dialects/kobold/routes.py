@@ -1,7 +1,7 @@
 """KoboldAI's /api/v1 and koboldcpp's /api/extra, as SillyTavern, Lite and mikupad use them.
 
-A client may name its request by a genkey: to abort it from anywhere, and to look how far it is from
-the web worker that runs it.
+A client may name its request by a genkey, to abort it from any worker, and to follow it in the
+worker that runs it.
 """
 
 from typing import Any
@@ -52,7 +52,7 @@ KEY = {"genkey": shared.maybe(openapi.TEXT)}
 @openapi.takes(BODY, required=("prompt",))
 @openapi.replies(Results)
 def generate() -> Response:
-    """Continue a text, as KoboldAI's clients ask for it."""
+    """Continue a text, for KoboldAI's clients."""
     wanted = read(shared.read())
     bound_reply(1, wanted.params)
     return reply(results(collect(_start(wanted))))
@@ -62,7 +62,7 @@ def generate() -> Response:
 @openapi.takes(BODY, required=("prompt",))
 @openapi.gives("text/event-stream")
 def stream() -> Response:
-    """Continue a text token by token, as koboldcpp's clients ask for it."""
+    """Continue a text token by token, for koboldcpp's clients."""
     run = _start(read(shared.read() | {"n": 1}))
     return respond(run, each(run, Messages(run)))
 
@@ -86,9 +86,9 @@ def _start(wanted: KoboldRequest) -> Run:
 @openapi.takes(KEY)
 @openapi.replies(ProgressResults)
 def check() -> Response:
-    """How far a request has come. Once it has ended its text is in its own answer, and only there.
+    """The text of a running request so far. After its end, only its own answer has the text.
 
-    Any client at the same address, with the same API key, can ask by the same genkey.
+    Any client at the same address with the same API key can ask by the same genkey.
     """
     key, address = _key_and_address()
     run = None if key is None else _recent().running(key, address)
@@ -99,7 +99,7 @@ def check() -> Response:
 @openapi.takes(KEY)
 @openapi.replies(Aborted)
 def abort() -> Response:
-    """End a request by its key, whichever worker runs it."""
+    """End a request by its key; it may run in any worker."""
     key, _ = _key_and_address()
     is_done = key is not None and service().engine.cancel(key)
     return reply(Aborted(str(is_done).lower()))
@@ -109,7 +109,7 @@ def abort() -> Response:
 @openapi.takes(KEY)
 @openapi.replies(LastLogprobs)
 def last_logprobs() -> Response:
-    """The probabilities of what a key's last request wrote: once, within a minute of its end."""
+    """The probabilities of a key's last request: once, within a minute of its end."""
     key, address = _key_and_address()
     run = None if key is None else _recent().take(key, address)
     return reply(LastLogprobs(None if run is None else logprobs(run.choices[0], run)))
@@ -128,7 +128,7 @@ def _recent() -> Recent:
 
 @kobold.get("/extra/perf")
 def perf() -> Response:
-    """How busy the engine is, and how this process's last request of this kind went."""
+    """How busy the engine is, and the timings of this process's last request of this kind."""
     stats, run = service().engine.stats(), _recent().last()
     return reply(
         {
@@ -142,7 +142,7 @@ def perf() -> Response:
 
 
 def _last(run: Run | None) -> dict[str, Any]:
-    """Times in seconds: of the prompt, and of each token."""
+    """Seconds for the prompt, and for each token."""
     zero = {"last_process": 0.0, "last_eval": 0.0, "last_token_count": 0, "last_seed": -1}
     if run is None or run.timings is None:
         return zero | {"stop_reason": -1}

@@ -1,4 +1,4 @@
-"""Runs -> what llama.cpp's server answers: whole, or in parts and a summary."""
+"""llama.cpp's replies: whole, or in parts and a summary."""
 
 import math
 from collections.abc import Iterable
@@ -73,7 +73,7 @@ class Part(msgspec.Struct, kw_only=True):
 
 
 class Final(Part, kw_only=True):
-    """The whole, or a stream's summary."""
+    """A whole reply, or the summary at a stream's end."""
 
     model: str
     generation_settings: dict[str, Any]
@@ -107,7 +107,7 @@ class Props(msgspec.Struct):
 
 class Piece(msgspec.Struct):
     id: int
-    piece: str | list[int]  # bytes where they are no text alone
+    piece: str | list[int]  # as bytes if they are not text on their own
 
 
 class Tokens(msgspec.Struct):
@@ -184,8 +184,8 @@ def _speeds(run: Run, n: int) -> Speeds:
 def _probabilities(
     tokens: Iterable[Token], wanted: CompletionRequest
 ) -> list[Probabilities] | UnsetType:
-    """An empty list for no token, because mikupad counts on one. The probabilities are the model's
-    own, before any sampling, under either name."""
+    """An empty list without tokens, which mikupad relies on. Under either name the probabilities
+    are the model's own, before sampling."""
     if wanted.params.logprobs is None:
         return UNSET
     return [_of(token, wanted) for token in tokens]
@@ -208,7 +208,7 @@ def _alternative(kind: Any, token: Token | TopToken, wanted: CompletionRequest, 
 class Parts(Frames):
     def __init__(self, run: Run, wanted: CompletionRequest) -> None:
         self._run, self._wanted = run, wanted
-        self._rest = ""  # of the text, known at the end only
+        self._rest = ""  # of the text, known only at the end
 
     def token(self, event: Token) -> bytes:
         run = self._run

@@ -1,4 +1,4 @@
-"""A body's fields -> what POST /completion is to do."""
+"""What a body asks of POST /completion."""
 
 from typing import Any
 
@@ -32,7 +32,7 @@ NAMES = {
 }
 DEFAULTS = {"temperature": 0.8, "top_k": 40, "top_p": 0.95, "min_p": 0.05, "penalty_range": 64}
 
-# What each of `samplers` stands for; one that is not in the list does not take part.
+# The parameter of each of `samplers`; samplers that are not listed are off.
 SAMPLERS: dict[str, dict[str, float]] = {
     "penalties": {"repetition_penalty": 1, "presence_penalty": 0, "frequency_penalty": 0},
     "dry": {"dry_multiplier": 0},
@@ -52,7 +52,7 @@ RANDOM_SEED = 2**32 - 1  # -1 as an unsigned number
 
 class CompletionRequest(msgspec.Struct):
     prompts: list[Prompt]
-    texts: list[str]  # of the prompts, whatever they were sent as
+    texts: list[str]  # of the prompts, also if they were sent as ids
     is_list: bool
     params: Params
     info: ModelInfo
@@ -70,7 +70,7 @@ def read(fields: Fields) -> CompletionRequest:
     prompts, is_list = _prompts(fields, info)
     stream = body.take(fields, "stream", bool, False)
     if stream and len(prompts) > 1:
-        raise bad_value("prompt", "One prompt at a time can be streamed.")
+        raise bad_value("prompt", "Only one prompt can be streamed; send them one by one.")
     return CompletionRequest(
         prompts=prompts,
         texts=[shared.text_of(prompt, info) for prompt in prompts],
@@ -93,7 +93,7 @@ def _response_fields(fields: Fields) -> list[str]:
 
 
 def _prompts(fields: Fields, info: ModelInfo) -> tuple[list[Prompt], bool]:
-    """Texts and ids mixed in one list are one prompt here; so is {"prompt_string": text}."""
+    """A list that mixes texts and ids is one prompt here, as is {"prompt_string": text}."""
     value = fields.get("prompt")
     if isinstance(value, dict):
         if value.get("multimodal_data"):
@@ -140,7 +140,7 @@ def _normalized(fields: Fields, info: ModelInfo) -> Fields:
 
 
 def _absent(fields: Fields) -> set[str]:
-    """The samplers that do not take part."""
+    """Neutral values for the samplers that are not listed."""
     named = body.take(fields, "samplers", list, list(SAMPLERS))
     named = ["typ_p" if name == "typical_p" else name for name in named]
     absent = {name for name in SAMPLERS if name not in named}

@@ -44,7 +44,7 @@ llamacpp = Blueprint("llamacpp", __name__)
 @openapi.gives("application/json", "text/event-stream")
 @openapi.replies(Final, list[Final], dict)  # the last: by response_fields
 def completion() -> Response:
-    """Continue a text, as llama.cpp's clients ask for it."""
+    """Continue a text, for llama.cpp's clients."""
     wanted = read(shared.read())
     if wanted.stream:
         run = start(wanted.prompts[0], wanted.params, wanted.info.name)
@@ -57,7 +57,7 @@ def completion() -> Response:
 @llamacpp.get("/props")
 @openapi.replies(Props)
 def props() -> Response:
-    """The model's window and the defaults, as llama.cpp's clients ask for them."""
+    """The model's window and the defaults, for llama.cpp's clients."""
     info = service().model()
     defaults = shared.params({}, NAMES, DEFAULTS | {"max_tokens": info.n_positions})
     return reply(
@@ -73,7 +73,7 @@ def props() -> Response:
 @llamacpp.get("/slots")
 @openapi.replies(list[Slot])
 def slots() -> Response:
-    """How many continuations may run at a time, and which places are taken; no text."""
+    """How many continuations may run at once, and which slots are taken; without any text."""
     engine = service().engine
     total, running = engine.info().max_running, engine.stats().running
     if request.args.get("fail_on_no_slot") == "1" and running >= total:

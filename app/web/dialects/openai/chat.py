@@ -1,11 +1,11 @@
-"""/v1/chat/completions for models that write scripts: messages are lines of a transcript, and the
+"""/v1/chat/completions, for models that write scripts: messages become lines of a script, and the
 answer is the next speaker's line.
 
     {"role": "user", "content": "Hi!"}  ->  JOEY: Hi!
                                             ROSS:
 
 The model's card names the speakers: the first is the user, the second the assistant, unless a
-message's `name` says otherwise. The text ends where somebody else's line begins.
+message has a `name`. The answer ends where another line begins.
 """
 
 import secrets
@@ -50,7 +50,7 @@ class ChatRequest(msgspec.Struct):
 
 
 class Line(msgspec.Struct):
-    """A message: who speaks, and what. Speaker None: a note in front of the script."""
+    """A message as a line of the script. Without a speaker: a note before the script."""
 
     speaker: str | None
     text: str
@@ -112,7 +112,7 @@ def _text(content: Any) -> str:
 
 
 def _answering(lines: list[Line], speakers: list[str]) -> str:
-    """The assistant as it was last called; else the second speaker, or who did not speak last."""
+    """The assistant's last name; else the second speaker, or whoever did not speak last."""
     last = next((line.speaker for line in reversed(lines) if line.speaker), None)
     usual = speakers[min(1, len(speakers) - 1)]
     return usual if usual != last else next((s for s in speakers if s != last), usual)
@@ -126,7 +126,7 @@ def _transcript(lines: list[Line], answering: str) -> str:
 
 
 def _stops(lines: list[Line], speakers: list[str]) -> list[str]:
-    """Where the next line begins, whoever speaks it."""
+    """What begins another line, for any speaker."""
     names = dict.fromkeys([*speakers, *(line.speaker for line in lines if line.speaker)])
     return [f"\n{name}:" for name in names][:48]
 
@@ -196,7 +196,9 @@ def stream(run: Run, wanted: ChatRequest) -> Iterator[bytes]:
 class Deltas(Frames):
     def __init__(self, run: Run, wanted: ChatRequest) -> None:
         self._wanted = wanted
-        self._is_begun = [False for _ in run.choices]  # the space after the speaker's name is gone
+        self._is_begun = [
+            False for _ in run.choices
+        ]  # the space after the speaker's name has been removed
 
     def started(self, event: Started) -> bytes:
         roles = (ChatMessage("", "assistant") for _ in self._is_begun)

@@ -1,4 +1,4 @@
-"""Runs -> OpenAI's completion objects: whole, or in chunks."""
+"""OpenAI's completion objects, whole or in chunks."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
@@ -161,7 +161,7 @@ def _prompt_logprobs(run: Run) -> Logprobs:
 
 
 def stream(first: Run, rest: Iterable[Run], wanted: CompletionRequest) -> Iterator[bytes]:
-    """The runs one after another, then the usage if it was asked for, then [DONE]."""
+    """The runs one after another, the usage if wanted, and [DONE]."""
     chunks = Chunks(wanted)
     try:
         yield from each(first, chunks.of(first))
@@ -177,7 +177,7 @@ def stream(first: Run, rest: Iterable[Run], wanted: CompletionRequest) -> Iterat
 
 
 class Chunks(Frames):
-    """Of one answer: of one run after another."""
+    """The chunks of one answer: of its runs, one after another."""
 
     def __init__(self, wanted: CompletionRequest) -> None:
         self._wanted = wanted
@@ -186,7 +186,7 @@ class Chunks(Frames):
         self.has_failed = False
 
     def of(self, run: Run) -> "Chunks":
-        """From here on of this run."""
+        """Go on with this run."""
         self._runs.append(run)
         return self
 
@@ -219,7 +219,7 @@ class Chunks(Frames):
         return error_frame(failed(event))
 
     def usage(self) -> bytes:
-        """The last chunk, if it was asked for."""
+        """The last chunk, if wanted."""
         if not self._wanted.include_usage or self.has_failed:
             return b""
         chunk = _completion(self._wanted, [])
@@ -239,11 +239,11 @@ def error_frame(problem: Problem) -> bytes:
     return shared.data({"error": error | {"code": problem.status}})
 
 
-# ---- what both have
+# ---- for both
 
 
 def usage_of(runs: list[Run]) -> Consumed:
-    """So far; every token was an event of the engine's."""
+    """The usage so far."""
     started = [run.started for run in runs if run.started is not None]
     prompt = sum(s.prompt_tokens for s in started)
     written = sum(len(choice.ids) for run in runs for choice in run.choices)

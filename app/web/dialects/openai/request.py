@@ -1,4 +1,4 @@
-"""A body's fields -> what POST /v1/completions is to do."""
+"""What a body asks of POST /v1/completions."""
 
 import secrets
 import time
@@ -43,11 +43,11 @@ NAMES = {
 DEFAULTS = {"max_tokens": 16, "temperature": 1.0, "top_k": 0}
 CUTS = ("truncate_prompt_tokens", "truncation_length")  # vLLM's and text-generation-webui's
 
-# What changes the text in a way that we do not know is refused, never ignored.
+# Fields that would change the text in a way we do not support are refused, never ignored.
 REFUSED = {
-    "suffix": "GPT-2 only writes on, never between",
+    "suffix": "GPT-2 writes only at the end of a text",
     "allowed_token_ids": "ban the others with logit_bias",
-    "use_beam_search": "`continuo generate --beams` searches so",
+    "use_beam_search": "use `continuo generate --beams`",
     "prompt_logprobs": "send echo and logprobs",
     "prompt_embeds": "send the text or its token ids",
 }
@@ -55,11 +55,11 @@ REFUSED = {
 
 class CompletionRequest(msgspec.Struct):
     prompts: list[Prompt]
-    params: Params  # with as many continuations as there are to choose from
+    params: Params  # n is best_of
     info: ModelInfo
-    n: int  # how many of them to return
+    n: int  # how many continuations to return
     logprobs: int | None
-    fronts: list[str]  # what comes before the text of each prompt: the prompt, or nothing
+    fronts: list[str]  # with echo, each prompt; else empty
     echo: bool
     stream: bool
     include_usage: bool
@@ -74,7 +74,7 @@ def read(fields: Fields) -> CompletionRequest:
         if fields.get(name) not in (None, False, "", []):
             raise bad_value(name, f"{name} is not supported: {advice}.")
     info = shared.model(fields)
-    # OpenAI's prompt is the end of a text unless one is sent: it writes from nothing.
+    # Without a prompt OpenAI writes from nothing.
     body = fields if fields.get("prompt") is not None else {"prompt": ""}
     prompts = [_fitting(prompt, fields, info) for prompt in shared.prompts(body, info)[0]]
     params = shared.params(fields, NAMES, DEFAULTS)
@@ -107,14 +107,14 @@ def _check_n(n: int, best_of: int, stream: bool) -> None:
     if best_of < n:
         raise bad_value("best_of", f"best_of {best_of} is below n {n}.")
     if best_of > n and stream:
-        raise bad_value("best_of", "best_of cannot be streamed: the best is known at the end only.")
+        raise bad_value("best_of", "best_of cannot be streamed: the best is known only at the end.")
 
 
 def _to_the_engine(params: Params, n: int, echo: bool, banned: list[Any]) -> Params:
-    """best_of needs probabilities to choose by; an echo with probabilities needs the prompt's.
+    """best_of needs probabilities to choose by; echo with probabilities needs the prompt's.
 
-    Evaluations ask for an echo and one token, and cut the last entry off: there must be one, even
-    where the text ends.
+    Evaluations ask for an echo and one token, and drop the last entry, so there must be one even if
+    the text ends at once.
     """
     scored = params.logprobs is not None or params.n > n
     return msgspec.structs.replace(
@@ -127,7 +127,7 @@ def _to_the_engine(params: Params, n: int, echo: bool, banned: list[Any]) -> Par
 
 
 def _banned(fields: Fields, info: ModelInfo) -> list[Any]:
-    """text-generation-webui's fields: ids in a text, and whether the end of the text may come."""
+    """text-generation-webui's fields: ids in a string, and whether the text may end."""
     banned: list[Any] = []
     bans = take(fields, "custom_token_bans", str, "")
     if bans.strip():
@@ -144,11 +144,11 @@ def _banned(fields: Fields, info: ModelInfo) -> list[Any]:
 
 
 def _fitting(prompt: Prompt, fields: Fields, info: ModelInfo) -> Prompt:
-    """A prompt that fits in the window; cut at its beginning only if the client said so."""
+    """A prompt that fits in the window; cut only by truncate_prompt_tokens."""
     window = info.n_positions
     cut = shared.first(fields, CUTS)
     if isinstance(prompt, str) and cut is None and len(prompt.encode()) <= window:
-        return prompt  # no token is less than a byte
+        return prompt  # a token has at least a byte
     if cut is not None:
         name = next(name for name in CUTS if fields.get(name) is not None)
         cut = take(fields, name, int, window)

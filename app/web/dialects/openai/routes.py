@@ -1,4 +1,4 @@
-"""OpenAI's /v1/completions and /v1/models, with the fields that vLLM and others added to them."""
+"""OpenAI's /v1/completions and /v1/models, with fields that vLLM and others added."""
 
 from flask import Blueprint, Response, stream_with_context
 
@@ -31,20 +31,20 @@ openai = Blueprint("openai", __name__)
 @openapi.gives("application/json", "text/event-stream")
 @openapi.replies(Completion)
 def completions() -> Response:
-    """Continue a text, as OpenAI's clients ask for it."""
+    """Continue a text, for OpenAI's clients."""
     wanted = read(shared.read())
     if wanted.stream:
         runs = in_turn(wanted.prompts, wanted.params, wanted.info.name)
         first = next(runs)  # admitted before the first byte
         frames = stream(first, runs, wanted)
-        return respond(runs, stream_with_context(frames))  # the next runs are still to be admitted
+        return respond(runs, stream_with_context(frames))  # the next runs still have to be admitted
     return reply(whole(collect_all(wanted.prompts, wanted.params, wanted.info.name), wanted))
 
 
 @openai.get("/v1/models")
 @openapi.replies(ModelList)
 def models() -> Response:
-    """The models that are served, as OpenAI's clients ask for them."""
+    """The models that are served, for OpenAI's clients."""
     return reply(ModelList([card(info) for info in service().models().values()]))
 
 
@@ -68,7 +68,7 @@ def model(name: str) -> Response:
 @openapi.gives("application/json", "text/event-stream")
 @openapi.replies(chat.ChatCompletion)
 def chat_completions() -> Response:
-    """The next line of a script, for models whose card names speakers; others say what to use."""
+    """The next line of a script, for models whose card names speakers."""
     wanted = chat.read(shared.read())
     if wanted.stream:
         run = start(wanted.prompt, wanted.params, wanted.info.name)
@@ -77,13 +77,13 @@ def chat_completions() -> Response:
     return reply(chat.whole(run, wanted))
 
 
-# ---- tokens, as vLLM says them
+# ---- tokens, as in vLLM
 
 
 @openai.get("/tokenizer_info")
 @openapi.replies(SpecialTokens)
 def tokenizer_info() -> Response:
-    """The special tokens, for evaluations that let the server do the tokenizing."""
+    """The special tokens, for evaluations that tokenize on the server."""
     info = service().model()
     eos, bos = (
         service().engine.detokenize([id]) for id in (info.eos_token_ids[0], info.bos_token_id)

@@ -1,4 +1,4 @@
-"""Runs -> what Text Generation Inference answers: whole, or by events whose last has everything."""
+"""Text Generation Inference's replies: whole, or as events of which the last has everything."""
 
 from typing import Any
 
@@ -73,7 +73,7 @@ class Info(msgspec.Struct, kw_only=True):
     backend: str
     precision: str
     cache: "Cache"
-    card: dict[str, Any] | None  # ours: how the model introduces itself
+    card: dict[str, Any] | None  # not TGI's: the model's card
 
 
 class Cache(msgspec.Struct):
@@ -82,7 +82,7 @@ class Cache(msgspec.Struct):
 
 
 class Place(msgspec.Struct):
-    """A token of a text, and where it lies there."""
+    """A token, and where it is in the text."""
 
     id: int
     text: str
@@ -104,7 +104,7 @@ class Message(msgspec.Struct, kw_only=True):
 
 
 def whole(run: Run, wanted: TgiRequest) -> Generated:
-    """The likeliest continuation; the others with the details."""
+    """The likeliest continuation; the others are in the details."""
     best, *others = sorted(run.choices, key=shared.mean_logprob, reverse=True)
     generated = Generated(wanted.front + best.text)
     if wanted.details:
@@ -147,7 +147,7 @@ def _token(token: Token | TopToken, wanted: TgiRequest, text: str | None = None)
 
 
 def _end(wanted: TgiRequest, text: str = "") -> TgiToken:
-    """The token that ended the text: TGI counts it, and its clients pass over what is special."""
+    """The token that ended the text: TGI counts it, and its clients skip special tokens."""
     return TgiToken(wanted.info.eos_token_ids[0], text, None, True)
 
 
@@ -163,12 +163,12 @@ def _top(token: Token, wanted: TgiRequest) -> list[TgiToken]:
 
 
 class Messages(Frames):
-    """The last one has a token and the whole text, so each token waits for the next event."""
+    """The last event has a token and the whole text, so each token waits for the next event."""
 
     def __init__(self, run: Run, wanted: TgiRequest) -> None:
         self._run, self._wanted = run, wanted
         self._held: Token | None = None
-        self._index = 0  # of the token that is held
+        self._index = 0  # of the held token
 
     def token(self, event: Token) -> bytes:
         before = self._release()

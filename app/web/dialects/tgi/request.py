@@ -1,4 +1,4 @@
-"""A body's fields -> what TGI's POST /generate, POST / and POST /generate_stream are to do."""
+"""What a body asks of TGI's POST /generate, POST / and POST /generate_stream."""
 
 import msgspec
 
@@ -31,14 +31,14 @@ class TgiRequest(msgspec.Struct):
     ids: list[int]
     params: Params
     info: ModelInfo
-    front: str  # the prompt, where the full text is wanted
+    front: str  # the prompt, if the full text is wanted
     details: bool
     prefill: bool  # with the prompt's tokens
     top: bool  # with alternatives
 
 
 def read(fields: Fields, is_full: bool = False, stream: bool = False) -> TgiRequest:
-    """`is_full`: the prompt comes in front of the text, unless return_full_text says otherwise."""
+    """`is_full`: the default of return_full_text, which puts the prompt before the text."""
     inputs = take(fields, "inputs", str, "")
     _refuse(inputs == "", "inputs", "`inputs` must be non-empty: there is nothing to continue")
     options = take(fields, "parameters", dict, {})
@@ -87,7 +87,7 @@ def _params(options: Fields, n_prompt: int, info: ModelInfo, prefill: bool) -> P
         "max_tokens": wanted,
         "top_k": 0,
         "logprobs": 0,
-        "include_stop": True,  # its texts end with what stopped them
+        "include_stop": True,  # TGI's texts include what stopped them
         "prompt_logprobs": 0 if prefill else None,
     }
     if is_drawn:

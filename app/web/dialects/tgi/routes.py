@@ -31,7 +31,7 @@ BODY = {
 
 
 def generate(fields: Fields) -> Response:
-    """POST /generate with inputs: one object."""
+    """POST /generate with inputs."""
     g.render_problem = render
     return reply(_whole(read(fields)))
 
@@ -40,7 +40,7 @@ def generate(fields: Fields) -> Response:
 @openapi.takes(BODY, required=("inputs",))
 @openapi.gives("text/event-stream")
 def generate_stream() -> Response:
-    """Continue a text token by token, as TGI's clients ask for it."""
+    """Continue a text token by token, for TGI's clients."""
     return _stream(shared.read(), is_full=False)
 
 
@@ -50,9 +50,9 @@ def generate_stream() -> Response:
 @openapi.gives("application/json", "text/event-stream")
 @openapi.replies(list[Generated])
 def either() -> Response:
-    """Continue a text, whole in a list or token by token, as TGI's clients ask for it.
+    """Continue a text, whole in a list or token by token, for TGI's clients.
 
-    Unless return_full_text is false the text begins with the prompt.
+    The text begins with the prompt, unless return_full_text is false.
     """
     g.render_problem = render
     fields = shared.read()
@@ -85,7 +85,7 @@ def ping() -> Response:
 @tgi.get("/info")
 @openapi.replies(Info)
 def info() -> Response:
-    """The model and its limits, as TGI's clients ask for them."""
+    """The model and its limits, for TGI's clients."""
     engine, model = service().engine.info(), service().model()
     return reply(
         Info(
