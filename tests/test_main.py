@@ -89,7 +89,7 @@ def test_names_in_any_script_are_printed_whatever_the_locale(tiny, tmp_path):
 def test_a_pickle_saved_by_a_script_converts(tmp_path):
     """The tutorial's way: a bare state dict, renamed and copied about."""
     torch.save({"a": torch.ones(1)}, tmp_path / "x.bin")
-    assert "this is no GPT-2 (it holds a" in continuo("inspect", tmp_path / "x.bin").stderr
+    assert "this is not a GPT-2 (it holds a" in continuo("inspect", tmp_path / "x.bin").stderr
 
 
 def test_generate_understands_the_old_tools_spellings(tiny):

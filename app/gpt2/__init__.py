@@ -1,4 +1,4 @@
-"""What the model is: tensors and files. Knows no request, no server, no setting."""
+"""The model: tensors and files. Knows no request, no server, no setting."""
 
 import importlib
 from typing import Any

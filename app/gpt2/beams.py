@@ -1,6 +1,7 @@
-"""Beam search: of the texts that are likely as a whole, the likeliest by the mean of its tokens.
+"""Beam search: the text with the greatest mean log-probability of its tokens.
 
-It chooses as transformers' generate does, a test compares them; serving does without transformers.
+Chooses as transformers' generate does (a test compares them), so that serving needs no
+transformers.
 """
 
 from collections.abc import Sequence
@@ -27,7 +28,7 @@ def search_beams(
     if most == 0:
         return []
     model = TorchModel(config, checkpoint.weights)
-    # Enough candidates that `width` of them go on even if each beam's likeliest tokens end it.
+    # Enough that `width` of them go on even if each beam's likeliest tokens end it.
     n_candidates = width * max(2, 1 + len(config.eos_token_ids))
     logits, cache = model.forward(torch.tensor([prompt]))  # [1, T, V]
     sums = torch.zeros(1)  # [B] log-probability of each beam
@@ -41,7 +42,7 @@ def search_beams(
             beam, id = divmod(at, config.vocab_size)
             if n < most and id not in config.eos_token_ids:
                 going.append((score, beam, id))
-            elif rank < width:  # a less likely one ends only if those before it do
+            elif rank < width:  # a less likely beam may end only after those before it
                 finished.append((score / n, [*beams[beam], id]))
         going = going[:width]
         finished = sorted(finished, key=lambda pair: -pair[0])[:width]

@@ -1,6 +1,6 @@
-"""The sizes of a GPT-2: from config.json, hparams.json, or the weights' own shapes.
+"""The sizes of a GPT-2, from config.json, hparams.json, or the weights' own shapes.
 
-Knows the two files' words for the same things; reads no weights itself.
+Knows both files' names for them; reads no weights.
 """
 
 import dataclasses
@@ -9,11 +9,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-HEAD_SIZE = 64  # in all four published models: heads = width / 64, unless a file says otherwise
+HEAD_SIZE = 64  # in all published models: heads = width / 64, unless a file says otherwise
 
 
 class ConfigError(ValueError):
-    """A config that this architecture cannot be built from, in one sentence."""
+    """Why a config is not one of GPT-2's, in one sentence."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,8 +28,8 @@ class Config:
     n_inner: int = 3072  # width of the hidden layer in each MLP
     layer_norm_epsilon: float = 1e-5
     scale_attn_by_inverse_layer_idx: bool = False  # in some stabilised trainings
-    bos_token_id: int = 50256  # what an empty prompt starts from
-    eos_token_ids: tuple[int, ...] = (50256,)  # what ends a text
+    bos_token_id: int = 50256  # starts an empty prompt
+    eos_token_ids: tuple[int, ...] = (50256,)  # end a text
 
     def __post_init__(self) -> None:
         for name in ("vocab_size", "n_positions", "n_embd", "n_layer", "n_head", "n_inner"):
@@ -53,7 +53,7 @@ class Config:
         return self.n_embd // self.n_head
 
     def shapes(self) -> dict[str, tuple[int, ...]]:
-        """Every tensor this model has, by OpenAI's name, as stored: matrices are [in, out]."""
+        """The shape of every tensor, by OpenAI's name, as stored: matrices are [in, out]."""
         E, I = self.n_embd, self.n_inner  # noqa: E741
         block: dict[str, tuple[int, ...]] = {
             "ln_1.weight": (E,),
@@ -79,7 +79,7 @@ class Config:
 
     @property
     def n_parameters(self) -> int:
-        """Distinct numbers in the model; the output head is tied to wte and not counted twice."""
+        """How many numbers the model has; its output head is wte, and counted once."""
         total = 0
         for shape in self.shapes().values():
             count = 1
@@ -89,7 +89,7 @@ class Config:
         return total
 
 
-# config.json (transformers) and hparams.json (OpenAI) say the same things in different words.
+# The names in config.json (transformers) and hparams.json (OpenAI) for the same sizes.
 WORDS = {
     "vocab_size": ("vocab_size", "n_vocab"),
     "n_positions": ("n_positions", "n_ctx"),
@@ -105,13 +105,13 @@ TANH_GELU = ("gelu_new", "gelu_pytorch_tanh", "gelu_fast")  # three names of Ope
 
 
 def read_config(path: Path) -> dict:
-    """What config.json or hparams.json says, in Config's words; what it lacks is absent."""
+    """What config.json or hparams.json gives, by Config's names."""
     try:
         said = json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, OSError) as error:
         raise ConfigError(f"{path} is not readable as JSON: {error}.") from None
     if not isinstance(said, dict):
-        raise ConfigError(f"{path} holds no JSON object.")
+        raise ConfigError(f"{path} does not hold a JSON object.")
     if said.get("model_type", "gpt2") != "gpt2":
         raise ConfigError(
             f"{path} describes a {said['model_type']!r} model; only GPT-2 can be opened."
@@ -136,13 +136,13 @@ def read_config(path: Path) -> dict:
 def settle(
     shapes: Mapping[str, tuple[int, ...]], told: Mapping, source: str = "the config"
 ) -> Config:
-    """The Config of weights of these shapes; what `source` told must agree with them."""
+    """The Config of weights with these shapes, which must agree with what `source` gave."""
     layers = {n.split(".")[1] for n in shapes if n.startswith("h.")}
     seen: dict[str, Any] = {
         "vocab_size": shapes["wte.weight"][0],
         "n_positions": shapes["wpe.weight"][0],
         "n_embd": shapes["wte.weight"][1],
-        "n_layer": sum(layer.isdecimal() for layer in layers),  # a missing one is named later
+        "n_layer": sum(layer.isdecimal() for layer in layers),  # a missing layer is reported later
         "n_inner": shapes["h.0.mlp.c_fc.weight"][1],
     }
     for name, size in seen.items():
@@ -153,7 +153,7 @@ def settle(
             )
     if "n_head" not in told and seen["n_embd"] % HEAD_SIZE:
         raise ConfigError(
-            f"The width {seen['n_embd']} is no multiple of {HEAD_SIZE}, so the number of heads "
-            "cannot be guessed; put a config.json with n_head beside the weights."
+            f"The width {seen['n_embd']} is not a multiple of {HEAD_SIZE}, so the number of heads "
+            "is unknown; put a config.json with n_head beside the weights."
         )
     return Config(**({"n_head": seen["n_embd"] // HEAD_SIZE} | dict(told) | seen))

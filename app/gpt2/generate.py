@@ -1,4 +1,4 @@
-"""The plain loop: one prompt, a token at a time. Slow, obvious; the engine must equal it."""
+"""The plain loop: one prompt, one token at a time. Slow and obvious; the engine must match it."""
 
 from collections.abc import Callable, Iterator, Sequence
 
@@ -21,8 +21,8 @@ def continue_ids(
 ) -> Iterator[int]:
     """Ids that continue `ids`; `pick` chooses each from the logits [V]. A token in `stop` ends it.
 
-    An empty prompt starts from the text's beginning. Past the window the oldest half is dropped and
-    the rest read again, since GPT-2's positions are absolute.
+    An empty prompt starts from nothing. When the window is full the oldest half is dropped and the
+    rest read again, since GPT-2's positions are absolute.
     """
     window = model.config.n_positions
     seen = list(ids)[-window:] or [model.config.bos_token_id]

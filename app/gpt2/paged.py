@@ -1,8 +1,7 @@
-"""What every paged model is fed in a turn, and what it gives: the one interface of the backends.
+"""The interface of the backends: what a paged model is fed in a turn, and what it returns.
 
-A model keeps keys and values in numbered pages of 32 tokens. Who owns which page is the caller's
-business; the model writes where it is told. A turn may mix single tokens, chunks of prompts and
-whole prompts of any rows.
+A model keeps keys and values in numbered pages of 32 tokens, and writes to the pages that the
+caller names. A turn may mix single tokens, chunks and whole prompts of any rows.
 """
 
 from collections.abc import Callable, Sequence
@@ -15,8 +14,8 @@ from app.gpt2.config import Config
 if TYPE_CHECKING:
     from app.gpt2.sampling import Draw
 
-PAGE = 32  # tokens, as kernel.c has it too
-CANDIDATES = 128  # likeliest tokens that a model names, so that most draws need not see them all
+PAGE = 32  # tokens; the same as in kernel.c
+CANDIDATES = 128  # likeliest tokens that a model returns; most draws need no others
 
 
 class Feed(NamedTuple):
@@ -25,12 +24,12 @@ class Feed(NamedTuple):
     ids: Sequence[int]
     past: int  # tokens of this row already in its pages
     pages: Sequence[int]  # in order; enough of them for past + len(ids) tokens
-    wanted: int  # of how many of these tokens, counted from the last, logits are wanted
-    draw: "Draw | None" = None  # how the next token is drawn, for models that can do it themselves
+    wanted: int  # for how many of these tokens, from the last, logits are wanted
+    draw: "Draw | None" = None  # how to draw the next token, for models that can draw themselves
 
 
 class Rows(Protocol):
-    """Numbers [W, V] of which a row is had by asking for it: an array, or what fetches it."""
+    """Numbers [W, V], read row by row: an array, or something that fetches rows."""
 
     @property
     def shape(self) -> tuple[int, ...]: ...
@@ -46,14 +45,14 @@ class Logits(NamedTuple):
     """A row for each wanted token, in the order of the feeds. Valid until the next forward."""
 
     logits: Rows  # [W, V] float32
-    top_ids: np.ndarray  # [W, K] the likeliest, in falling order, equals by rising id
+    top_ids: np.ndarray  # [W, K] the likeliest first, equals by rising id
     top_scores: np.ndarray  # [W, K] float32, their logits
-    drawn: np.ndarray | None = None  # [W] ids, or -1 where the model has not drawn
-    loud: Loud | None = None  # a faster way than NumPy's, where the model has one
+    drawn: np.ndarray | None = None  # [W] ids; -1 if the model has not drawn
+    loud: Loud | None = None  # faster than NumPy's, if the model has it
 
 
 class DeviceLost(RuntimeError):
-    """The device cannot be used any more in this process; a new one may use it again."""
+    """This process cannot use the device any more; a new process may."""
 
 
 class PagedModel(Protocol):
@@ -63,11 +62,11 @@ class PagedModel(Protocol):
     instruction_set: str | None  # of the native backend: avx512-vnni | avx-vnni | avx2 | plain
     precision: str  # of the weights: float32 | bfloat16 | int8
     cache_precision: str
-    same_bits: str  # "always": a row's logits do not depend on its neighbours; or "same batch"
-    perplexity_loss: float | None  # growth over float32, where it has been measured; 0.001 = 0.1%
-    notes: Sequence[str]  # what that found, in sentences
+    same_bits: str  # "always" if a row's logits never depend on its neighbours, or "same batch"
+    perplexity_loss: float | None  # over float32, if measured; 0.001 is 0.1% worse
+    notes: Sequence[str]  # what measuring it found, in sentences
     page_bytes: int  # keys and values of one page, all layers
-    longest: int  # tokens of prompts that a turn may take in
+    longest: int  # tokens of prompts in a turn
 
     def allocate(self, n_pages: int) -> None:
         """Make room for pages 0 to n_pages - 1."""

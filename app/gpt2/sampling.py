@@ -1,16 +1,15 @@
-"""Logits in, ids out: how the next token is chosen. Pure NumPy, on the whole batch.
+"""Choose the next tokens: logits in, ids out. Pure NumPy, on the whole batch.
 
-A draw is the Gumbel-max trick: the token with the greatest score + noise wins, which picks token i
-with probability softmax(score)[i]. The noise of a token is a hash of (row seed, position, token id)
-and of nothing else, so a draw depends neither on the neighbours in the batch nor on the tokens that
-other settings have excluded.
+Draws use the Gumbel-max trick: the token with the greatest score + noise wins, which picks token i
+with probability softmax(score)[i]. A token's noise is a hash of (row seed, position, token id)
+only, so a draw depends neither on other rows nor on tokens that other settings exclude.
 
     R rows, V tokens of the vocabulary, K candidates: the likeliest tokens, named by the model.
 
-Most rows are settled among their K candidates; all of a row's logits are looked at only where not,
-since they may have to be fetched from a GPU. The order of what narrows the choice is the usual
-one: penalties and biases, temperature, top_k, top_p, min_p, typical_p. Sums run along candidates in
-falling order, one by one (cumsum), because they then do not depend on how many columns follow.
+Most rows are settled among their K candidates. Only if not are all of a row's logits examined,
+since they may have to be fetched from a GPU. Filters apply in the usual order: penalties and
+biases, temperature, top_k, top_p, min_p, typical_p. Sums run along candidates in falling order, one
+by one (cumsum), so that they do not depend on how many columns follow.
 """
 
 from collections.abc import Callable, Sequence
@@ -21,9 +20,9 @@ import numpy as np
 from app.gpt2.paged import Logits, Loud
 from app.gpt2.seeds import MASK, mix
 
-XTC = 0x585443  # makes its coin another number than the tokens' noise
+XTC = 0x585443  # so that its coin differs from the tokens' noise
 PIECE = 8192  # hashes computed at a time
-LEAST_TEMPERATURE = 1e-6  # to divide by where 0 is asked for
+LEAST_TEMPERATURE = 1e-6  # to divide by if 0 is requested
 
 
 class Draw(NamedTuple):
@@ -41,7 +40,7 @@ class Draw(NamedTuple):
 
     @property
     def drops_top(self) -> bool:
-        """Whether this draw is one of those that XTC is for."""
+        """Whether XTC applies to this draw."""
         coin = mix(key_of(self) ^ XTC) >> 11  # 53 bits
         return self.xtc_probability > 0 and coin < self.xtc_probability * 2.0**53
 
@@ -51,17 +50,17 @@ class NothingLeft(ValueError):
 
 
 def choose(turn: Logits, draws: Sequence[Draw], n_known: Sequence[int] | None = None) -> np.ndarray:
-    """An id for each row [R] of the turn, by as many draws.
+    """An id for each row [R] of the turn.
 
-    `n_known`: how many candidates of each row are surely its likeliest, where not all K are; V
-    where no other token may be chosen.
+    `n_known`: how many candidates of each row are certainly its likeliest, if not all K; V if no
+    other token may be chosen.
     """
     logits, top_ids, top_scores, *_ = turn
     R, K = top_ids.shape
     if np.isnan(top_scores[:, 0]).any():
-        raise ValueError("The model's scores are not numbers.")
+        raise ValueError("The model's logits are not numbers.")
     if not np.isfinite(top_scores[:, 0]).all():
-        raise NothingLeft("Every token is banned: nothing is left to choose from.")
+        raise NothingLeft("Every token is banned: none is left to choose.")
     table = _Table(draws)
     known = np.full((R, 1), K) if n_known is None else np.array(n_known)[:, None]
     known[known >= logits.shape[1]] = logits.shape[1]
@@ -82,7 +81,7 @@ class _Table:
 
     def __init__(self, draws: Sequence[Draw]) -> None:
         self.draws = draws
-        # Greedy is a draw among one; its temperature only may not divide by zero.
+        # Greedy is top_k 1; its temperature must only not be zero.
         self.temperature = np.array([[max(d.temperature, LEAST_TEMPERATURE)] for d in draws])
         self.top_k = np.array([[d.top_k if d.temperature > 0 else 1] for d in draws])
         self.top_p = np.array([[d.top_p] for d in draws])
@@ -97,10 +96,10 @@ class _Table:
 def _keep(
     scores: np.ndarray, known: np.ndarray, table: _Table, n_tokens: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Which of the candidates [R, K] may be chosen, and for which rows [R] they are surely all.
+    """Which candidates [R, K] may be chosen, and for which rows [R] these are certainly all.
 
-    top_k, top_p and min_p each keep the beginning of the falling order, so the first candidate that
-    is dropped ends it. What top_p is a share of is known where all of top_k's tokens are.
+    top_k, top_p and min_p each keep a prefix of the falling order, so the first token dropped ends
+    it. The sum for top_p is known if all of top_k's tokens are.
     """
     weights = np.exp(scores - scores[:, :1])  # [R, K], 1 for the likeliest
     sums = np.cumsum(weights, axis=1)
@@ -126,7 +125,7 @@ def _keep(
 
 
 def _typical(weights: np.ndarray, kept: np.ndarray, typical_p: float) -> np.ndarray:
-    """Of the kept, those whose surprise is nearest to the expected one, until they reach p."""
+    """The kept tokens whose surprise is nearest to the expected one, until they reach p."""
     p = np.where(kept, weights, 0.0)
     p /= np.cumsum(p)[-1]
     surprise = -np.log(np.where(kept, p, 1.0))
@@ -140,7 +139,7 @@ def _typical(weights: np.ndarray, kept: np.ndarray, typical_p: float) -> np.ndar
 
 
 def _top_choices(p: np.ndarray, threshold: float) -> np.ndarray:
-    """Where XTC strikes: of the tokens that reach the threshold all but the least likely.
+    """The tokens that XTC drops: all that reach the threshold but the least likely of them.
 
     >>> _top_choices(np.array([0.5, 0.2, 0.2, 0.1]), threshold=0.15).tolist()
     [0, 1]
@@ -152,11 +151,11 @@ def _top_choices(p: np.ndarray, threshold: float) -> np.ndarray:
 
 
 class _Wide:
-    """A draw that its candidates do not settle, from a row's logits [V], without sorting them.
+    """Draw from all of a row's logits [V], without sorting them.
 
-    Each filter keeps the beginning of some order of the tokens. So the winner of all is found
-    first, and what comes before it is summed only to see whether it was kept. If not, no token
-    behind it was either, and the winner of those before it is next.
+    Each filter keeps a prefix of some order of the tokens. So first find the winner of all, and sum
+    what precedes it to see whether it is kept. If not, nothing behind it is either, and the winner
+    among those before it is next.
     """
 
     def __init__(
@@ -189,14 +188,14 @@ class _Wide:
         return self._draw_sorted()
 
     def _drop_top(self) -> bool:
-        """XTC where all tokens may be chosen; False if it may strike more than the candidates."""
+        """XTC when all tokens may be chosen; False if it may drop more than the candidates."""
         weights = np.exp(self.logits / self.temperature - self.best)
         p = self.weights / weights[weights >= self.settings.min_p].sum()
         self.struck = self.top_ids[_top_choices(p, self.settings.xtc_threshold)]
         return bool(p[-1] < self.settings.xtc_threshold)
 
     def _draw_likely(self) -> int:
-        """With top_k, top_p and min_p, whose order is the tokens' likelihood."""
+        """With top_k, top_p and min_p, which order tokens by likelihood."""
         least, bound, bound_id = self.settings.min_p, -np.inf, 0
 
         def may(ids: np.ndarray) -> np.ndarray:
@@ -213,7 +212,7 @@ class _Wide:
             bound, bound_id = self.logits[id], id
 
     def _is_kept(self, id: int) -> bool:
-        """Whether fewer than top_k tokens are likelier, or together they weigh less than top_p."""
+        """Whether fewer than top_k tokens are likelier, or they add up to less than top_p."""
         top_k, top_p = self.settings.top_k, self.settings.top_p
         place = np.flatnonzero(self.top_ids == id)
         if top_k > 0:
@@ -239,7 +238,7 @@ class _Wide:
         return likelier
 
     def _draw_typical(self) -> int:
-        """With typical_p, whose order is how far a token's surprise is from the expected one."""
+        """With typical_p, which orders tokens by how far their surprise is from the expected."""
         share = self.settings.typical_p
         if share == 0:
             return int(self.top_ids[0])
@@ -258,17 +257,17 @@ class _Wide:
             far[far >= far[id]] = np.inf
 
     def _draw_sorted(self) -> int:
-        """By the definition, on as many tokens in falling order as are needed: the slow way."""
+        """The slow way: by definition, on as many tokens in falling order as are needed."""
         n = self.settings.top_k or len(self.logits)
         ids = candidates(self.logits, n)[None]
         turn = Logits(self.logits[None], ids, self.logits[ids])
         return int(choose(turn, [self.settings], [len(self.logits)])[0])
 
     def _winner(self, may: Callable[[np.ndarray], np.ndarray]) -> int:
-        """The token with the greatest score + noise, of those that may win.
+        """The token with the greatest score + noise, among those that may win.
 
-        The best candidate's is b; the last candidate's score is s, and no other token's is higher.
-        So another token needs noise above b - s, that is a hash above a threshold.
+        The best candidate has b; the last candidate has the score s, and no other token has more.
+        So another token needs noise above b - s, which means a hash above a threshold.
         """
         noisy = np.where(may(self.top_ids), self.top + self.top_noise, -np.inf)
         if self.struck.size:
@@ -287,7 +286,7 @@ class _Wide:
         return int(self.top_ids[best])
 
     def _find_loud(self, noise: float) -> tuple[np.ndarray, np.ndarray]:
-        """Ids of all tokens with more noise than that, or nearly as much, and their hashes."""
+        """Ids and hashes of all tokens with at least about that much noise."""
         bar = max(0, int(np.exp(-np.exp(-noise)) * 2.0**32 - 2))
         if self.loud is not None:
             return self.loud(self.key, len(self.logits), bar)
@@ -331,7 +330,7 @@ def _hash_all(key: int, n_tokens: int) -> np.ndarray:
 
 
 def _mix_32(x: np.ndarray, shifted: np.ndarray) -> None:
-    """In place; `shifted` is room for as many numbers."""
+    """In place; `shifted` is scratch space of the same size."""
     x ^= np.right_shift(x, 16, out=shifted)
     x *= np.uint32(0x7FEB352D)
     x ^= np.right_shift(x, 15, out=shifted)
@@ -348,9 +347,9 @@ def _gumbel(hashes: np.ndarray) -> np.ndarray:
 
 
 class Penalties(NamedTuple):
-    repetition: float = 1.0  # divides the score of tokens in the text
-    presence: float = 0.0  # taken once from tokens written
-    frequency: float = 0.0  # taken for each time
+    repetition: float = 1.0  # divides the scores of tokens in the text
+    presence: float = 0.0  # subtracted once from tokens written
+    frequency: float = 0.0  # subtracted for each time
 
 
 class Dry(NamedTuple):
@@ -361,13 +360,13 @@ class Dry(NamedTuple):
     allowed_length: int  # of repetitions that cost nothing
 
 
-MOST_REPEATED = 64  # tokens of a repetition that are looked at
+MOST_REPEATED = 64  # tokens of a repetition, at most
 
 
 def repetitions(text: np.ndarray, is_breaker: np.ndarray, n_most: int) -> dict[int, int]:
-    """Tokens that followed, earlier in the text, what now is its end -> how long the match is.
+    """Tokens that earlier followed what is now the text's end -> the length of the match.
 
-    Matches stop at breakers, which is one boolean for each token of the vocabulary.
+    Matches end at breakers; `is_breaker` has a boolean for each token of the vocabulary.
 
     >>> repetitions(np.array([1, 2, 3, 9, 2, 3, 8, 1, 2, 3]), np.zeros(10, bool), n_most=64)
     {8: 2, 9: 3}
@@ -394,7 +393,7 @@ def dry_costs(found: dict[int, int], dry: Dry) -> dict[int, float]:
 
 
 def ends_of_ngrams(text: np.ndarray, n: int) -> np.ndarray:
-    """Tokens that would make the last n tokens a sequence that the text already has.
+    """Tokens that would repeat a sequence of n tokens of the text.
 
     >>> ends_of_ngrams(np.array([1, 2, 3, 1, 2]), n=3)
     array([3])
@@ -410,7 +409,7 @@ def ends_of_ngrams(text: np.ndarray, n: int) -> np.ndarray:
 def penalize(
     scores: np.ndarray, is_seen: np.ndarray, counts: np.ndarray, penalties: Penalties
 ) -> None:
-    """Lower, in place, the scores [N] of tokens in the text, and of those written so often."""
+    """Lower, in place, the scores [N] of tokens in the text and of tokens written."""
     if penalties.repetition != 1:
         factor = np.float32(penalties.repetition)
         lower = np.where(scores > 0, scores / factor, scores * factor)
@@ -423,10 +422,10 @@ def penalize(
 def rerank(
     top_ids: np.ndarray, top_scores: np.ndarray, ids: np.ndarray, scores: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The likeliest tokens, K at most, of a row in which `ids`, rising, now have other scores.
+    """The likeliest tokens, at most K, after `ids` (rising) have got other scores.
 
-    All others are at most as likely as the last candidate was, so what is likelier than that now is
-    surely in its place.
+    All other tokens are at most as likely as the last candidate was, so the order of those above it
+    is certain.
     """
     bar = top_scores[-1]
     at = np.minimum(np.searchsorted(ids, top_ids), len(ids) - 1)

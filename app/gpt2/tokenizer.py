@@ -1,6 +1,6 @@
 """Text <-> ids, with the vocabulary beside a checkpoint or GPT-2's own.
 
-Byte-level BPE by the `tokenizers` library; this file finds the vocabulary in any of its layouts.
+The `tokenizers` library does byte-level BPE; this module finds the vocabulary in any layout.
 
     >>> gpt2 = Tokenizer.gpt2()
     >>> gpt2.encode("Hello world")
@@ -24,18 +24,18 @@ from tokenizers import decoders, models, pre_tokenizers
 END_OF_TEXT = "<|endoftext|>"
 VOCABULARY = Path(__file__).parent / "vocabulary"
 LAYOUTS = (("vocab.json", "merges.txt"), ("encoder.json", "vocab.bpe"))
-# tokenizer.json alone is a whole vocabulary; the pairs may have added tokens in these beside them.
+# tokenizer.json is a whole vocabulary; the pairs may have added tokens in these files.
 ADDED = ("added_tokens.json", "special_tokens_map.json", "tokenizer_config.json")
 FILES = ("tokenizer.json", *(name for pair in LAYOUTS for name in pair), *ADDED)
 
 
 class TokenizerError(ValueError):
-    """A vocabulary that cannot be read, or text that is no text, in one sentence."""
+    """Why a vocabulary cannot be read, or a text not encoded, in one sentence."""
 
 
 class Tokenizer:
     def __init__(self, rust: tokenizers.Tokenizer) -> None:
-        rust.no_padding()  # both may be saved with a vocabulary, and neither is for us
+        rust.no_padding()  # may be saved with a vocabulary; we want neither
         rust.no_truncation()
         self._rust = rust
 
@@ -48,7 +48,7 @@ class Tokenizer:
 
     @classmethod
     def beside(cls, folder: Path) -> "Tokenizer | None":
-        """The vocabulary in `folder`, in whichever layout it has; None where there is none."""
+        """The vocabulary in `folder`, in any layout; None if there is none."""
         try:
             if (folder / "tokenizer.json").is_file():
                 return cls(tokenizers.Tokenizer.from_file(str(folder / "tokenizer.json")))
@@ -68,9 +68,9 @@ class Tokenizer:
         eos: int | None = None,
         pad: int | None = None,
     ) -> None:
-        """tokenizer.json, and the small file by which transformers knows what to do with it.
+        """Write tokenizer.json, and the small file that transformers needs with it.
 
-        `bos` and `eos` are the ids that begin and end a text; <|endoftext|> where nothing is said.
+        `bos` and `eos` are the ids that begin and end a text; by default <|endoftext|>.
         """
         whole = self._rust.to_str(pretty=True)
         (folder / "tokenizer.json").write_text(whole, encoding="utf-8")
@@ -86,13 +86,13 @@ class Tokenizer:
         path.write_text(json.dumps(says, indent=2) + "\n", encoding="utf-8")
 
     def to_json(self) -> str:
-        """All that tokenizer.json holds."""
+        """The content of tokenizer.json."""
         return self._rust.to_str()
 
     # ---- text -> ids ----
 
     def encode(self, text: str, specials: bool = True) -> list[int]:
-        """With `specials`, the text of a special token is that token; without, it is plain text."""
+        """With `specials`, a special token's text becomes that token; without, it is plain text."""
         return self.encode_with_offsets(text, specials)[0]
 
     def encode_with_offsets(
@@ -103,7 +103,9 @@ class Tokenizer:
         try:
             coded = rust.encode(text, add_special_tokens=False)
         except (UnicodeEncodeError, TypeError):
-            raise TokenizerError("The text holds half a character (a lone surrogate).") from None
+            raise TokenizerError(
+                "The text holds half a character (a lone surrogate); remove it."
+            ) from None
         return coded.ids, coded.offsets
 
     def encode_many(self, texts: Sequence[str]) -> list[list[int]]:
@@ -119,7 +121,7 @@ class Tokenizer:
     # ---- ids -> bytes -> text ----
 
     def token_bytes(self, id: int) -> bytes:
-        """The bytes a token stands for; b"" for ids that a model has and its vocabulary lacks."""
+        """A token's bytes; b"" for ids that the vocabulary does not have."""
         return self._bytes[id] if 0 <= id < len(self._bytes) else b""
 
     def decode(self, ids: Sequence[int]) -> str:
@@ -144,7 +146,7 @@ class Tokenizer:
         return 1 + max(self._rust.get_vocab(with_added_tokens=True).values())
 
     def extends(self, other: "Tokenizer") -> bool:
-        """Whether every token of the other has the same id here."""
+        """Whether every token of `other` has the same id here."""
         ours = self._rust.get_vocab(with_added_tokens=True)
         theirs = other._rust.get_vocab(with_added_tokens=True)
         return all(ours.get(token) == id for token, id in theirs.items())
@@ -166,13 +168,13 @@ class Tokenizer:
 
 
 def _from_pair(folder: Path, vocab: str, merges: str) -> tokenizers.Tokenizer:
-    """A vocabulary as two files (token -> id; merges in order), with the added tokens beside."""
+    """A vocabulary of two files (token -> id; merges in order), and added tokens beside them."""
     rust = tokenizers.Tokenizer(models.BPE.from_file(str(folder / vocab), str(folder / merges)))
     rust.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     rust.decoder = decoders.ByteLevel()
     if rust.token_to_id(END_OF_TEXT) is not None:
         rust.add_special_tokens([END_OF_TEXT])
-    # Before transformers 4.34 a config said only the names of special tokens in the vocabulary.
+    # Before transformers 4.34 a config gave only the names of special tokens.
     rust.add_special_tokens([t for t in _named(folder) if rust.token_to_id(t) is not None])
     for token, id in sorted(_added_tokens(folder).items(), key=lambda pair: pair[1]):
         rust.add_special_tokens([token])
@@ -185,7 +187,7 @@ def _from_pair(folder: Path, vocab: str, merges: str) -> tokenizers.Tokenizer:
 
 
 def _added_tokens(folder: Path) -> dict[str, int]:
-    """Tokens added to a vocabulary after its making, such as <BOS>, from either file."""
+    """Tokens added to a vocabulary later, such as <BOS>, from either file."""
     added: dict[str, int] = {}
     if (folder / "added_tokens.json").is_file():
         added |= json.loads((folder / "added_tokens.json").read_text(encoding="utf-8"))
@@ -206,7 +208,7 @@ def _named(folder: Path) -> list[str]:
 
 
 def _byte_of_letter() -> dict[str, int]:
-    """OpenAI's byte alphabet: printable bytes are themselves, the other 68 are U+0100 and on."""
+    """OpenAI's byte alphabet: printable bytes stand for themselves, the other 68 are U+0100 on."""
     printable = [*range(ord("!"), ord("~") + 1), *range(ord("¡"), ord("¬") + 1)]
     printable += range(ord("®"), ord("ÿ") + 1)
     table = {chr(byte): byte for byte in printable}

@@ -1,4 +1,4 @@
-"""A checkpoint as transformers' GPT2LMHeadModel: what is trained."""
+"""A checkpoint as transformers' GPT2LMHeadModel, for training."""
 
 import numpy as np
 import torch
@@ -38,4 +38,6 @@ def transformers_model(checkpoint: Checkpoint, dropout: float = 0.0) -> GPT2LMHe
 
 
 def tensor(weights: np.ndarray) -> torch.Tensor:
-    return torch.from_numpy(np.array(weights, np.float32))  # a copy: files are mapped read-only
+    return torch.from_numpy(
+        np.array(weights, np.float32)
+    )  # copied, since files are mapped read-only

@@ -47,7 +47,7 @@ def test_hparams_and_config_json_say_the_same(tmp_path):
         ({"model_type": "bert"}, "describes a 'bert' model"),
         ({"activation_function": "relu"}, "'relu' is not GPT-2's gelu_new"),
         ({"scale_attn_weights": False}, "not GPT-2's attention"),
-        ([], "holds no JSON object"),
+        ([], "does not hold a JSON object"),
     ],
 )
 def test_another_architecture_is_refused_by_name(tmp_path, said, sentence):

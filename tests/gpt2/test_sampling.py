@@ -151,7 +151,7 @@ def test_row_seeds_are_seeds_and_differ():
 
 
 def test_a_row_with_every_token_banned_says_so():
-    with pytest.raises(NothingLeft, match="nothing is left to choose"):
+    with pytest.raises(NothingLeft, match="none is left to choose"):
         choose_each(np.full((1, V), -np.inf, np.float32), [Draw(seed=1, position=0)])
 
 

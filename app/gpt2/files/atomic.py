@@ -1,7 +1,7 @@
-"""Writing a file or a folder whole or not at all: beside its place, synced, then renamed.
+"""Write a file or folder whole or not at all: beside its place, synced, then renamed.
 
-A power cut at any moment leaves the old one or the new one. A folder that is there already is
-replaced only if a file in it proves that it is one of ours.
+A power cut at any moment leaves the old one or the new one. An existing folder is replaced only if
+a file in it proves that it is ours.
 """
 
 import contextlib
@@ -21,7 +21,7 @@ class WouldReplace(ValueError):
 
 
 def check_free(path: Path, ours: str | None = None) -> None:
-    """Refuse a place where something is: all but an empty folder and one that holds `ours`."""
+    """Refuse to replace what exists, except an empty folder or one that holds `ours`."""
     is_folder = path.is_dir()
     if not path.exists() or (is_folder and not any(path.iterdir())):
         return
@@ -36,20 +36,20 @@ def check_free(path: Path, ours: str | None = None) -> None:
 
 @contextlib.contextmanager
 def whole_folder(path: Path, ours: str | None = None) -> Iterator[Path]:
-    """An empty folder to write into; on leaving without an error it takes the place of `path`.
+    """A folder to write into, which becomes `path` if no error occurs.
 
-    A folder that is there is replaced only if it is empty or holds a file called `ours`.
+    An existing folder is replaced only if it is empty or holds a file called `ours`.
     """
     check_free(path, ours)
     with _whole(path) as new:
         new.mkdir()
         yield new
-        check_free(path, ours)  # another process may have put something there meanwhile
+        check_free(path, ours)  # another process may have written there in the meantime
 
 
 @contextlib.contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
-    """A free name to write under; on leaving without an error it takes the place of the file."""
+    """A name to write under, which becomes the file if no error occurs."""
     if path.is_dir():
         raise WouldReplace(f"{path} is a folder; name a file.")
     with _whole(path) as new:
@@ -71,7 +71,7 @@ def _whole(path: Path) -> Iterator[Path]:
 
 
 def _clear_away(path: Path) -> None:
-    """What crashed processes left half-written; another one may be writing there right now."""
+    """Remove what crashed processes left half-written, but not what others write right now."""
     for left in path.parent.glob(f".{glob.escape(path.name)}.*.partial"):
         pid = left.name.split(".")[-2]
         if pid == str(os.getpid()) or not (pid.isdigit() and _is_alive(int(pid))):
@@ -91,10 +91,10 @@ def _is_alive(pid: int) -> bool:
 def _take_the_place(new: Path, old: Path) -> None:
     try:
         if os.path.lexists(old) and (old.is_dir() or new.is_dir()):
-            _exchange(new, old)  # the caller removes what was there before, which is now `new`
+            _exchange(new, old)  # the old content is now in `new`, which the caller removes
         else:
             new.replace(old)
-    except OSError as error:  # a sibling process put a folder there in this very moment
+    except OSError as error:  # another process put a folder there just now
         if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
             raise
         _exchange(new, old)
@@ -102,7 +102,7 @@ def _take_the_place(new: Path, old: Path) -> None:
 
 
 def _exchange(one: Path, other: Path) -> None:
-    """Swap two names; where the file system cannot do it at once, there is a moment between."""
+    """Swap two names; not atomic where the file system cannot do it."""
     libc = ctypes.CDLL(None)
     names = os.fsencode(one), os.fsencode(other)
     if hasattr(libc, "renameat2"):
@@ -127,6 +127,6 @@ def _sync(path: Path) -> None:
         os.fsync(handle)
     except OSError as error:
         if error.errno not in (errno.EINVAL, errno.ENOTSUP, errno.ENOSYS):
-            raise  # mounts such as Google Drive's cannot sync a folder; anything else is a fault
+            raise  # mounts such as Google Drive's cannot sync a folder; other errors count
     finally:
         os.close(handle)

@@ -1,4 +1,4 @@
-"""card.toml, beside the weights: how a model introduces itself, by training and then by hand."""
+"""card.toml, beside the weights: how a model introduces itself. Made by training, then edited."""
 
 import json
 import logging
@@ -29,7 +29,7 @@ class Card(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 
 
 def card_of(model: Path) -> Card | None:
-    """The card in a model's folder; None where there is none, or a bad one, which is logged."""
+    """The card in a model's folder; None if there is none, or a bad one, which is logged."""
     path = model / NAME
     try:
         stat = path.stat()
@@ -43,13 +43,13 @@ def _read(path: Path, *version: int) -> Card | None:
     """Once for each version of the file, so that a bad one is logged once."""
     try:
         return msgspec.toml.decode(path.read_bytes(), type=Card)
-    except (OSError, ValueError) as error:  # tomllib's, msgspec's and of bytes that are no text
+    except (OSError, ValueError) as error:  # tomllib's, msgspec's, and of undecodable bytes
         log.warning("%s is left out: %s.", path, str(error).rstrip("."))
         return None
 
 
 def card_toml(card: Card) -> str:
-    """A file to edit: every field with what it is for."""
+    """The file, with a comment on each field for whoever edits it."""
     values = msgspec.to_builtins(card)
     settings = values.pop("settings")
     lines = [
@@ -64,19 +64,19 @@ def card_toml(card: Card) -> str:
 
 MEANING = {
     "title": "Its name for readers.",
-    "blurb": "One paragraph: what it was trained on, what it is good at.",
-    "language": "What it writes: en, zh, ...",
-    "starters": "First lines to begin with.",
+    "blurb": "One paragraph: what it was trained on, and what it is good at.",
+    "language": "The language it writes: en, zh, ...",
+    "starters": "First lines to start a text with.",
     "stop": "Texts that end a continuation.",
-    "speakers": "Of a script: who speaks, as their lines begin.",
-    "licence": "Under which it and its texts may be used.",
+    "speakers": "For scripts: the names that lines begin with.",
+    "licence": "The licence of the model and its texts.",
     "warning": "What a reader should know before the first line.",
-    "settings": "With which its text reads best; any parameter of a request.",
+    "settings": "Its best settings: any parameters of a request.",
 }
 
 
 def _value(value: Any) -> str:
-    """TOML's strings are JSON's but for one character; so are numbers and true."""
+    """TOML writes strings, except for one character, numbers and true like JSON."""
     if isinstance(value, list):
         return "[" + "".join(f"\n    {_value(item)}," for item in value) + ("\n]" if value else "]")
     return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")

@@ -1,8 +1,7 @@
 """Any GPT-2 file or folder <-> (Config, weights, Tokenizer).
 
-`load` decides by looking, never by a flag; what it cannot account for is an error, never a guess.
-Weights are a mapping of OpenAI's names to NumPy arrays as stored (matrices [in, out]), each read
-when asked for.
+`load` looks at the files and takes no flags; a tensor that it cannot account for is an error.
+Weights map OpenAI's names to NumPy arrays as stored (matrices [in, out]), which are read on access.
 """
 
 import contextlib
@@ -28,7 +27,7 @@ class CheckpointError(ValueError):
 
 @dataclasses.dataclass(frozen=True)
 class Facts:
-    """What `inspect` tells about a checkpoint besides its sizes."""
+    """What `continuo inspect` shows of a checkpoint besides its sizes."""
 
     path: Path  # the file the weights came from (of a TensorFlow checkpoint, its prefix)
     format: str
@@ -96,12 +95,17 @@ WEIGHTS_BY_RANK = (  # in a folder, the first of these that is there
     "pytorch_model.bin.index.json",
     "gpt2-pytorch_model.bin",
 )
-OTHER_WEIGHTS = (".safetensors", ".bin", ".pt", ".pth")  # by rank too; one of a kind, or an error
+OTHER_WEIGHTS = (
+    ".safetensors",
+    ".bin",
+    ".pt",
+    ".pth",
+)  # next, by rank; more than one of a kind is an error
 NEVER_WEIGHTS = ("optimizer", "scheduler", "training_args", "rng_state", "scaler")
 
 
 def _find(path: Path) -> tuple[Path, list[str]]:
-    """The file (or TensorFlow prefix) that `path` means, and the names of those passed over."""
+    """The file (or TensorFlow prefix) to open, and the names of others that were passed over."""
     if not path.is_dir():
         prefix = tensorflow.find_prefix(path)
         if prefix is not None:
@@ -144,14 +148,14 @@ def _what_is_there(folder: Path) -> str:
 
 
 def _told(folder: Path, tokenizer: Tokenizer | None, n_vocab: int) -> tuple[dict, str]:
-    """What config.json or hparams.json says; special ids from the vocabulary where it is mute."""
+    """What config.json or hparams.json gives; else, special ids from the vocabulary."""
     told: dict = {}
     source = "the config"
     for name in ("config.json", "hparams.json"):
         if (folder / name).is_file():
             told, source = read_config(folder / name), str(folder / name)
             break
-    # Ids that the weights do not have (transformers' default of 50256, -1) say nothing.
+    # Ignore ids that the weights do not have, such as transformers' default of 50256, or -1.
     ends = told.pop("eos_token_ids", None)
     kept = tuple(id for id in ends or () if id in range(n_vocab))
     if kept or ends == ():
@@ -203,14 +207,12 @@ def _check_types(ours: Mapping[str, str], tensors: Tensors) -> None:
 
 
 def _check_tied(tensors: Tensors, heads: list[str], embedding: str) -> None:
-    """GPT-2's output head is its embedding; a head of its own would be silently lost."""
+    """GPT-2's output head is its embedding; refuse a different head, which would be lost."""
     for head in heads:
         if tensors.shapes[head] != tensors.shapes[embedding]:
             raise CheckpointError(f"{head} has another shape than wte.weight, to which it is tied.")
         if not np.array_equal(tensors[head], tensors[embedding]):
-            raise CheckpointError(
-                f"{head} differs from wte.weight; a GPT-2's are one and the same."
-            )
+            raise CheckpointError(f"{head} differs from wte.weight; in a GPT-2 they are the same.")
 
 
 def _check_vocabulary(tokenizer: Tokenizer | None, config: Config, folder: Path) -> None:
@@ -226,7 +228,7 @@ def _check_vocabulary(tokenizer: Tokenizer | None, config: Config, folder: Path)
 # ---- writing ----
 
 FORMATS = {"safetensors": "model.safetensors", "bin": "pytorch_model.bin"}
-INT8 = "model-int8.safetensors"  # a name that transformers does not look for: it would not scale
+INT8 = "model-int8.safetensors"  # transformers, which would ignore the scales, does not open it
 
 
 def save(
@@ -238,12 +240,12 @@ def save(
     dtype: str | None = None,
     force: bool = False,
 ) -> None:
-    """A Hugging Face folder, written whole or not at all.
+    """Write a Hugging Face folder, whole or not at all.
 
-    What is there stays unless `force`, and a folder without a config.json stays in any case.
+    `force` replaces an existing folder, but never one without a config.json.
     """
     if dtype == "int8" and format != "safetensors":
-        raise CheckpointError("int8 is a way of storing safetensors; say --format safetensors.")
+        raise CheckpointError("int8 needs the format safetensors.")
     with _in_sentences(folder, force), whole_folder(folder, "config.json") as new:
         _write_config(new / "config.json", config, dtype or str(weights["wte.weight"].dtype))
         tokenizer.save(new, config.bos_token_id, next(iter(config.eos_token_ids), None))
@@ -266,7 +268,7 @@ def save(
 def save_legacy(
     file: Path, weights: Mapping[str, np.ndarray], dtype: str | None = None, force: bool = False
 ) -> None:
-    """One unprefixed gpt2-pytorch_model.bin in torch's old pickle format, as in 2019."""
+    """Write one unprefixed gpt2-pytorch_model.bin in torch's old pickle format, as in 2019."""
     import torch
 
     with _in_sentences(file, force), whole_file(file) as new:
@@ -276,8 +278,8 @@ def save_legacy(
 def _quantized(weights: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Matrices as int8 with a scale for each output: a column, of the token table a row.
 
-    A scale is the output's largest number / 127, so whoever makes int8 of them anew, as the
-    kernels do, finds the same numbers. Positions, which are few, and vectors stay float16.
+    A scale is the output's largest number / 127, so quantizing them again, as the kernel does,
+    gives the same numbers. Positions, which are few, and vectors stay float16.
     """
     state: dict[str, np.ndarray] = {}
     for name, array in weights.items():
@@ -300,7 +302,7 @@ def _torch_state(weights: Mapping[str, np.ndarray], prefix: str, dtype: str | No
 
 
 def _write_config(path: Path, config: Config, dtype: str) -> None:
-    """config.json in transformers' words."""
+    """config.json, with transformers' names."""
     says = dataclasses.asdict(config)
     ends = says.pop("eos_token_ids")
     says |= {
@@ -317,7 +319,7 @@ def _write_config(path: Path, config: Config, dtype: str) -> None:
 
 @contextlib.contextmanager
 def _in_sentences(target: Path, force: bool) -> Iterator[None]:
-    """What keeps `target` from being written, in one sentence; what is there needs `force`."""
+    """Turn a failed write into one sentence; refuse an existing `target` unless `force`."""
     if target.exists() and not force:
         raise CheckpointError(f"{target} is there already; remove it, or say --force.")
     try:

@@ -1,9 +1,9 @@
 """Fetch a published model from the Hugging Face hub into models/.
 
-The files land in a hidden folder beside their final place, where an interrupted download goes on
-when it is asked for again; only what is whole and opens gets its name. HF_ENDPOINT (a mirror) and
-HF_TOKEN are huggingface_hub's to read. The library's own downloaders start an interrupted file from
-its beginning, so this asks it for the list of files and, file by file, for the bytes that lack.
+Files are fetched into a hidden folder, where the same command resumes an interrupted download. Once
+complete, and if it opens, the folder gets its name. huggingface_hub reads HF_ENDPOINT (a mirror)
+and HF_TOKEN. Its own downloads start an interrupted file again from the beginning, so it is asked
+only for the list of files and for each file's missing bytes.
 """
 
 import contextlib
@@ -25,7 +25,7 @@ from app.gpt2.tokenizer import FILES as TOKENIZER_FILES
 if TYPE_CHECKING:
     from huggingface_hub.hf_api import RepoSibling
 
-PUBLISHED = {  # what people call them: their place on the hub
+PUBLISHED = {  # what people call them -> their id on the hub
     "gpt2": "openai-community/gpt2",
     "gpt2-medium": "openai-community/gpt2-medium",
     "gpt2-large": "openai-community/gpt2-large",
@@ -36,7 +36,7 @@ HUB_ID = re.compile(r"\w[\w.-]*/\w[\w.-]*")
 
 
 class DownloadError(ValueError):
-    """Why a model cannot be had, in one sentence."""
+    """Why a model cannot be downloaded, in one sentence."""
 
 
 class Published(NamedTuple):
@@ -48,14 +48,16 @@ class Published(NamedTuple):
 
 
 def download(name: str, models: Path, revision: str | None = None) -> Path:
-    """The folder in `models` that now holds the model of that name (gpt2, 355M, owner/name)."""
+    """Download a model (gpt2, 355M, owner/name); returns its folder in `models`."""
     hub_id = PUBLISHED.get(SIZES.get(name, name), name)
     if not HUB_ID.fullmatch(hub_id):
         known = ", ".join([*PUBLISHED, *SIZES])
-        raise DownloadError(f"{name!r} is no published model; say owner/name, or one of {known}.")
+        raise DownloadError(
+            f"{name!r} is not a published model; give owner/name, or one of {known}."
+        )
     target = models / hub_id.split("/")[1]
     if target.exists():
-        raise DownloadError(f"{target} is there already; remove or rename it to download it anew.")
+        raise DownloadError(f"{target} is there already; remove or rename it to download it again.")
     with _sentences(hub_id, revision):
         model = _published(hub_id, revision)
         names = _wanted(model)
@@ -64,7 +66,7 @@ def download(name: str, models: Path, revision: str | None = None) -> Path:
             _fetch_all(model, names, aside)
             _check_opens(hub_id, aside)
             aside.rename(target)
-    for other in models.glob(f".{target.name}-{'[0-9a-f]' * 12}.download"):  # revisions given up
+    for other in models.glob(f".{target.name}-{'[0-9a-f]' * 12}.download"):  # of other revisions
         shutil.rmtree(other)
     return target
 
@@ -78,7 +80,7 @@ def _published(hub_id: str, revision: str | None) -> Published:
     except (KeyError, TypeError, json.JSONDecodeError):
         model = None
     if model is None or model.sha is None or model.siblings is None:
-        raise DownloadError(f"{constants.ENDPOINT} does not answer as a hub does.")
+        raise DownloadError(f"{constants.ENDPOINT} does not answer like a hub.")
     return Published(model.id, model.sha, {file.rfilename: file for file in model.siblings})
 
 
@@ -86,7 +88,7 @@ def _published(hub_id: str, revision: str | None) -> Published:
 
 
 def _wanted(model: Published) -> list[str]:
-    """The names of config, vocabulary and, last, the weights or their index."""
+    """The names of the config, the vocabulary and, last, the weights or their index."""
     weights = next((name for name in WEIGHTS_BY_RANK if name in model.files), None)
     if weights is None:
         some = ", ".join(list(model.files)[:4]) or "nothing"
@@ -117,7 +119,7 @@ def _shards(hub_id: str, index: Path) -> list[str]:
 
 
 def _fetch(model: Published, file: "RepoSibling", aside: Path) -> None:
-    """Get the bytes of `file` that are not here yet, with a progress bar; then check the whole."""
+    """Fetch the missing bytes of `file`, with a progress bar; then check the whole file."""
     from huggingface_hub import constants, hf_hub_url
     from huggingface_hub.file_download import http_get
     from huggingface_hub.utils import build_hf_headers
@@ -126,10 +128,12 @@ def _fetch(model: Published, file: "RepoSibling", aside: Path) -> None:
     if whole.exists():
         return
     url = hf_hub_url(model.id, file.rfilename, revision=model.commit, endpoint=constants.ENDPOINT)
-    headers = build_hf_headers() | {"Accept-Encoding": "identity"}  # so that sizes are the file's
+    headers = build_hf_headers() | {
+        "Accept-Encoding": "identity"
+    }  # so that sizes are those of the file
     with part.open("ab") as out:
         if file.size is not None and out.tell() > file.size:
-            out.truncate(0)  # no beginning of it: a server once sent too much
+            out.truncate(0)  # it is damaged: a server once sent too much
         have = out.seek(0, os.SEEK_END)
         _check_space(file, have, aside)
         http_get(
@@ -163,7 +167,7 @@ def _check_hash(file: "RepoSibling", part: Path) -> None:
         if hashlib.file_digest(bytes_, "sha256").hexdigest() == file.lfs.sha256:
             return
     part.unlink()
-    raise DownloadError(f"{file.rfilename} arrived damaged and was removed; run this again.")
+    raise DownloadError(f"{file.rfilename} arrived damaged and was removed; repeat the command.")
 
 
 # ---- the folder aside ----
@@ -171,7 +175,7 @@ def _check_hash(file: "RepoSibling", part: Path) -> None:
 
 @contextlib.contextmanager
 def _alone_in(folder: Path) -> Iterator[None]:
-    """Make the folder, and keep a second download out until this one, or its process, ends."""
+    """Make the folder, and keep other downloads out until this one, or its process, ends."""
     folder.mkdir(parents=True, exist_ok=True)
     opened = os.open(folder, os.O_RDONLY)
     try:
@@ -196,7 +200,7 @@ def _check_opens(hub_id: str, aside: Path) -> None:
 
 # ---- what goes wrong, in sentences ----
 
-AGAIN = "the same command goes on from what has arrived"
+AGAIN = "the same command resumes"
 
 
 @contextlib.contextmanager
@@ -212,7 +216,7 @@ def _sentences(hub_id: str, revision: str | None) -> Iterator[None]:
             f"{hub_id} is gated: accept its terms at {hub}/{hub_id}, then set HF_TOKEN."
         ) from None
     except errors.HFValidationError:
-        raise DownloadError(f"{hub_id} is no name that a model can have.") from None
+        raise DownloadError(f"{hub_id} cannot be the name of a model.") from None
     except errors.RevisionNotFoundError:
         raise DownloadError(f"{hub_id} has no revision {revision!r}.") from None
     except errors.RepositoryNotFoundError:

@@ -1,4 +1,4 @@
-"""Other people's names for GPT-2's tensors -> OpenAI's, with every tensor accounted for.
+"""Translate all names of GPT-2's tensors into OpenAI's, with every tensor accounted for.
 
 transformer.h.0.attn.c_attn.weight  (transformers)         -> h.0.attn.c_attn.weight
 module.h.0.ln_1.g                   (DataParallel, older)  -> h.0.ln_1.weight
@@ -14,7 +14,7 @@ PREFIX = re.compile(r"^((module|_orig_mod|model|transformer)\.)*")
 MASK = re.compile(r"^h\.\d+\.attn\.(bias|masked_bias)$")
 HEAD = re.compile(r"^lm_head\.(decoder\.)?weight$")
 OLD_ENDINGS = {"g": "weight", "w": "weight", "b": "bias"}
-LOOKS_LIKE = (  # a piece of a name, and whose names have it
+LOOKS_LIKE = (  # a part of a name -> the models that have it
     ("lora_", "a LoRA adapter, to be merged into its model first"),
     ("exp_avg", "an optimizer's state"),
     ("encoder.layer.", "a BERT"),
@@ -31,7 +31,7 @@ class NamesError(ValueError):
 
 
 def canonical(name: str) -> str:
-    """OpenAI's name for a tensor: prefixes off, `.g .w .b` spelled out."""
+    """OpenAI's name for a tensor: without prefixes, and with `.g .w .b` spelled out."""
     stem, _, ending = PREFIX.sub("", name).rpartition(".")
     return f"{stem}.{OLD_ENDINGS.get(ending, ending)}" if stem else ending
 
@@ -57,18 +57,20 @@ SIZED = ("wte.weight", "wpe.weight", "h.0.mlp.c_fc.weight")  # the sizes are rea
 
 
 def check_looks(ours: Mapping[str, str], shapes: Mapping[str, tuple[int, ...]]) -> None:
-    """That the tensors are a GPT-2's at all: those that tell its sizes are there, as matrices."""
+    """Check that this is a GPT-2 at all: the matrices that show its sizes must exist."""
     missing = [name for name in SIZED if name not in ours]
     if not missing:
         for name in SIZED:
             if len(shapes[name]) != 2:
-                raise NamesError(f"{ours[name]} has shape {shapes[name]}; it is no matrix.")
+                raise NamesError(f"{ours[name]} has shape {shapes[name]}; it should be a matrix.")
         return
     for piece, whose in LOOKS_LIKE:
         if any(piece in theirs for theirs in ours.values()):
-            raise NamesError(f"{missing[0]} is missing; this is no GPT-2, it looks like {whose}.")
+            raise NamesError(
+                f"{missing[0]} is missing; this is not a GPT-2 but looks like {whose}."
+            )
     some = ", ".join(list(ours.values())[:3]) or "nothing"
-    raise NamesError(f"{missing[0]} is missing; this is no GPT-2 (it holds {some}, ...).")
+    raise NamesError(f"{missing[0]} is missing; this is not a GPT-2 (it holds {some}, ...).")
 
 
 def check_shapes(
@@ -76,7 +78,7 @@ def check_shapes(
     shapes: Mapping[str, tuple[int, ...]],
     wanted: Mapping[str, tuple[int, ...]],
 ) -> None:
-    """That the tensors are exactly the wanted ones, each with its shape."""
+    """Check that the tensors are exactly these, each with its shape."""
     for name, shape in wanted.items():
         if name not in ours:
             raise NamesError(f"{name} is missing from the weights.")

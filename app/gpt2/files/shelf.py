@@ -1,6 +1,6 @@
-"""models/: which checkpoint a word means, and what stands there.
+"""models/: what is in it, and which checkpoint a name means.
 
-A web worker's start needs `find` too, so no library is imported until something is opened.
+The start of a web worker needs `find`, so libraries are imported only when something is opened.
 """
 
 from collections.abc import Iterator
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from app.gpt2.files.checkpoint import Checkpoint, CheckpointError
 
-TUTORIALS = "gpt2-pytorch_model.bin"  # where the tutorials of 2019 tell people to put their model
+TUTORIALS = "gpt2-pytorch_model.bin"  # where tutorials of 2019 put the model
 STARTER = "starter"
 WEIGHTS = (".bin", ".pt", ".pth", ".safetensors")
 SIZES = {  # OpenAI's names; the first two sizes were miscounted when they were published
@@ -20,18 +20,18 @@ SIZES = {  # OpenAI's names; the first two sizes were miscounted when they were 
 
 
 class ModelNotFound(ValueError):
-    """A word that means no checkpoint: neither in models/ nor a path."""
+    """A name that is neither in models/ nor a path, in one sentence."""
 
 
 def find(word: str | Path | None, models: Path) -> Path:
-    """The path that `word` means: a name in `models`, or else a path of its own.
+    """The path that `word` means: a name in `models`, or else a path.
 
-    None means the tutorials' file if somebody put it there, else the starter.
+    None means the tutorials' file if it exists, else the starter.
     """
     if word is None:
         word = TUTORIALS if (models / TUTORIALS).is_file() else STARTER
     for path in (models / word, Path(word), models / SIZES.get(str(word), word)):
-        # a TensorFlow prefix (model-4000) is no file itself; model-4000.index beside it is
+        # a TensorFlow prefix (model-4000) is not a file, but model-4000.index is
         if path.exists() or path.with_name(path.name + ".index").exists():
             return path
     there = ", ".join(entry.name for entry in entries(models)) or "nothing"
@@ -41,12 +41,12 @@ def find(word: str | Path | None, models: Path) -> Path:
 
 
 def name_of(path: Path) -> str:
-    """What a model at `path` is called: its folder's name, or its file's without the ending."""
+    """The name of the model at `path`: its folder's, or its file's without the ending."""
     return path.stem if path.suffix in WEIGHTS else path.resolve().name
 
 
 def entries(models: Path) -> list[Path]:
-    """What in `models` could be a checkpoint: its folders, and files with a name of weights."""
+    """What could be checkpoints in `models`: folders, and files named like weights."""
     if not models.is_dir():
         return []
     return sorted(
@@ -57,7 +57,7 @@ def entries(models: Path) -> list[Path]:
 
 
 def open_all(models: Path) -> "Iterator[tuple[str, Checkpoint | CheckpointError]]":
-    """Each name in `models` with its checkpoint, or with why it does not open."""
+    """Each name in `models` with its checkpoint, or the error that keeps it from opening."""
     from app.gpt2.files.checkpoint import CheckpointError, load
 
     for entry in entries(models):

@@ -2,12 +2,12 @@
 
 A checkpoint is a prefix, such as models/124M/model.ckpt, and the files named after it:
 
-    model.ckpt.index                a sorted table: what each tensor is called, and where it is
+    model.ckpt.index                a sorted table: each tensor's name, and where it is
     model.ckpt.data-00000-of-00001  the numbers, one tensor after another; one file or several
     model.ckpt.meta                 the graph that trained it; not needed to read it
 
-with a text file beside them, `checkpoint`, that names the newest prefix. Knows the names of
-the network's weights, not what they compute; tensorflow_index.py reads the index.
+A text file beside them, `checkpoint`, names the newest prefix. Knows the names of the weights, not
+what they compute; tensorflow_index.py reads the index.
 """
 
 import os
@@ -29,7 +29,7 @@ STEP = re.compile(r"-(\d+)$")  # model-4000 was saved after 4000 steps of traini
 
 
 def find_prefix(path: Path) -> Path | None:
-    """The prefix that `path` (a folder, a prefix, or a file) means; None where it is none."""
+    """The prefix that `path` (a folder, a prefix, or a file) means; None if it means none."""
     if path.is_dir():
         return _newest(path)
     part = PART.fullmatch(path.name)
@@ -45,7 +45,7 @@ def prefixes_in(folder: Path) -> list[str]:
 
 
 def _newest(folder: Path) -> Path | None:
-    """What the `checkpoint` file names, if it is here; else the one with the highest step."""
+    """What the `checkpoint` file names, if it exists; else the prefix of the latest step."""
     for named in _named(folder / "checkpoint"):
         if _index(folder / named).is_file():
             return folder / named
@@ -137,12 +137,12 @@ class Bundle(Tensors):
         return self.prefix.with_name(name)
 
     def _check_sizes(self, entries: Mapping[str, Entry]) -> None:
-        """Each data file is there, and as long as the index needs it to be."""
+        """Check that each data file exists and is as long as the index says."""
         for shard in range(self._n_shards):
             ends = (e.offset + e.size for e in entries.values() if e.shard == shard)
             file, needed = self._shard(shard), max(ends, default=0)
             if not file.is_file():
-                raise TensorFlowError(f"{file} is missing: {_index(self.prefix)} tells of it.")
+                raise TensorFlowError(f"{file} is missing, which {_index(self.prefix)} names.")
             if file.stat().st_size < needed:
                 raise TensorFlowError(
                     f"{file} is cut short: it has {file.stat().st_size} of {needed} bytes; "
@@ -171,7 +171,7 @@ class Bundle(Tensors):
 
 
 def open_bundle(prefix: Path) -> Bundle:
-    """The checkpoint at `prefix`, its index verified and its data files measured."""
+    """Open the checkpoint at `prefix`; verifies its index and the sizes of its data files."""
     try:
         return Bundle(prefix)
     except OSError as error:
@@ -179,8 +179,8 @@ def open_bundle(prefix: Path) -> Bundle:
 
 
 def _is_weight(name: str, entries: Mapping[str, Entry]) -> bool:
-    """Not the optimizer's: those are numbers (beta1_power), named after a weight (model/wte/Adam),
-    or outside the model's scope."""
+    """Whether it is a weight, not an optimizer's: those are single numbers (beta1_power), named
+    after a weight (model/wte/Adam), or outside the model's scope."""
     scopes = name.split("/")
     parents = ("/".join(scopes[:n]) for n in range(1, len(scopes)))
     is_slot = any(parent in entries for parent in parents)
@@ -188,7 +188,7 @@ def _is_weight(name: str, entries: Mapping[str, Entry]) -> bool:
 
 
 def our_name(name: str) -> str:
-    """TensorFlow's name of a weight in ours.
+    """Translate TensorFlow's name of a weight into ours.
 
     >>> our_name("model/h0/attn/c_attn/w"), our_name("model/ln_f/g"), our_name("model/wte")
     ('h.0.attn.c_attn.weight', 'ln_f.weight', 'wte.weight')
@@ -200,5 +200,5 @@ def our_name(name: str) -> str:
 
 
 def _without_1(shape: tuple[int, ...]) -> tuple[int, ...]:
-    """Matrices are [1, in, out]: OpenAI's code has them as convolutions of width 1."""
+    """Matrices are [1, in, out], since OpenAI's code uses convolutions of width 1."""
     return shape[1:] if len(shape) == 3 and shape[0] == 1 else shape

@@ -1,7 +1,7 @@
-"""The index of a TensorFlow checkpoint: what each variable is called, and where its bytes are.
+"""The index of a TensorFlow checkpoint: each variable's name, and where its bytes are.
 
-A sorted table in LevelDB's file format, whose values are protocol buffers; both are read here, as
-far as checkpoints use them. Knows no GPT-2, and reads no data file.
+A sorted table in LevelDB's format with protocol buffers as values, both read here as far as
+checkpoints use them. Knows no GPT-2, and reads no data file.
 """
 
 from pathlib import Path
@@ -30,7 +30,7 @@ class Entry(NamedTuple):
 
 
 def read_index(file: Path) -> tuple[int, dict[str, Entry]]:
-    """How many data files there are, and the variables by TensorFlow's names."""
+    """The number of data files, and the variables by TensorFlow's names."""
     try:
         table = _table(file)
         header = _fields(table.pop(b""))  # BundleHeaderProto, under the empty name
@@ -67,9 +67,9 @@ def _table(file: Path) -> dict[bytes, bytes]:
     try:
         data = file.read_bytes()
     except FileNotFoundError:
-        raise TensorFlowError(f"{file} is missing, without which its data is unreadable.") from None
+        raise TensorFlowError(f"{file} is missing; without it the data is unreadable.") from None
     if data[-8:] != MAGIC:
-        raise TensorFlowError(f"{file} is no TensorFlow index, or is cut short.")
+        raise TensorFlowError(f"{file} is not a TensorFlow index, or is cut short.")
     at = len(data) - FOOTER
     handle = []
     for _ in range(4):
@@ -93,7 +93,9 @@ def _block(file: Path, data: bytes, start: int, size: int) -> bytes:
 
 
 def _entries(block: bytes) -> dict[bytes, bytes]:
-    n_restarts = int.from_bytes(block[-4:], "little")  # places to start a search from; we read all
+    n_restarts = int.from_bytes(
+        block[-4:], "little"
+    )  # restart points for searches; we read everything
     end = len(block) - 4 * (n_restarts + 1)
     entries, key, at = {}, b"", 0
     while at < end:
@@ -108,7 +110,7 @@ def _entries(block: bytes) -> dict[bytes, bytes]:
 
 
 def _varint(data: bytes, at: int) -> tuple[int, int]:
-    """A number in 7-bit pieces, lowest first; all bytes but the last have their top bit set.
+    """A number in 7-bit pieces, lowest first; each byte but the last has its top bit set.
 
     >>> _varint(bytes([0b1010_1100, 0b0000_0010]), 0)  # 0b10_0101100; and where the next one is
     (300, 2)
@@ -121,7 +123,7 @@ def _varint(data: bytes, at: int) -> tuple[int, int]:
 
 
 def masked_crc(data: bytes | np.ndarray) -> int:
-    """CRC-32C, rotated and shifted: the checksum of data that holds checksums would be weak."""
+    """CRC-32C, rotated and shifted, since a plain CRC of data that holds CRCs is weak."""
     crc = google_crc32c.value(data)
     return ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF
 
@@ -138,9 +140,9 @@ def _entry(message: bytes) -> Entry:
 
 
 def _number(fields: dict[int, list], which: int) -> int:
-    value = fields.get(which, [0])[-1]  # a number that is 0 is not written at all
+    value = fields.get(which, [0])[-1]  # a number that is 0 is not written
     if not isinstance(value, int):
-        raise ValueError(f"field {which} is no number")
+        raise ValueError(f"field {which} is not a number")
     return value
 
 
@@ -159,6 +161,6 @@ def _fields(message: bytes) -> dict[int, list]:
         elif lead & 7 == 5:  # four bytes
             value, at = int.from_bytes(message[at : at + 4], "little"), at + 4
         else:
-            raise ValueError(f"no field of these messages is written in way {lead & 7}")
+            raise ValueError(f"unknown wire type {lead & 7}")
         fields.setdefault(lead >> 3, []).append(value)
     return fields

@@ -1,7 +1,7 @@
 """One file of named tensors, or a set of shards, as a lazy mapping of name -> NumPy array.
 
-Knows the file formats (safetensors; torch's zip and legacy pickles), not what the names mean. A
-file is judged by its first bytes, not by its ending. Nothing in a file is ever executed.
+Knows the formats (safetensors; torch's zip and legacy pickles), not what the names mean. The first
+bytes of a file decide, not its ending. Nothing in a file is ever executed.
 """
 
 import json
@@ -20,11 +20,11 @@ from app.gpt2.files import torch_zip
 
 
 class TensorsError(ValueError):
-    """A file that holds no readable tensors, in one sentence that says what it holds instead."""
+    """Why a file holds no readable tensors, in one sentence that says what it holds."""
 
 
 class Tensors(Mapping[str, np.ndarray]):
-    """Arrays by name, each read when asked for: memory-mapped where the format allows.
+    """Arrays by name, read on access, and memory-mapped if the format allows.
 
     `shapes` and `dtypes` are known without reading any.
     """
@@ -69,12 +69,12 @@ def open_tensors(path: Path) -> Tensors:
     if head.startswith(ZIP) or head.startswith(LEGACY_PICKLE):
         return Pickle(path, is_zip=head.startswith(ZIP))
     if head[8:9] == b"{" and int.from_bytes(head[:8], "little") < 2**32:
-        return Safetensors(path, size)  # first: those 8 bytes may happen to look like anything
+        return Safetensors(path, size)  # checked first, since these 8 bytes can look like anything
     for magic, what in NOT_WEIGHTS:
         if head.lstrip().startswith(magic):
             raise TensorsError(f"{path} is {what}.")
     if head.startswith(b"\x80"):
-        raise TensorsError(f"{path} is a Python pickle, but no PyTorch file; it was not opened.")
+        raise TensorsError(f"{path} is a Python pickle, but not a PyTorch file; it was not opened.")
     raise TensorsError(f"{path} is neither a PyTorch nor a safetensors file.")
 
 
@@ -118,7 +118,7 @@ class Safetensors(Tensors):
         self._data = np.frombuffer(self._map, np.uint8, offset=8 + n_header)
 
     def _check_scale(self, name: str) -> None:
-        """`name` becomes one tensor with its scale; a ValueError if the two do not fit."""
+        """Treat `name` and its scale as one tensor; a ValueError if they do not fit."""
         shape, scale = self.shapes[name], self.shapes.pop(name + SCALE)
         fits = len(shape) == 2 and scale in ((1, shape[1]), (shape[0], 1))
         if not fits or self.dtypes.pop(name + SCALE) != "float32":
@@ -137,12 +137,12 @@ class Safetensors(Tensors):
         return widen(array) if entry["dtype"] == "BF16" else array
 
     def let_go(self) -> None:
-        """Memory need not hold what has been read: whoever reads on gets it from the file."""
+        """Release what was read from memory; it can be read again from the file."""
         self._map.madvise(mmap.MADV_DONTNEED)
 
 
 def _end_of(entry: dict) -> int:
-    """Where a tensor's bytes end; a ValueError if they are not as many as its shape needs."""
+    """Where a tensor's bytes end; a ValueError if their number does not match its shape."""
     start, end = entry["data_offsets"]
     kind = NUMPY_TYPES.get(entry["dtype"])
     n_bytes = end - start if kind is None else math.prod(entry["shape"]) * np.dtype(kind).itemsize
@@ -156,7 +156,7 @@ def widen(bits: np.ndarray) -> np.ndarray:
     return (bits.astype(np.uint32) << 16).view(np.float32)
 
 
-# ---- torch's pickles: the plain ones without torch, the others by it, with nothing run ----
+# ---- torch's pickles: plain ones without torch, others with it, running no code ----
 
 
 class Zipped(Tensors):
@@ -198,14 +198,14 @@ class Pickle(Tensors):
 
 
 def _refusal(path: Path, message: str) -> str:
-    wanted = re.search(r"GLOBAL ([\w.]+)", message)  # as torch names what it would have to call
+    wanted = re.search(r"GLOBAL ([\w.]+)", message)  # torch names what it would have to call
     if wanted is None:
         return (
             f"{path} is a pickle that is cut short or holds more than weights; it was not opened."
         )
     return (
-        f"{path} is a pickle that wants to run code of its own ({wanted[1]}); "
-        "it was refused and nothing in it ran. Save the model's state_dict instead."
+        f"{path} is a pickle that would run code of its own ({wanted[1]}); "
+        "it was refused, and nothing in it ran. Save the model's state_dict instead."
     )
 
 
@@ -240,7 +240,7 @@ class Shards(Tensors):
             files = {name: path.parent / name for name in sorted(set(places.values()))}
             first = min(files)  # none is a ValueError
         except (ValueError, KeyError, TypeError, AttributeError):
-            raise TensorsError(f"{path} is no index of shards (no weight_map in it).") from None
+            raise TensorsError(f"{path} is not an index of shards: it has no weight_map.") from None
         for name, file in files.items():
             if not file.is_file() or name != file.name:
                 raise TensorsError(f"{path} names the shard {name}, which is not beside it.")

@@ -1,9 +1,8 @@
-"""torch's zip files without torch, a second to import, where they hold plain tensors by name.
+"""Read torch's zip files of plain tensors without torch, which takes a second to import.
 
-Inside are a pickle, which says what the tensors are, and their bytes as files of their own. Of the
-pickle only four kinds of name are known: OrderedDict, the call that rebuilds a tensor, and the
-storages' types, none of which does more here than note what was said. Whatever holds anything else,
-or is not stored in the plain way, is left to torch: None.
+Inside are a pickle that describes the tensors, and a file with the bytes of each. Only three kinds
+of names are allowed in the pickle: OrderedDict, the call that rebuilds a tensor, and the types of
+storage; all of them just record their arguments. Anything else is left to torch, by returning None.
 """
 
 import math
@@ -24,7 +23,7 @@ STORAGES = {
 
 
 class Plain(NamedTuple):
-    """A tensor as the pickle tells of it, checked against the bytes that are there."""
+    """A tensor as the pickle describes it, checked against the bytes in the file."""
 
     dtype: str
     key: str  # of its storage
@@ -34,7 +33,7 @@ class Plain(NamedTuple):
 
 
 class NotPlain(Exception):
-    """Something for torch."""
+    """A file that must be left to torch."""
 
 
 def read(path: Path) -> dict[str, tuple[str, np.ndarray]] | None:
@@ -55,7 +54,7 @@ def read(path: Path) -> dict[str, tuple[str, np.ndarray]] | None:
                 name: (_name(t.dtype), _array(t, places[f"{root}data/{t.key}"], whole))
                 for name, t in held.items()
             }
-    except Exception:  # a file can be wrong in every way; torch says which
+    except Exception:  # a file can be wrong in any way; torch then says how
         return None
 
 
@@ -85,7 +84,7 @@ def _array(tensor: Plain, place: zipfile.ZipInfo, whole: np.ndarray) -> np.ndarr
     _check(all(extent == 1 or stride == step for extent, stride, step in lie))
     _check(place.compress_type == zipfile.ZIP_STORED and tensor.offset >= 0 and n >= 0)
     _check((tensor.offset + n) * size <= place.file_size)
-    # the bytes follow a header of their own, of 30 bytes, a name and some padding
+    # the bytes follow a header of 30 bytes, a name and padding
     n_name, n_extra = struct.unpack("<HH", whole[place.header_offset + 26 :][:4].tobytes())
     start = place.header_offset + 30 + n_name + n_extra + tensor.offset * size
     _check(start % size == 0 and start + n * size <= len(whole))

@@ -1,6 +1,6 @@
-"""Does a device answer as the CPU does? A few tokens, compared with the CPU's float32.
+"""Check that a device computes what the CPU does, on a few tokens, in float32 there.
 
-A GPU that is broken, or that some kernel does not fit, may answer at once and wrongly.
+A broken GPU, or one that some kernel does not fit, may answer quickly and wrongly.
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,8 +16,8 @@ from app.gpt2.sampling import Draw
 from app.gpt2.torch_backend.network import TorchModel
 
 N_TOKENS = 40  # more than a page
-# Of |logits - the CPU's| / |the CPU's|, each row less its mean: several times what rounding makes,
-# and far from the 1.4 of logits that have nothing to do with these.
+# Of |logits - the CPU's| / |the CPU's|, each row minus its mean: several times what rounding does,
+# and far below the 1.4 of unrelated logits.
 TOLERANCE = {"float32": 1e-3, "float16": 0.02, "bfloat16": 0.1}
 
 NARROW = [Draw(7, 0, temperature=0), Draw(7, 1, 1.5, top_k=40, top_p=0.9, min_p=0.01)]
@@ -25,11 +25,11 @@ WIDE = [Draw(7, 2), Draw(7, 3, 1.5, top_p=0.9), Draw(7, 4, top_k=100), Draw(7, 5
 
 
 class WrongAnswer(RuntimeError):
-    """The device computes, but not what the CPU does."""
+    """The device computes something else than the CPU, in one sentence."""
 
 
 class Sample(NamedTuple):
-    """Any tokens, and what the CPU makes of them."""
+    """Some tokens, and the CPU's logits for them."""
 
     ids: list[int]
     logits: np.ndarray  # [N, V] float32
@@ -45,7 +45,7 @@ def cpu_sample(config: Config, weights: Mapping[str, np.ndarray]) -> Sample:
 def compare(
     turn: Logits, draws: Sequence[Draw | None], expected: np.ndarray, precision: str
 ) -> None:
-    """Raise WrongAnswer unless logits are as expected, and the CPU draws the same from them."""
+    """Raise WrongAnswer unless logits are as expected, and draws match the CPU's."""
     logits = np.stack([turn.logits[row] for row in range(len(expected))])
     distance = how_far(logits, expected)
     if not distance <= TOLERANCE[precision]:  # nan is not

@@ -1,4 +1,4 @@
-"""The GPU, if torch can use it. Whatever it lacks is a sentence."""
+"""Open a model on the GPU, or say in a sentence what it lacks."""
 
 import warnings
 from collections.abc import Mapping
@@ -10,7 +10,7 @@ from app.gpt2.config import Config
 from app.gpt2.torch_backend.check import cpu_sample
 from app.gpt2.torch_backend.paged import DTYPES, TorchPagedModel
 
-SPARE_BYTES = 2**30  # for what a turn holds besides weights and cache
+SPARE_BYTES = 2**30  # for a turn, besides weights and cache
 
 
 class GPUUnusable(RuntimeError):
@@ -24,7 +24,7 @@ def open_on_gpu(
     max_rows: int,
     cache_bytes: int,
 ) -> TorchPagedModel:
-    """`precision` auto is the GPU's own 16 bits. Its allocate() compares it with the CPU."""
+    """`precision` auto is 16 bits, as the GPU has them. allocate() compares it with the CPU."""
     check_driver()
     if precision == "auto":
         has_bfloat16 = torch.cuda.is_bf16_supported(including_emulation=False)
@@ -43,7 +43,7 @@ def check_driver() -> None:
         warnings.simplefilter("always")
         is_there = torch.cuda.is_available()
     if not is_there:
-        why = str(told[-1].message).splitlines()[0] if told else "it finds no GPU it can use."
+        why = str(told[-1].message).splitlines()[0] if told else "it finds no usable GPU."
         raise GPUUnusable(f"torch {torch.__version__}: {why}")
 
 

@@ -1,7 +1,7 @@
-"""Draws where the logits are: sampling.py's, token for token, as functions that a GPU can record.
+"""The draws of sampling.py, token for token, on the device, as functions that a GPU can record.
 
-Settings travel as whole numbers of 64 bits, floats by their bits. A row whose settings are sure to
-be met among the candidates is drawn from those; the others from the whole vocabulary.
+Settings are passed as 64-bit integers, floats by their bits. A row that is certainly settled among
+its candidates is drawn from those, others from the whole vocabulary.
 
     R rows, V tokens of the vocabulary, K candidates.
 """
@@ -27,7 +27,7 @@ def can_draw(draw: Draw) -> bool:
 
 
 def is_narrow(draw: Draw, n_candidates: int) -> bool:
-    """Surely drawn from among the candidates, whatever the logits are."""
+    """Whether the candidates settle this draw, whatever the logits."""
     return draw.temperature == 0 or 0 < draw.top_k <= n_candidates
 
 
@@ -40,7 +40,7 @@ def settings(draw: Draw) -> tuple[int, ...]:
     return key & MASK, key >> 32, temperature, top_k, top_p, min_p
 
 
-@functools.lru_cache(maxsize=1024)  # a row's are the same in every turn
+@functools.lru_cache(maxsize=1024)  # the same for a row in every turn
 def _bits(*floats: float) -> list[int]:
     return np.array(floats, np.float64).view(np.int64).tolist()
 
@@ -62,7 +62,7 @@ def draw_among(ids: Tensor, scores: Tensor, given: Tensor) -> Tensor:
 
 
 def draw_from_all(logits: Tensor, given: Tensor, is_ordered: bool) -> Tensor:
-    """An id for each row [R] of logits [R, V]; only top_k and top_p need them in order."""
+    """An id for each row [R] of logits [R, V]; only top_k and top_p need them ordered."""
     parts = zip(logits.split(AT_ONCE), given.split(AT_ONCE), strict=True)
     return torch.cat([_draw_from_all(*part, is_ordered) for part in parts])
 
@@ -82,7 +82,7 @@ def _draw_from_all(logits: Tensor, given: Tensor, is_ordered: bool) -> Tensor:
 
 
 def _kept(scores: Tensor, table: _Table) -> Tensor:
-    """Which of scores [R, N] in falling order may be drawn. The likeliest always may."""
+    """Which of the scores [R, N], in falling order, may be drawn. The likeliest always may."""
     places = torch.arange(scores.shape[1], device=scores.device)
     within = (table.top_k == 0) | (places < table.top_k)
     weights = (scores - scores[:, :1]).exp()
@@ -94,7 +94,7 @@ def _kept(scores: Tensor, table: _Table) -> Tensor:
 
 
 def _draw(ids: Tensor, scores: Tensor, kept: Tensor, table: _Table) -> Tensor:
-    """Of the kept the one with the greatest score + noise."""
+    """The kept token with the greatest score + noise."""
     noisy = scores.add(_gumbel(_hash(table, ids))).masked_fill_(~kept, float("-inf"))
     best, at = noisy.max(dim=1, keepdim=True)
     ids = ids.expand_as(noisy).gather(1, at)
@@ -102,7 +102,7 @@ def _draw(ids: Tensor, scores: Tensor, kept: Tensor, table: _Table) -> Tensor:
 
 
 def _hash(table: _Table, ids: Tensor) -> Tensor:
-    """sampling's 32 bits for each id [R, N], in whole numbers of 64, where nothing is lost."""
+    """sampling's 32-bit hash of each id [R, N], computed exactly in 64-bit integers."""
     x = ((ids * 0x9E3779B1) & MASK).expand(len(table.low), -1).clone()
     for key in (table.low, table.high):
         x.add_(key).bitwise_and_(MASK)

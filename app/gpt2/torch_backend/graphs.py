@@ -1,7 +1,7 @@
-"""CUDA graphs: what a function does on the GPU is recorded once, then played again as one launch.
+"""CUDA graphs: record what a function does on the GPU once, then replay it as one launch.
 
-A token of GPT-2 is some hundred small kernels, and launching them one by one takes longer than they
-run. Knows no model. Without a GPU nothing is recorded: the function is called.
+A token of GPT-2 takes some hundred small kernels, and launching them one by one takes longer than
+running them. Knows no model. Without a GPU nothing is recorded, and the function is called.
 """
 
 import logging
@@ -17,16 +17,16 @@ Function = Callable[[Tensor], tuple[Tensor, ...]]
 
 
 class Recording(NamedTuple):
-    given: Tensor  # what is read, to be overwritten before each play
-    made: tuple[Tensor, ...]  # what each play writes anew
+    given: Tensor  # the input, overwritten before each replay
+    made: tuple[Tensor, ...]  # the output of each replay
     graph: Any  # a CUDAGraph
 
 
 class Recorded:
-    """A function of one tensor, recorded once for each shape that comes; few should.
+    """A function of one tensor, recorded once for each shape, of which there should be few.
 
-    It must neither wait for the device nor look at numbers on it, and whatever else it reads must
-    stay at its place in memory.
+    It must neither wait for the device nor read numbers from it, and everything else it reads must
+    stay at the same address.
     """
 
     def __init__(self, function: Function, device: torch.device) -> None:
@@ -34,12 +34,12 @@ class Recorded:
         self.device = device
         self.may_record = device.type == "cuda"
         self._recordings: dict[torch.Size, Recording] = {}
-        # One stream and one memory for all recordings, since they play one at a time.
+        # One stream and one memory pool for all recordings, since they replay one at a time.
         self._aside = torch.cuda.Stream(device) if self.may_record else None
         self._pool: Any = None
 
     def __call__(self, given: Tensor) -> tuple[Tensor, ...]:
-        """What becomes of `given`, a tensor of the host. Valid until the next call."""
+        """The function of `given`, a tensor on the host. Valid until the next call."""
         recording = self._find_or_record(given)
         if recording is None:
             return self.function(send(given, self.device))
@@ -53,9 +53,9 @@ class Recorded:
                 there = send(given, self.device)
                 made = record(self.function, there, self._aside, self._pool)
                 self._recordings[given.shape], self._pool = made, made.graph.pool()
-            except Exception as error:  # whatever it is, the turn counts for more than its speed
+            except Exception as error:  # whatever it is, the turn matters more than its speed
                 self.may_record = False
-                log.warning("A CUDA graph could not be recorded; turns are slower now: %s", error)
+                log.warning("Recording a CUDA graph failed, so turns are slower: %s", error)
         return self._recordings.get(given.shape)
 
     def forget(self) -> None:
@@ -65,15 +65,15 @@ class Recorded:
 
 
 def record(function: Function, given: Tensor, aside: Any, pool: Any) -> Recording:
-    """On the stream `aside`, in the memory of earlier recordings if there is a pool of it."""
+    """Record on the stream `aside`, in the pool of earlier recordings if there is one."""
     here = torch.cuda.current_stream()
-    with torch.cuda.stream(here):  # and here again, also where a recording breaks off half-way
-        # 1. Once as it is: first calls choose kernels and make workspaces.
+    with torch.cuda.stream(here):  # and back, even if a recording fails half-way
+        # 1. Call it once: first calls choose kernels and allocate workspaces.
         aside.wait_stream(here)
         with torch.cuda.stream(aside):
             function(given)
         here.wait_stream(aside)
-        # 2. Once more for the recording, in which nothing is computed.
+        # 2. Record it, which computes nothing.
         graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(graph, pool, aside, capture_error_mode="thread_local"):
             made = function(given)
@@ -81,10 +81,10 @@ def record(function: Function, given: Tensor, aside: Any, pool: Any) -> Recordin
 
 
 def send(tensor: Tensor, device: torch.device) -> Tensor:
-    """To the device, without waiting until it is there."""
+    """Send to the device without waiting for arrival."""
     return _pinned(tensor, device).to(device, non_blocking=True)
 
 
 def _pinned(tensor: Tensor, device: torch.device) -> Tensor:
-    """In memory that a GPU can fetch from while the program goes on."""
+    """Memory that a GPU can copy from while the program goes on."""
     return tensor.pin_memory() if device.type == "cuda" else tensor

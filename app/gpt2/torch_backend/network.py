@@ -1,4 +1,4 @@
-"""GPT-2's forward pass in torch, as the paper and OpenAI's code have it: the oracle.
+"""GPT-2's forward pass in torch, as in the paper and OpenAI's code: the oracle.
 
 Shapes in comments: B rows, T new tokens, P cached tokens, E width, H heads, D head size, V tokens.
 """
@@ -32,7 +32,7 @@ class TorchModel:
 
     @torch.inference_mode()
     def forward(self, ids: Tensor, cache: Cache | None = None) -> tuple[Tensor, Cache]:
-        """Logits [B, T, V] of the ids [B, T] that follow what `cache` holds; the longer cache."""
+        """Logits [B, T, V] for ids [B, T] that follow those in `cache`, and the longer cache."""
         past = cache[0][0].shape[2] if cache else 0
         end = past + ids.shape[1]
         assert end <= self.config.n_positions, f"{end} tokens, window {self.config.n_positions}"
@@ -65,7 +65,7 @@ class TorchModel:
 
     def mlp(self, i: int, x: Tensor) -> Tensor:
         hidden = self.linear(x, f"h.{i}.mlp.c_fc")
-        # OpenAI's GELU is the tanh approximation; the exact one gives slightly other logits.
+        # OpenAI's GELU is the tanh approximation; the exact one gives slightly different logits.
         return self.linear(F.gelu(hidden, approximate="tanh"), f"h.{i}.mlp.c_proj")
 
     def linear(self, x: Tensor, name: str) -> Tensor:

@@ -1,9 +1,9 @@
 """GPT-2 in torch over a paged cache: for a GPU, and wherever there is no compiler.
 
-The network is TorchModel's; only attention differs, which reads and writes pages. Rows that feed a
-single token go through it together, in a step of few shapes that a GPU can record; so do chunks of
-prompts, those of similar length in one attention. Candidates and draws are found on the device, and
-logits stay there until somebody asks for them.
+The network is TorchModel's, except that attention reads and writes pages. Rows that feed one token
+go through it together, in a step with few shapes that a GPU can record; so do chunks of prompts,
+with one attention for those of similar length. Candidates and draws are computed on the device, and
+logits stay there until they are read.
 
     B rows of one token, filled up to a power of two; T tokens of chunks, all rows flat; W wanted;
     P pages of a row, S tokens in them; R chunks looked at together, Q tokens of the longest;
@@ -32,7 +32,7 @@ from app.gpt2.torch_backend.network import TorchModel
 log = logging.getLogger(__name__)
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
-LEAST_PAGES = 4  # that a step is made for; then 8, 16, 32: 128 tokens to 1,024
+LEAST_PAGES = 4  # pages in a step: 4, 8, 16, 32, for 128 to 1,024 tokens
 FIRST_PAGE = 2 + N_SETTINGS  # column of a step's input: id, position, settings, pages
 LONGEST = {"cpu": 512, "cuda": 4096}  # tokens of prompts in a turn
 
@@ -41,22 +41,22 @@ Look = Callable[[Tensor, Tensor, float], Tensor]
 
 
 class Answers(NamedTuple):
-    """What is computed after tokens that are wanted, on the device."""
+    """The results for wanted tokens, on the device."""
 
     logits: Tensor  # [W, V] float32
     told: Tensor  # [W, 2 K + 1] int32: candidates, their scores' bits, the id that was drawn
 
 
 class Group(NamedTuple):
-    """Chunks of similar length, side by side for one attention."""
+    """Chunks of similar length, for one attention."""
 
     queries: Tensor  # [R, Q] which of the T
     pages: Tensor  # [2, R, P] of keys, of values: places in a layer's flat pages
-    mask: Tensor | None  # [R, 1, Q, S], or None: each chunk is its text's beginning
+    mask: Tensor | None  # [R, 1, Q, S]; None if each chunk begins its text
 
 
 class Chunks(NamedTuple):
-    """Where the tokens of chunks come from and go to, on the device."""
+    """The tokens of chunks and their places, on the device."""
 
     ids: Tensor  # [T]
     positions: Tensor  # [T]
@@ -68,7 +68,7 @@ class Chunks(NamedTuple):
 
 
 class FarLogits:
-    """Logits [W, V] float32 on the device. A row comes over when it is asked for, once."""
+    """Logits [W, V] float32 on the device. A row is fetched on access, once."""
 
     def __init__(self, places: Sequence[tuple[Tensor, int]], n_tokens: int) -> None:
         self.places = places  # of each row: a tensor, and where in it
@@ -87,7 +87,7 @@ class TorchPagedModel:
     instruction_set = None
     perplexity_loss: float | None = None
     notes: Sequence[str] = ()
-    same_bits = "same batch"  # torch picks other kernels for batches of other sizes
+    same_bits = "same batch"  # torch chooses kernels by the size of the batch
 
     def __init__(
         self,
@@ -98,7 +98,7 @@ class TorchPagedModel:
         max_rows: int = 1,
         sample: Sample | None = None,
     ) -> None:
-        """With a sample, allocate() checks this device and its steps of up to `max_rows` rows."""
+        """With a sample, allocate() checks the device and its steps of up to `max_rows` rows."""
         self.config = config
         self.precision = self.cache_precision = precision
         self.device = device
@@ -111,7 +111,7 @@ class TorchPagedModel:
         self.window_pages = -(-config.n_positions // PAGE)
 
     def allocate(self, n_pages: int) -> None:
-        """One page more than asked for is the silent rows'."""
+        """Allocates one page more, for the silent rows."""
         c = self.config
         shape = (c.n_layer, 2, n_pages + 1, PAGE, c.n_head, c.head_size)
         self.cache = torch.zeros(shape, dtype=self.dtype, device=self.device)
@@ -123,7 +123,7 @@ class TorchPagedModel:
     # ---- before the first turn ----
 
     def _check_steps(self, sample: Sample) -> None:
-        """Raise where this device is of no use; where only its recordings are not, do without."""
+        """Raise if the device computes wrongly; if only its recordings do, go without them."""
         step = self._recorded_step
         may_record, step.may_record = step.may_record, False
         self._check_unrecorded(sample)
@@ -135,14 +135,14 @@ class TorchPagedModel:
                 if not step.may_record:
                     break
         except WrongAnswer as error:
-            log.warning("Recorded steps are left out, and turns are slower: %s", error)
+            log.warning("Steps are not recorded, so turns are slower: %s", error)
             step.may_record = False
         if may_record and not step.may_record:
             step.forget()
             self._check_unrecorded(sample)
 
     def _check_unrecorded(self, sample: Sample) -> None:
-        """Chunks from the beginning and from further on, then single tokens."""
+        """Check chunks from the beginning and from further on, then single tokens."""
         n = len(sample.ids)
         cuts = sorted({0, n // 2, *range(max(0, n - 6), n + 1)})
         for piece in itertools.pairwise(cuts):
@@ -155,7 +155,7 @@ class TorchPagedModel:
         kinds: Sequence[Draw],
         least_pages: int = LEAST_PAGES,
     ) -> None:
-        """A turn with these pieces of the sample, against the CPU's."""
+        """Compare a turn of these pieces of the sample with the CPU's."""
         pages = range(-(-len(sample.ids) // PAGE))
         feeds = [
             Feed(sample.ids[begin:end], begin, pages, end - begin, kinds[end % len(kinds)])
@@ -167,7 +167,7 @@ class TorchPagedModel:
         compare(turn, draws, sample.logits[places], self.precision)
 
     def _shapes(self) -> list[tuple[int, int]]:
-        """Rows and pages of every step, the largest first: the others fit in its memory."""
+        """Rows and pages of every step, the largest first, in whose memory the others fit."""
         rows = [1 << i for i in range(_step_up(self.max_rows).bit_length())]
         pages = sorted({min(self.window_pages, LEAST_PAGES << i) for i in range(self.window_pages)})
         return [(n_rows, n_pages) for n_rows in rows[::-1] for n_pages in pages[::-1]]
@@ -181,7 +181,7 @@ class TorchPagedModel:
         except torch.OutOfMemoryError as error:
             torch.cuda.empty_cache()
             raise MemoryError(
-                "The GPU ran out of memory in this turn. Serve with a smaller cache, or ask for "
+                "The GPU ran out of memory in this turn. Serve with a smaller --cache-mb, or send "
                 "fewer and shorter texts at a time."
             ) from error
         except Exception as error:
@@ -195,7 +195,7 @@ class TorchPagedModel:
         try:
             torch.cuda.synchronize(self.net.device)
         except Exception:
-            raise DeviceLost(f"The GPU does not answer any more: {first_line(error)}") from error
+            raise DeviceLost(f"The GPU has stopped answering: {first_line(error)}") from error
 
     @torch.inference_mode()
     def _forward(self, feeds: Sequence[Feed], least_pages: int = LEAST_PAGES) -> Logits:
@@ -214,9 +214,9 @@ class TorchPagedModel:
     # ---- rows of one token ----
 
     def _pack(self, feeds: Sequence[Feed], least_pages: int) -> Tensor:
-        """[B, 8 + P] of each row: its id, position, settings, pages. All that a step has to know.
+        """[B, 8 + P]: each row's id, position, settings and pages.
 
-        Silent rows fill up B; they write to their own page, and nobody reads what they give.
+        Silent rows pad B; they write to a page of their own, and their results are not read.
         """
         needed = [feed.past // PAGE + 1 for feed in feeds]
         P = min(self.window_pages, _step_up(max(needed + [least_pages]), LEAST_PAGES))
@@ -236,7 +236,7 @@ class TorchPagedModel:
         return given
 
     def _step(self, given: Tensor) -> Answers:
-        """What follows the B tokens in `given`."""
+        """The results after the B tokens in `given`."""
         ids, positions, pages = given[:, 0], given[:, 1], given[:, FIRST_PAGE:]
         page = pages.gather(1, positions[:, None] // PAGE)[:, 0]  # [B]
         both = self._keys_and_values(pages)
@@ -305,7 +305,7 @@ class TorchPagedModel:
         return Group(self._send(queries), self._keys_and_values(self._send(pages)), mask)
 
     def _read(self, chunks: Chunks) -> Answers:
-        """What follows the tokens that are wanted."""
+        """The results after the wanted tokens."""
 
         def look(q: Tensor, paged: Tensor, scale: float) -> Tensor:
             seen = [_look_back(q, paged, group, scale) for group in chunks.groups]
@@ -320,7 +320,7 @@ class TorchPagedModel:
     # ---- the network ----
 
     def _keys_and_values(self, pages: Tensor) -> Tensor:
-        """Where keys and values of pages [R, P] are among a layer's flat pages: [2, R, P]."""
+        """Indices [2, R, P] of the keys and values of pages [R, P] in a layer's flat pages."""
         return torch.stack([pages, pages + self.cache.shape[2]])
 
     def _layers(self, ids: Tensor, positions: Tensor, slots: Tensor, look: Look) -> Tensor:
@@ -344,13 +344,13 @@ class TorchPagedModel:
         logits = (self.net.norm(x, "ln_f") @ self.net.w["wte.weight"].T).float()
         ids, scores = likeliest(logits, self.n_candidates)
         drawn = torch_draws.draw_among(ids, scores, settings)
-        # All in whole numbers of 32 bits, so that one copy takes them to the host.
+        # All as 32-bit integers, so that one copy brings them to the host.
         return Answers(
             logits, torch.cat([ids.int(), scores.view(torch.int32), drawn.int()[:, None]], dim=1)
         )
 
     def _draw_wide(self, answers: Answers, draws: Sequence[Draw | None]) -> None:
-        """Rows that the candidates may not settle, from all of their logits."""
+        """Draw rows that their candidates may not settle from all of their logits."""
         wide = [
             (at, draw)
             for at, draw in enumerate(draws)
@@ -367,7 +367,7 @@ class TorchPagedModel:
     # ---- to the host ----
 
     def _in_order(self, feeds: Sequence[Feed], parts: list[Answers]) -> Logits:
-        """Computed were single tokens, then chunks; told is what is wanted, in the feeds' order."""
+        """Put the results of single tokens and of chunks into the order of the feeds."""
         places = [(logits, at) for logits, _ in parts for at in range(len(logits))]
         single = itertools.count()
         longer = itertools.count(sum(len(feed.ids) == 1 for feed in feeds))
@@ -387,7 +387,7 @@ class TorchPagedModel:
         return Logits(far, ids, scores, np.where(is_drawn, drawn, torch_draws.NOT_DRAWN))
 
     def _clean(self, feeds: Sequence[Feed]) -> None:
-        """What is not a number must not stay in pages: even masked it would spoil who is next."""
+        """Clear nan from pages: even masked it would spoil the next row that uses them."""
         pages = self._send(sorted({page for feed in feeds for page in feed.pages}))
         self.cache[:, :, pages] = self.cache[:, :, pages].nan_to_num_(0.0, 0.0, 0.0)
 
@@ -395,12 +395,14 @@ class TorchPagedModel:
 def likeliest(logits: Tensor, k: int) -> tuple[Tensor, Tensor]:
     """Ids and scores [W, k] of the greatest in falling order, equals by rising id.
 
-    topk takes and orders equals as it likes. So it gets whole numbers that rise as the scores do
-    and are never equal: above, the score's own bits; below, how far its id is from the last one.
+    topk orders equals arbitrarily, so it gets integers that are never equal: the score's bits
+    above, and below them how far the id is from the last one.
     """
     last = logits.shape[1] - 1
     bits = (logits + 0.0).view(torch.int32)  # + 0.0 makes -0.0 the 0.0 that it equals
-    rising = bits ^ ((bits >> 31) & 0x7FFFFFFF)  # bits of negative numbers fall as they rise
+    rising = bits ^ (
+        (bits >> 31) & 0x7FFFFFFF
+    )  # for negative numbers the order of bits is reversed
     from_last = torch.arange(last, -1, -1, device=logits.device)
     keys = rising.long().bitwise_left_shift_(32).add_(from_last)  # [W, V], in place: it is large
     ids = last - (keys.topk(k, dim=1).values & 0xFFFFFFFF)
@@ -408,7 +410,7 @@ def likeliest(logits: Tensor, k: int) -> tuple[Tensor, Tensor]:
 
 
 def _draws(feed: Feed) -> list[Draw | None]:
-    """Of each token that is wanted: only the last is drawn after."""
+    """The draw after each wanted token: only after the last of a feed."""
     return [*[None] * (feed.wanted - 1), feed.draw] if feed.wanted else []
 
 
@@ -417,7 +419,7 @@ def _n_pages(feed: Feed) -> int:
 
 
 def _alike(feeds: Sequence[Feed]) -> Iterator[list[int]]:
-    """Which of them to look at together: beginnings apart, filled up to less than twice as much."""
+    """Group chunks for one attention: beginnings apart, padded to less than twice their size."""
     alike: dict[tuple[bool, int, int], list[int]] = {}
     for i, feed in enumerate(feeds):
         key = feed.past == 0, _step_up(len(feed.ids)), _step_up(_n_pages(feed))
@@ -426,24 +428,24 @@ def _alike(feeds: Sequence[Feed]) -> Iterator[list[int]]:
 
 
 def _step_up(n: int, least: int = 1) -> int:
-    """The first of least, 2 least, 4 least, ... that has room for n."""
+    """The first of least, 2 * least, 4 * least, ... that is at least n."""
     return least << max(0, (-(-n // least) - 1).bit_length())
 
 
 def _gather(paged: Tensor, pages: Tensor) -> Tensor:
     """Keys and values [2, R, H, S, D] of pages [2, R, P], from a layer's [2, N, 32, H, D].
 
-    Of one dimension, with whole numbers side by side, torch copies page by page; from the second
-    of two it would compute where each number lies, which took most of a large turn.
+    With one-dimensional indices torch copies whole pages; indexing the second dimension computes
+    the address of each number, which took most of a large turn.
     """
     return paged.flatten(0, 1)[pages].flatten(2, 3).transpose(2, 3)
 
 
 def _look_back(q: Tensor, paged: Tensor, group: Group, scale: float) -> Tensor:
-    """Attention of a group's tokens to their own texts: [R * Q, H, D] of q [T, H, D]."""
+    """Attention of a group's tokens to their own texts: [R * Q, H, D] from q [T, H, D]."""
     q = q[group.queries].transpose(1, 2)  # [R, H, Q, D]
     k, v = _gather(paged, group.pages)  # [R, H, S, D]
-    if group.mask is None:  # query i of each chunk sees keys 0 to i; then none needs a mask
+    if group.mask is None:  # query i of each chunk sees keys 0 to i, which needs no mask
         k, v = k[:, :, : q.shape[2]], v[:, :, : q.shape[2]]
     seen = F.scaled_dot_product_attention(
         q, k, v, group.mask, is_causal=group.mask is None, scale=scale
@@ -452,5 +454,5 @@ def _look_back(q: Tensor, paged: Tensor, group: Group, scale: float) -> Tensor:
 
 
 def first_line(error: BaseException) -> str:
-    """The first line of what it says; torch adds paragraphs of advice."""
+    """The first line of the message; torch adds paragraphs of advice."""
     return (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -120,8 +120,8 @@ def test_a_gpu_that_fails_at_start_leaves_the_model_to_the_cpu(
 @pytest.mark.parametrize(
     "fault, why",
     [
-        ("capture", "A CUDA graph could not be recorded; turns are slower now: operation not"),
-        ("recording", "Recorded steps are left out, and turns are slower: its logits"),
+        ("capture", "Recording a CUDA graph failed, so turns are slower: operation not"),
+        ("recording", "Steps are not recorded, so turns are slower: its logits"),
     ],
 )
 def test_a_gpu_whose_recordings_fail_does_without_them(open_engine, engine, caplog, fault, why):

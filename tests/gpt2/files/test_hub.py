@@ -222,7 +222,7 @@ def test_a_folder_of_the_users_is_not_overwritten(hub, files, tmp_path):
 
 @pytest.mark.parametrize("name", ["gpt3", "", "..", "../x", "a/b/c", "a/..", "https://x.org/a/b"])
 def test_a_name_that_cannot_be_on_the_hub_is_refused_before_asking(hub, tmp_path, name):
-    assert "is no published model; say owner/name, or one of gpt2" in refusal(name, tmp_path)
+    assert "is not a published model; give owner/name, or one of gpt2" in refusal(name, tmp_path)
     assert hub.asked == []
 
 
@@ -231,7 +231,7 @@ def test_a_name_that_cannot_be_on_the_hub_is_refused_before_asking(hub, tmp_path
     [
         ("no/such", None, "has no model no/such, or shows it only to those who set a HF_TOKEN"),
         ("a/b", "v9", "a/b has no revision 'v9'"),
-        ("a--b/c", None, "a--b/c is no name that a model can have"),
+        ("a--b/c", None, "a--b/c cannot be the name of a model"),
         ("a/images", None, "a/images has no weights that can be opened here (it has README.md)"),
     ],
 )
@@ -282,7 +282,7 @@ def test_an_endpoint_that_is_no_hub_is_said(hub, tmp_path, monkeypatch):
         "tests.gpt2.files.hub_server.json.dumps", lambda said: "<html>Welcome</html>"
     )
     hub.publish("a/b", {})
-    assert "does not answer as a hub does" in refusal("a/b", tmp_path)
+    assert "does not answer like a hub" in refusal("a/b", tmp_path)
 
 
 def test_a_file_larger_than_the_free_disk_is_not_begun(hub, files, tmp_path, monkeypatch):
@@ -298,4 +298,4 @@ def test_a_disk_that_fills_up_meanwhile_is_said(hub, files, tmp_path, monkeypatc
 
     hub.publish("a/b", files)
     monkeypatch.setattr("huggingface_hub.file_download.http_get", full)
-    assert refusal("a/b", tmp_path).startswith("The disk is full; the same command goes on")
+    assert refusal("a/b", tmp_path).startswith("The disk is full; the same command resumes")

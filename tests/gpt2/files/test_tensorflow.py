@@ -201,7 +201,7 @@ def test_an_index_cut_anywhere_is_noticed(openai: Path) -> None:
     for size in [0, 7, 40, 48, len(whole) // 2, len(whole) - 1]:
         index.write_bytes(whole[:size])
         assert refusal(openai / "model.ckpt") == (
-            f"{index} is no TensorFlow index, or is cut short."
+            f"{index} is not a TensorFlow index, or is cut short."
         )
 
 

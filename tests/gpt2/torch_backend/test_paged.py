@@ -321,6 +321,6 @@ def test_a_recording_that_fails_costs_a_warning_and_not_the_turn(model, exact, m
         for lengths in ([10], [11, 20]):
             assert_near(model.forward(next_ones(lengths)).logits, exact[lengths])
     assert [record.message for record in caplog.records] == [
-        "A CUDA graph could not be recorded; turns are slower now: "
+        "Recording a CUDA graph failed, so turns are slower: "
         "operation not permitted when stream is capturing"
     ]
