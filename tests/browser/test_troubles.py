@@ -171,7 +171,7 @@ def test_a_limit_is_told_from_a_full_server_and_waited_out(desk, serve, context,
     limited = open_desk(address)
     context.request.post(f"{address}generate", data={"prompt": "x", "max_tokens": 1})
     limited.type("Once").press("Control+Enter")
-    expect(limited.status).to_contain_text("As often as the server allows for now")
+    expect(limited.status).to_contain_text("You have reached the server’s limit")
 
 
 def test_a_limit_that_takes_hours_is_said_and_not_counted_down(serve, context, open_desk):

@@ -10,5 +10,5 @@ def test_settings_that_no_request_could_have_are_left_out(tmp_path, caplog):
         card = card_data(str(tmp_path))
     assert card["title"] == "x" and card["settings"] == {} and card["stop"] == ["."]
     (record,) = caplog.records
-    assert "its settings are left out" in record.getMessage()
+    assert "ignoring its settings" in record.getMessage()
     assert "temperature" in record.getMessage()

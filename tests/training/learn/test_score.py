@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from app.training.config import TrainConfig
-from app.training.evaluate import table
+from app.training.evaluate import Result, table
 from app.training.learn.batches import IGNORED
 from app.training.learn.loss import SummedLoss
 from app.training.learn.model import new_model
@@ -52,7 +52,6 @@ def test_bits_per_byte_do_not_ask_for_the_vocabulary():
 
 
 def test_the_table_has_a_line_for_each_model():
-    row = {"model": "starter", "text": "books/a.txt"} | Score(10.0, 20, 30).numbers()
-    head, line = table([row]).splitlines()
+    head, line = table([Result("starter", "books/a.txt", 20, 30, 0.5, 1.65, 0.4809)]).splitlines()
     assert head.split() == ["model", "text", "tokens", "bytes", "loss", "perplexity", "bits/byte"]
     assert line.split() == ["starter", "a.txt", "20", "30", "0.5000", "1.65", "0.4809"]
