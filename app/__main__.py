@@ -81,11 +81,11 @@ def inspect(path: str, as_json: bool) -> None:
     checkpoint = load(find(path, MODELS))
     for _ in checkpoint.weights.values():
         pass  # reading the tensors verifies a TensorFlow checkpoint's checksums
-    said = _describe(checkpoint)
+    description = _describe(checkpoint)
     if as_json:
-        click.echo(json.dumps(said, ensure_ascii=False, indent=2))
+        click.echo(json.dumps(description, ensure_ascii=False, indent=2))
         return
-    for name, value in said.items():
+    for name, value in description.items():
         click.echo(f"{name.replace('_', ' '):>18}  {_short(value)}")
 
 
@@ -98,18 +98,18 @@ def _short(value: Any) -> str:
 
 def _describe(checkpoint: "Checkpoint") -> dict[str, Any]:
     config, facts = checkpoint.config, checkpoint.facts
-    said: dict[str, Any] = {
+    description: dict[str, Any] = {
         "path": str(facts.path),
         "format": facts.format,
         "dtype": facts.dtype,
         "parameters": config.n_parameters,
     }
-    said |= {k: v for k, v in dataclasses.asdict(config).items() if v is not False}
-    said["vocabulary"] = facts.vocabulary
-    said["special_tokens"] = list(checkpoint.tokenizer.specials)
-    said["ignored"] = list(facts.ignored)
-    said["passed_over"] = list(facts.passed_over)
-    return said
+    description |= {k: v for k, v in dataclasses.asdict(config).items() if v is not False}
+    description["vocabulary"] = facts.vocabulary
+    description["special_tokens"] = list(checkpoint.tokenizer.specials)
+    description["ignored"] = list(facts.ignored)
+    description["passed_over"] = list(facts.passed_over)
+    return description
 
 
 @main.command()

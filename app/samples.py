@@ -69,11 +69,11 @@ def open_engine(model: str | Path) -> Iterator[AnyEngine]:
         engine.close()
 
 
-def _in_order(engine: AnyEngine, asked: Iterable[tuple[str, Params]]) -> Iterator[list[str]]:
+def _in_order(engine: AnyEngine, requests: Iterable[tuple[str, Params]]) -> Iterator[list[str]]:
     """The continuations of each, in order; as many run at once as the engine takes."""
     running: deque[Completion] = deque()
     at_once = engine.info().max_running
-    for prompt, params in asked:
+    for prompt, params in requests:
         if len(running) >= at_once:
             yield _texts_of(running.popleft())
         while (completion := _try(engine, prompt, params, can_wait=bool(running))) is None:
@@ -110,7 +110,7 @@ def _texts_of(completion: Completion) -> list[str]:
 class Progress(msgspec.Struct):
     """How far a file has come; kept beside it until it is finished."""
 
-    asked: str  # a digest of everything that determines the file
+    digest: str = msgspec.field(name="asked")  # a digest of everything that determines the file
     seed: int
     n_done: int = 0
     n_bytes: int = 0
@@ -136,7 +136,7 @@ def write_samples(
     digest = _digest(prompts, params, n, delimiter, include_prompt, engine.info().models[0].path)
     progress = _begin(path, digest, params)
     yield progress.n_done
-    texts = _in_order(engine, _asked(prompts, params, n, progress))
+    texts = _in_order(engine, _requests(prompts, params, n, progress))
     with open(path, "r+b") as file:
         file.truncate(progress.n_bytes)  # what follows the last note is incomplete
         file.seek(progress.n_bytes)
@@ -152,7 +152,7 @@ def write_samples(
     _note_path(path).unlink()
 
 
-def _asked(
+def _requests(
     prompts: Sequence[str], params: Params, n: int, progress: Progress
 ) -> Iterator[tuple[str, Params]]:
     from app.gpt2 import row_seed
@@ -167,7 +167,7 @@ def _begin(path: Path, digest: str, params: Params) -> Progress:
     note = _note_path(path)
     if note.exists():
         progress = msgspec.json.decode(note.read_bytes(), type=Progress)
-        if progress.asked != digest:
+        if progress.digest != digest:
             raise SamplesError(
                 f"{path} was started with other prompts or options; repeat those to finish it, "
                 f"or remove it and {note.name}."
@@ -183,8 +183,8 @@ def _begin(path: Path, digest: str, params: Params) -> Progress:
     return progress
 
 
-def _digest(*asked: Any) -> str:
-    return hashlib.sha256(json.dumps(msgspec.to_builtins(asked)).encode()).hexdigest()
+def _digest(*values: Any) -> str:
+    return hashlib.sha256(json.dumps(msgspec.to_builtins(values)).encode()).hexdigest()
 
 
 def _note_path(path: Path) -> Path:

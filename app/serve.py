@@ -31,19 +31,19 @@ def _serve(models: tuple[str, ...], **given: Any) -> None:
 
 def _option(setting: Setting) -> click.Option:
     default = ",".join(setting.default) if isinstance(setting.default, tuple) else setting.default
-    said = "" if default in (None, "") else f"; default {default}"
+    default_text = "" if default in (None, "") else f"; default {default}"
     name = setting.name.replace("_", "-")
     if setting.type is bool:  # None unless given, so that the environment counts
         return click.Option(
             [f"--{name}/--no-{name}"],
             is_flag=True,
             default=None,
-            help=f"{setting.help} [{setting.variable}{said}]",
+            help=f"{setting.help} [{setting.variable}{default_text}]",
         )
     return click.Option(
         [f"--{name}"],
         metavar=_metavar(setting.type),
-        help=f"{setting.help} [{setting.variable}{said}]",
+        help=f"{setting.help} [{setting.variable}{default_text}]",
     )
 
 

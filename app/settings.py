@@ -149,14 +149,14 @@ def _of_this_user(environ: Mapping[str, str]) -> dict[str, Any]:
     return {"cache": f"{cache}/continuo", "runtime": runtime}
 
 
-def _convert(row: Setting, name: str, said: Any) -> Any:
-    if row.type == tuple[str, ...] and isinstance(said, str):
-        said = tuple(part.strip() for part in said.split(",") if part.strip())
+def _convert(row: Setting, name: str, value: Any) -> Any:
+    if row.type == tuple[str, ...] and isinstance(value, str):
+        value = tuple(part.strip() for part in value.split(",") if part.strip())
     try:
-        whole = msgspec.convert({row.name: said}, Settings, strict=False)
+        whole = msgspec.convert({row.name: value}, Settings, strict=False)
     except msgspec.ValidationError as error:
         reason = str(error).split(" - at ")[0].replace("`", "")
-        raise SettingsError(f"{name} is {said!r}: {reason}. ({row.help})") from None
+        raise SettingsError(f"{name} is {value!r}: {reason}. ({row.help})") from None
     return getattr(whole, row.name)
 
 
@@ -180,9 +180,9 @@ def wants_no_color(environ: Mapping[str, str] | None = None) -> bool:
 
 def as_environment(given: Mapping[str, Any]) -> dict[str, str]:
     """The environment for a process that must read these same settings."""
-    said = {
+    variables = {
         row.variable: ",".join(value) if isinstance(value, tuple) else str(value)
         for row in SETTINGS
         if (value := given.get(row.name)) is not None
     }
-    return dict(os.environ) | said
+    return dict(os.environ) | variables

@@ -107,34 +107,34 @@ TANH_GELU = ("gelu_new", "gelu_pytorch_tanh", "gelu_fast")  # three names of Ope
 def read_config(path: Path) -> dict:
     """What config.json or hparams.json gives, by Config's names."""
     try:
-        said = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, OSError) as error:
         raise ConfigError(f"{path} is not readable as JSON: {error}.") from None
-    if not isinstance(said, dict):
+    if not isinstance(content, dict):
         raise ConfigError(f"{path} does not hold a JSON object.")
-    if said.get("model_type", "gpt2") != "gpt2":
+    if content.get("model_type", "gpt2") != "gpt2":
         raise ConfigError(
-            f"{path} describes a {said['model_type']!r} model; only GPT-2 can be opened."
+            f"{path} describes a {content['model_type']!r} model; only GPT-2 can be opened."
         )
-    if said.get("activation_function", "gelu_new") not in TANH_GELU:
+    if content.get("activation_function", "gelu_new") not in TANH_GELU:
         raise ConfigError(
-            f"{path}: activation_function {said['activation_function']!r} is not GPT-2's gelu_new."
+            f"{path}: activation_function {content['activation_function']!r} is not gelu_new."
         )
-    if said.get("scale_attn_weights", True) is not True:
+    if content.get("scale_attn_weights", True) is not True:
         raise ConfigError(f"{path}: scale_attn_weights false is not GPT-2's attention.")
     known: dict[str, Any] = {}
     for name, words in WORDS.items():
         for word in words:
-            if said.get(word) is not None:
-                known.setdefault(name, said[word])
-    end = said.get("eos_token_id")
+            if content.get(word) is not None:
+                known.setdefault(name, content[word])
+    end = content.get("eos_token_id")
     if end is not None:
         known["eos_token_ids"] = tuple(end) if isinstance(end, list) else (end,)
     return known
 
 
 def settle(
-    shapes: Mapping[str, tuple[int, ...]], told: Mapping, source: str = "the config"
+    shapes: Mapping[str, tuple[int, ...]], given: Mapping, source: str = "the config"
 ) -> Config:
     """The Config of weights with these shapes, which must agree with what `source` gave."""
     layers = {n.split(".")[1] for n in shapes if n.startswith("h.")}
@@ -146,14 +146,14 @@ def settle(
         "n_inner": shapes["h.0.mlp.c_fc.weight"][1],
     }
     for name, size in seen.items():
-        if name in told and told[name] != size:
+        if name in given and given[name] != size:
             raise ConfigError(
-                f"{source} says {name} {told[name]}, but the weights have {size}: "
+                f"{source} says {name} {given[name]}, but the weights have {size}: "
                 "they do not belong together."
             )
-    if "n_head" not in told and seen["n_embd"] % HEAD_SIZE:
+    if "n_head" not in given and seen["n_embd"] % HEAD_SIZE:
         raise ConfigError(
             f"The width {seen['n_embd']} is not a multiple of {HEAD_SIZE}, so the number of heads "
             "is unknown; put a config.json with n_head beside the weights."
         )
-    return Config(**({"n_head": seen["n_embd"] // HEAD_SIZE} | dict(told) | seen))
+    return Config(**({"n_head": seen["n_embd"] // HEAD_SIZE} | dict(given) | seen))

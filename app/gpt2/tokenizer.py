@@ -192,8 +192,8 @@ def _added_tokens(folder: Path) -> dict[str, int]:
     if (folder / "added_tokens.json").is_file():
         added |= json.loads((folder / "added_tokens.json").read_text(encoding="utf-8"))
     if (folder / "tokenizer_config.json").is_file():
-        said = json.loads((folder / "tokenizer_config.json").read_text(encoding="utf-8"))
-        for id, token in said.get("added_tokens_decoder", {}).items():
+        content = json.loads((folder / "tokenizer_config.json").read_text(encoding="utf-8"))
+        for id, token in content.get("added_tokens_decoder", {}).items():
             added[token["content"]] = int(id)
     return added
 
@@ -202,8 +202,10 @@ def _named(folder: Path) -> list[str]:
     """The special tokens that special_tokens_map.json names: bos_token, eos_token, and so on."""
     if not (folder / "special_tokens_map.json").is_file():
         return []
-    said = json.loads((folder / "special_tokens_map.json").read_text(encoding="utf-8"))
-    tokens = [t for value in said.values() for t in (value if isinstance(value, list) else [value])]
+    content = json.loads((folder / "special_tokens_map.json").read_text(encoding="utf-8"))
+    tokens = [
+        t for value in content.values() for t in (value if isinstance(value, list) else [value])
+    ]
     return [token["content"] if isinstance(token, dict) else token for token in tokens]
 
 

@@ -46,15 +46,19 @@ def pack(
 
 def _keep_pad(source: Path, folder: Path, tokenizer: Tokenizer) -> None:
     """Keep the padding token: our Config does not, but other trainers ask for it."""
-    told = source / "tokenizer_config.json"
-    pad = json.loads(told.read_text(encoding="utf-8")).get("pad_token") if told.is_file() else None
+    config = source / "tokenizer_config.json"
+    pad = (
+        json.loads(config.read_text(encoding="utf-8")).get("pad_token")
+        if config.is_file()
+        else None
+    )
     if not isinstance(pad, str) or pad not in tokenizer.specials:
         return
     facts = {"tokenizer_config.json": {"pad_token": pad}}
     facts["config.json"] = {"pad_token_id": tokenizer.specials[pad]}
     for name, more in facts.items():
-        said = json.loads((folder / name).read_text(encoding="utf-8"))
-        (folder / name).write_text(json.dumps(said | more, indent=2) + "\n", encoding="utf-8")
+        content = json.loads((folder / name).read_text(encoding="utf-8"))
+        (folder / name).write_text(json.dumps(content | more, indent=2) + "\n", encoding="utf-8")
 
 
 def _archive(source: Path, output: Path | None, root: Path, force: bool) -> Path:

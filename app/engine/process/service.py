@@ -24,7 +24,7 @@ from ..options import EngineOptions
 from ..parameters import InvalidParams
 from . import messages as wire
 from .launch import RESTARTS, Home
-from .worker import Worker
+from .peer import Peer
 
 CALM_S = 60.0  # after this long an engine is well, and earlier stops are forgotten
 MAX_UNSENT = 1000  # frames waiting for a worker that takes none; further events stay here
@@ -41,7 +41,7 @@ MakeEngine = Callable[[EngineOptions, Callable[[], None]], ServableEngine]
 log = logging.getLogger(__name__)
 
 
-class Service:
+class EngineProcess:
     """The main loop of the engine's process."""
 
     def __init__(self, home: Home, make_engine: MakeEngine) -> None:
@@ -52,7 +52,7 @@ class Service:
         self._delay = (0, *RESTARTS)[home.count_starts() - 1]
         due = time.monotonic() + self._delay
         self._status = wire.Status(os.getpid(), "restarting" if self._delay else "loading", due)
-        self._workers: dict[bytes, Worker] = {}
+        self._workers: dict[bytes, Peer] = {}
         self._slow_requests = ThreadPoolExecutor(N_SLOW)
         self._arriving_lock = threading.Lock()
         self._arriving: dict[str, bool] = {}  # ids of prompts being read -> cancelled already
@@ -128,7 +128,7 @@ class Service:
         if server in awake:
             self._stop()
 
-    def _send(self, worker: Worker) -> None:
+    def _send(self, worker: Peer) -> None:
         frame = worker.pack()
         if frame is None:
             return
@@ -142,7 +142,7 @@ class Service:
                 raise
             self._lose(worker)
 
-    def _lose(self, worker: Worker) -> None:
+    def _lose(self, worker: Peer) -> None:
         """The worker is gone or done: end its requests."""
         del self._workers[worker.address]
         self._poller.unregister(worker.pidfd)
@@ -188,7 +188,7 @@ class Service:
     def _welcome(self, address: bytes, pid: int) -> None:
         if address not in self._workers:
             try:
-                worker = Worker(address, pid)
+                worker = Peer(address, pid)
             except ProcessLookupError:
                 return  # it left in the meantime
             self._workers[address] = worker
@@ -207,7 +207,7 @@ class Service:
 
     # ---- on that thread, or for slow requests on their own
 
-    def _answer(self, worker: Worker, request: wire.Submit | wire.Call) -> None:
+    def _answer(self, worker: Peer, request: wire.Submit | wire.Call) -> None:
         reply: wire.Reply | None
         try:
             reply = self._ask_engine(worker, request)
@@ -220,7 +220,7 @@ class Service:
             worker.replies.append(reply)
         self.ring()
 
-    def _ask_engine(self, worker: Worker, request: wire.Submit | wire.Call) -> wire.Answer | None:
+    def _ask_engine(self, worker: Peer, request: wire.Submit | wire.Call) -> wire.Answer | None:
         """The answer; None for a score, whose answer follows once its texts are read."""
         if self._engine is None:
             raise EngineStopped("The engine is loading.")
@@ -239,7 +239,7 @@ class Service:
                 result = getattr(self._engine, request.method)(*request.arguments)
                 return wire.answer(request.number, result)
 
-    def _submit(self, engine: AnyEngine, worker: Worker, request: wire.Submit) -> None:
+    def _submit(self, engine: AnyEngine, worker: Peer, request: wire.Submit) -> None:
         is_cancelled = False
         try:
             completion = engine.submit(request.prompt, request.params, request.model, request.id)
@@ -268,7 +268,7 @@ def main(make_engine: MakeEngine, path: str, lock: str) -> None:
     home = Home(Path(path))
     os.chdir(home.read_launch().folder)
     try:
-        Service(home, make_engine).run()
+        EngineProcess(home, make_engine).run()
     except Exception:
         log.exception("The engine stopped.")
     logging.shutdown()

@@ -55,7 +55,7 @@ def load(path: str | Path) -> Checkpoint:
         shapes = {name: tensors.shapes[theirs] for name, theirs in ours.items()}
         names.check_looks(ours, shapes)
         tokenizer = Tokenizer.beside(folder)
-        config = settle(shapes, *_told(folder, tokenizer, shapes["wte.weight"][0]))
+        config = settle(shapes, *_given(folder, tokenizer, shapes["wte.weight"][0]))
         names.check_shapes(ours, shapes, config.shapes())
         _check_types(ours, tensors)
         weights = Weights(tensors, ours)
@@ -147,27 +147,27 @@ def _what_is_there(folder: Path) -> str:
 # ---- what the files beside the weights say ----
 
 
-def _told(folder: Path, tokenizer: Tokenizer | None, n_vocab: int) -> tuple[dict, str]:
+def _given(folder: Path, tokenizer: Tokenizer | None, n_vocab: int) -> tuple[dict, str]:
     """What config.json or hparams.json gives; else, special ids from the vocabulary."""
-    told: dict = {}
+    given: dict = {}
     source = "the config"
     for name in ("config.json", "hparams.json"):
         if (folder / name).is_file():
-            told, source = read_config(folder / name), str(folder / name)
+            given, source = read_config(folder / name), str(folder / name)
             break
     # Ignore ids that the weights do not have, such as transformers' default of 50256, or -1.
-    ends = told.pop("eos_token_ids", None)
+    ends = given.pop("eos_token_ids", None)
     kept = tuple(id for id in ends or () if id in range(n_vocab))
     if kept or ends == ():
-        told["eos_token_ids"] = kept
-    if told.get("bos_token_id") not in range(n_vocab):
-        told.pop("bos_token_id", None)
+        given["eos_token_ids"] = kept
+    if given.get("bos_token_id") not in range(n_vocab):
+        given.pop("bos_token_id", None)
     end = 50256 if tokenizer is None else tokenizer.specials.get(END_OF_TEXT)
     if end is not None and end < n_vocab:
-        told.setdefault("eos_token_ids", (end,))
-    told.setdefault("eos_token_ids", ())
-    told.setdefault("bos_token_id", next(iter(told["eos_token_ids"]), 0))
-    return told, source
+        given.setdefault("eos_token_ids", (end,))
+    given.setdefault("eos_token_ids", ())
+    given.setdefault("bos_token_id", next(iter(given["eos_token_ids"]), 0))
+    return given, source
 
 
 def _open(source: Path) -> Tensors:

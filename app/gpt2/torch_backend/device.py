@@ -39,11 +39,11 @@ def check_driver() -> None:
         raise GPUUnusable(
             f"torch {torch.__version__} is built for CPUs only; install its CUDA build."
         )
-    with warnings.catch_warnings(record=True) as told:
+    with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         is_there = torch.cuda.is_available()
     if not is_there:
-        why = str(told[-1].message).splitlines()[0] if told else "it finds no usable GPU."
+        why = str(caught[-1].message).splitlines()[0] if caught else "it finds no usable GPU."
         raise GPUUnusable(f"torch {torch.__version__}: {why}")
 
 

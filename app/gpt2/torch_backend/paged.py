@@ -44,7 +44,7 @@ class Answers(NamedTuple):
     """The results for wanted tokens, on the device."""
 
     logits: Tensor  # [W, V] float32
-    told: Tensor  # [W, 2 K + 1] int32: candidates, their scores' bits, the id that was drawn
+    packed: Tensor  # [W, 2 K + 1] int32: candidates, their scores' bits, the id that was drawn
 
 
 class Group(NamedTuple):
@@ -362,7 +362,7 @@ class TorchPagedModel:
         settings = self._send(np.array([torch_draws.settings(draw) for _, draw in wide], np.int64))
         is_ordered = any(draw.top_k or draw.top_p < 1 for _, draw in wide)
         drawn = torch_draws.draw_from_all(answers.logits[rows], settings, is_ordered)
-        answers.told[rows, -1] = drawn.int()
+        answers.packed[rows, -1] = drawn.int()
 
     # ---- to the host ----
 
@@ -378,8 +378,10 @@ class TorchPagedModel:
             else:
                 order += itertools.islice(longer, feed.wanted)
         K = self.n_candidates
-        told = np.concatenate([told.cpu().numpy() for _, told in parts])[order]  # [W, 2 K + 1]
-        ids, scores, drawn = told[:, :K], told[:, K : 2 * K].view(np.float32), told[:, -1]
+        packed = np.concatenate([packed.cpu().numpy() for _, packed in parts])[
+            order
+        ]  # [W, 2 K + 1]
+        ids, scores, drawn = packed[:, :K], packed[:, K : 2 * K].view(np.float32), packed[:, -1]
         if not np.isfinite(scores[:, :1]).all():
             self._clean(feeds)
         is_drawn = [draw is not None for feed in feeds for draw in _draws(feed)]

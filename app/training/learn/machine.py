@@ -59,22 +59,22 @@ class Interrupted:
 @contextlib.contextmanager
 def interruptible() -> Iterator[Interrupted]:
     """The first Ctrl-C or SIGTERM stops after the current step, the second at once."""
-    asked = Interrupted()
+    interrupted = Interrupted()
     if (
         threading.current_thread() is not threading.main_thread()
     ):  # only the main thread gets signals
-        yield asked
+        yield interrupted
         return
 
     def note(number: int, frame: types.FrameType | None) -> None:
-        asked.signal = number
+        interrupted.signal = number
         signal.signal(number, before[number])
 
     before: dict[int, Any] = {}
     for one in (signal.SIGINT, signal.SIGTERM):
         before[one] = signal.signal(one, note)
     try:
-        yield asked
+        yield interrupted
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

@@ -9,7 +9,7 @@ from ..scoring import Scoring
 from . import messages as wire
 
 
-class Worker:
+class Peer:
     def __init__(self, address: bytes, pid: int) -> None:
         self.address = address
         self.pidfd = os.pidfd_open(pid)
