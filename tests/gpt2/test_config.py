@@ -45,7 +45,7 @@ def test_hparams_and_config_json_say_the_same(tmp_path):
     "said, sentence",
     [
         ({"model_type": "bert"}, "describes a 'bert' model"),
-        ({"activation_function": "relu"}, "'relu' is not GPT-2's gelu_new"),
+        ({"activation_function": "relu"}, "'relu' is not gelu_new"),
         ({"scale_attn_weights": False}, "not GPT-2's attention"),
         ([], "does not hold a JSON object"),
     ],
