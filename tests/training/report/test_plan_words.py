@@ -9,7 +9,7 @@ def test_positions_that_are_never_trained_are_told(begin):
     """A model trained on rows of 16 was served with a window of 32."""
     told: list[str] = []
     begin(tell=told.append, steps=2)
-    assert any("only the first 16 of 32 are trained; take --window 16" in line for line in told)
+    assert any("only the first 16 of 32 are trained; use --window 16" in line for line in told)
     told.clear()
     begin("all", tell=told.append, steps=2, long_every=2)
     assert not any(" positions  " in line for line in told)
