@@ -264,7 +264,7 @@ def test_what_a_release_cannot_be_cut_from_is_said(home, monkeypatch):
         ("--cool-down mine --split 90-5-5", "leave out --split"),
         ("--cool-down mine --steps 20", "--cool-down settles --steps by --decay; leave it out"),
         ("--cool-down mine --decay 1", "--decay is 1.0; with --cool-down"),
-        ("--cool-down mine --dropout 0.5", "was started with dropout 0.0, not 0.5"),
+        ("--cool-down mine --dropout 0.5", "was started with --dropout 0.0, not 0.5"),
         ("--cool-down mine", "not level at"),
         ("--cool-down other --name mine", "was not cut from"),
     ):
