@@ -4,9 +4,10 @@ Only this module reads the environment. A bad value raises a SettingsError that 
 """
 
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple, get_args, get_type_hints
+from typing import Annotated, Any, Literal, NamedTuple, get_args, get_origin, get_type_hints
 
 import msgspec
 from msgspec import Meta
@@ -155,9 +156,26 @@ def _convert(row: Setting, name: str, value: Any) -> Any:
     try:
         whole = msgspec.convert({row.name: value}, Settings, strict=False)
     except msgspec.ValidationError as error:
-        reason = str(error).split(" - at ")[0].replace("`", "")
-        raise SettingsError(f"{name} is {value!r}: {reason}. ({row.help})") from None
+        raise SettingsError(
+            f"{name} must be {_expected(row, str(error))}; got {value!r}. ({row.help})"
+        ) from None
     return getattr(whole, row.name)
+
+
+def _expected(row: Setting, reason: str) -> str:
+    """What may stand there, as a person would say it: a bound if `reason` names one."""
+    if get_origin(row.type) is Literal:
+        return " or ".join(get_args(row.type))
+    kind = next(
+        (word for type, word in _WORDS.items() if row.type in (type, type | None)), "a text"
+    )
+    bound = _BOUND.search(reason)
+    return kind if bound is None else f"{kind}, {_RELATIONS[bound[1]]} {float(bound[2]):g}"
+
+
+_WORDS = {bool: "true or false", int: "a whole number", float: "a number"}
+_BOUND = re.compile(r"(>=|<=|>|<) (\d+\.?\d*)")  # as in msgspec's "Expected `int` <= 65535"
+_RELATIONS = {">=": "at least", "<=": "at most", ">": "above", "<": "below"}
 
 
 def _with_keys_from_file(settings: Settings) -> Settings:

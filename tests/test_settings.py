@@ -33,13 +33,31 @@ def test_the_environment_is_read_and_the_command_line_goes_over_it():
     ],
 )
 def test_a_bad_value_is_named_with_its_variable(variable, value):
-    with pytest.raises(SettingsError, match=f"CONTINUO_{variable} is "):
+    with pytest.raises(SettingsError, match=f"CONTINUO_{variable} (must be|is) "):
         read_settings(environ={f"CONTINUO_{variable}": value})
 
 
 def test_a_bad_option_is_named_as_it_was_given():
-    with pytest.raises(SettingsError, match="--max-queue is 'x'"):
+    with pytest.raises(SettingsError, match="--max-queue must be a whole number; got 'x'"):
         read_settings({"max_queue": "x"}, {})
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "expected"),
+    [
+        ("port", "99999", "a whole number, at most 65535"),
+        ("threads", "many", "a whole number"),
+        ("max_wait", "0", "a number, above 0"),
+        ("public", "maybe", "true or false"),
+        ("engine", "foo", "process or ray"),
+    ],
+)
+def test_a_bad_value_is_answered_with_what_may_stand_there(name, value, expected):
+    """It said "Expected int | null, got str" and "Invalid enum value"."""
+    option = f"--{name.replace('_', '-')}"
+    with pytest.raises(SettingsError) as error:
+        read_settings({name: value}, {})
+    assert str(error.value).startswith(f"{option} must be {expected}; got '{value}'. (")
 
 
 def test_keys_come_from_a_file_too(tmp_path):
