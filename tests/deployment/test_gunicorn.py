@@ -173,7 +173,7 @@ def test_listening_beyond_loopback_without_a_key_warns():
 def test_a_bad_setting_stops_the_start_and_is_named():
     with serve(fake(), workers="many") as server:
         assert server.process.wait(30) != 0
-        assert server.wait_for("CONTINUO_WORKERS is 'many'")
+        assert server.wait_for("CONTINUO_WORKERS must be a whole number; got 'many'")
         assert not any(re.match("Traceback", line) for line in server.lines)
 
 

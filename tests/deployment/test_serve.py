@@ -198,7 +198,7 @@ def test_help_shows_every_setting_and_its_variable():
 @pytest.mark.parametrize(
     "options, sentence",
     [
-        (["--precision", "int4"], "--precision is 'int4'"),
+        (["--precision", "int4"], "--precision must be auto or float32"),
         (["nothing-of-this-name"], "nothing-of-this-name"),
     ],
 )
