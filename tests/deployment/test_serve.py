@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -207,3 +208,14 @@ def test_a_mistake_is_one_sentence(options, sentence):
         assert server.process.wait(30) == 1
         server.wait_for(sentence)
         assert len(server.lines) == 1
+
+
+def test_a_taken_port_is_one_sentence():
+    """gunicorn tried it five times and logged eleven lines, none of which named --port."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with serve([PYTHON, "-m", "app", "serve", "--port", str(port)]) as server:
+            assert server.process.wait(30) == 1
+            server.wait_for(f"Port {port} is in use")
+            server.wait_for("name another with --port")
+            assert len(server.lines) == 1
