@@ -82,7 +82,7 @@ def test_a_file_that_is_there_is_left_alone(engine, tmp_path):
 def test_another_request_does_not_go_on_in_the_same_file(engine, tmp_path):
     path = tmp_path / "samples.txt"
     next(write_samples(engine, path, PROMPTS, PARAMS, 5))
-    with pytest.raises(SamplesError, match="begun with other prompts or options"):
+    with pytest.raises(SamplesError, match="started with other prompts or options"):
         write(engine, path, n=6)
 
 

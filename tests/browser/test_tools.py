@@ -170,7 +170,7 @@ def test_controls_are_the_servers_parameters(desk, engine):
     desk.page.fill("#knob-temperature", "1.1")
     desk.page.fill("#knob-seed", "42")
     desk.page.click("#knobs .more")
-    expect(desk.page.locator("#far")).to_contain_text("Drop tokens below this share")
+    expect(desk.page.locator("#far")).to_contain_text("Drop tokens less probable than this share")
     desk.page.fill("#knob-min_p", "0.05")
     desk.page.fill("#knob-stop", "END\nline\\nbreak")
     desk.page.locator("#text").focus()
@@ -400,7 +400,7 @@ def test_a_key_cancels_the_ghost(desk, engine):
 
 def test_selected_words_are_never_written_again_until_taken_back(desk, engine):
     desk.type("lamp").press("Control+a", "Alt+b", "End")
-    expect(desk.notice("ban")).to_contain_text("“lamp” is never written")
+    expect(desk.notice("ban")).to_contain_text("“lamp” will never be written")
     desk.continue_()
     assert engine.requests[-1][1].banned_phrases == ["lamp"]
     desk.notice("ban").get_by_role("button", name="Undo").click()

@@ -179,7 +179,7 @@ def test_a_limit_that_takes_hours_is_said_and_not_counted_down(serve, context, o
     desk = open_desk(address)
     context.request.post(f"{address}generate", data={"prompt": "x", "max_tokens": 1})
     desk.type("Once").press("Control+Enter")
-    expect(desk.notice("error")).to_contain_text("as often as this server allows")
+    expect(desk.notice("error")).to_contain_text("You have reached this server’s limit")
     expect(desk.notice("error")).to_contain_text("hours")
     desk.idle()
 

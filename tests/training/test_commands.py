@@ -322,7 +322,7 @@ def test_a_model_that_no_run_here_made_is_never_overwritten(home, tiny):
 def test_a_model_that_has_lost_its_run_is_replaced_only_when_asked(home):
     train(home, TINY, STEPS)
     shutil.rmtree(home / "runs" / "mine")
-    assert "say --fresh to replace it" in train(home, TINY, STEPS, code=1)
+    assert "or replace it with --fresh" in train(home, TINY, STEPS, code=1)
     assert "holds the best weights" in train(home, TINY, STEPS, "--fresh")
 
 
@@ -330,7 +330,7 @@ def test_a_model_that_has_lost_its_run_is_replaced_only_when_asked(home):
 def test_a_name_is_no_path(home, name):
     words = ["train", f"{home}/texts", "--into", str(home), "--name", name, "--fresh"]
     result = CliRunner().invoke(main, words + TINY.split())
-    assert result.exit_code == 1 and "it is a word such as friends" in result.output
+    assert result.exit_code == 1 and "give a word such as friends, not a path" in result.output
     assert (home / "texts").is_dir()
 
 

@@ -60,7 +60,7 @@ def test_a_release_ends_as_if_its_run_had_always_been_going_to_end(begin, corpus
     _, level = begin("level", schedule="constant", steps=6, average=0.5, **told)
     before = {file: sha256(file) for file in level.folder.rglob("*") if file.is_file()}
     cut = {"level": level_of(level.folder, None)}
-    cut |= dataclasses.asdict(cooling(read_record(level.folder)["config"], {"decay": 0.4}, 6))
+    cut |= dataclasses.asdict(cooling(read_record(level.folder).config, {"decay": 0.4}, 6))
     del cut["base"]
     cut["average"] = 0.3
     for _ in range(3):

@@ -245,7 +245,7 @@ def save(
     `force` replaces an existing folder, but never one without a config.json.
     """
     if dtype == "int8" and format != "safetensors":
-        raise CheckpointError("int8 needs the format safetensors.")
+        raise CheckpointError("int8 needs --format safetensors.")
     with _in_sentences(folder, force), whole_folder(folder, "config.json") as new:
         _write_config(new / "config.json", config, dtype or str(weights["wte.weight"].dtype))
         tokenizer.save(new, config.bos_token_id, next(iter(config.eos_token_ids), None))
