@@ -166,6 +166,8 @@ def _expected(row: Setting, reason: str) -> str:
     """What may stand there, as a person would say it: a bound if `reason` names one."""
     if get_origin(row.type) is Literal:
         return " or ".join(get_args(row.type))
+    if row.name.startswith("limit_per_"):
+        return "a rate such as 60/minute"
     kind = next(
         (word for type, word in _WORDS.items() if row.type in (type, type | None)), "a text"
     )
@@ -179,15 +181,18 @@ _RELATIONS = {">=": "at least", "<=": "at most", ">": "above", "<": "below"}
 
 
 def _with_keys_from_file(settings: Settings) -> Settings:
-    if settings.api_key_file is None:
+    path = settings.api_key_file
+    if path is None:
         return settings
     try:
-        text = Path(settings.api_key_file).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise SettingsError(f"{PREFIX}API_KEY_FILE cannot be read: {error}.") from None
+        text = Path(path).read_text(encoding="utf-8")
+    except OSError as error:
+        raise SettingsError(f"The key file {path} cannot be read: {error.strerror}.") from None
+    except UnicodeDecodeError:
+        raise SettingsError(f"The key file {path} is not text in UTF-8.") from None
     keys = tuple(line.strip() for line in text.splitlines() if line.strip())
     if not keys:
-        raise SettingsError(f"{PREFIX}API_KEY_FILE: {settings.api_key_file} holds no key.")
+        raise SettingsError(f"The key file {path} holds no key; write one on each line.")
     return msgspec.structs.replace(settings, api_keys=settings.api_keys + keys)
 
 

@@ -154,9 +154,11 @@ def fill(
     include_prompt: bool,
 ) -> None:
     """Write n samples of each text to a file, with a progress bar."""
-    n_done = 0
+    counts = write_samples(engine, path, texts, params, n, delimiter, include_prompt)
+    n_done = next(counts)  # a file that may not be written to is refused before there is a bar
     with click.progressbar(length=n * len(texts), label="Samples", file=sys.stderr) as bar:
-        for done in write_samples(engine, path, texts, params, n, delimiter, include_prompt):
+        bar.update(n_done)
+        for done in counts:
             bar.update(done - n_done)
             n_done = done
     click.echo(f"Wrote {n_done} samples to {path}.", err=True)

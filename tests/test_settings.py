@@ -50,6 +50,7 @@ def test_a_bad_option_is_named_as_it_was_given():
         ("max_wait", "0", "a number, above 0"),
         ("public", "maybe", "true or false"),
         ("engine", "foo", "process or ray"),
+        ("limit_per_key", "lots", "a rate such as 60/minute"),
     ],
 )
 def test_a_bad_value_is_answered_with_what_may_stand_there(name, value, expected):
@@ -64,8 +65,10 @@ def test_keys_come_from_a_file_too(tmp_path):
     (tmp_path / "keys").write_text("one\n\n two \n", encoding="utf-8")
     environ = {"CONTINUO_API_KEYS": "zero", "CONTINUO_API_KEY_FILE": str(tmp_path / "keys")}
     assert read_settings(environ=environ).api_keys == ("zero", "one", "two")
-    with pytest.raises(SettingsError, match="API_KEY_FILE"):
-        read_settings(environ={"CONTINUO_API_KEY_FILE": str(tmp_path / "none")})
+    (tmp_path / "empty").write_text("\n")
+    for name, why in {"none": "cannot be read: No such file", "empty": "holds no key"}.items():
+        with pytest.raises(SettingsError, match=f"The key file .*{name} {why}"):
+            read_settings(environ={"CONTINUO_API_KEY_FILE": str(tmp_path / name)})
 
 
 def test_every_setting_has_its_line_of_help():
