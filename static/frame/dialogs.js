@@ -53,14 +53,14 @@ export function askForName(name, title = say("do.rename")) {
 	return ask(title, () => input.value.trim(), make("label", { for: "name" }, say("story.name")), input);
 }
 
-/** What the model is told besides the text: {memory, note, noteDepth}. */
-export function askForMemory({ memory, note, noteDepth }) {
+/** What the model is told besides the text: {memory, world, note, noteDepth}. */
+export function askForMemory({ memory, world, note, noteDepth }) {
 	const field = (id, value, rows) => make("textarea", { id, rows, autofocus: id === "memory", "aria-describedby": `${id}-why` }, value);
-	const [first, aside] = [field("memory", memory, 5), field("note", note, 3)];
+	const [first, called, aside] = [field("memory", memory, 4), field("world", world, 4), field("note", note, 2)];
 	const depth = make("input", { id: "note-depth", type: "number", min: 1, max: 50, value: noteDepth, required: true });
 	const about = (id) => [make("label", { for: id }, say(`${id}.label`)), make("p", { id: `${id}-why` }, say(`${id}.why`))];
-	return ask(say("do.memory"), () => ({ memory: first.value, note: aside.value, noteDepth: depth.valueAsNumber }),
-		...about("memory"), first, ...about("note"), aside,
+	return ask(say("do.memory"), () => ({ memory: first.value, world: called.value, note: aside.value, noteDepth: depth.valueAsNumber }),
+		...about("memory"), first, ...about("world"), called, ...about("note"), aside,
 		make("label", { class: "depth" }, `${say("note.depth")} `, depth));
 }
 

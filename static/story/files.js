@@ -98,8 +98,8 @@ function renamed(saved) {
 		...node, id: names.get(node.id), parent: names.get(node.parent) ?? null, run: names.get(node.run),
 		cut: pieces(node.cut), put: pieces(node.put), open: false, typing: false,
 	}));
-	const { memory, note, noteDepth, role } = saved;
-	const about = { memory: textOr(memory), note: textOr(note), role: textOr(role), noteDepth: isCount(noteDepth) ? noteDepth : undefined };
+	const { memory, world, note, noteDepth, role } = saved;
+	const about = { memory: textOr(memory), world: textOr(world), note: textOr(note), role: textOr(role), noteDepth: isCount(noteDepth) ? noteDepth : undefined };
 	return new Story({ id: makeId(), title: String(saved.title ?? ""), ...about, head: names.get(saved.head), nodes });
 }
 

@@ -2,7 +2,8 @@
 // trees. Knows no page.
 //
 //   mikupad   {prompt: [{type: "user" or the machine's, content}], memoryTokens, authorNoteTokens, authorNoteDepth}
-//   KoboldAI  {prompt, actions: [text], memory, authorsnote}: who wrote an action it does not say, so the writer did
+//   KoboldAI  {prompt, actions: [text], memory, authorsnote, worldinfo: [{key: names, content}]}: who wrote an action it
+//             does not say, so the writer did
 //   loom      {root: {id, text, children, meta: {source}}, selected_node_id}
 
 import { generated, written } from "./pieces.js";
@@ -33,11 +34,13 @@ function inside(about) {
 	return text === "" ? "" : prefix.replaceAll("\\n", "\n") + text + suffix.replaceAll("\\n", "\n");
 }
 
-function readKobold({ prompt, actions, memory, authorsnote }) {
+function readKobold({ prompt, actions, memory, authorsnote, worldinfo }) {
 	const story = new Story();
 	story.edit(0, 0, prompt + actions.map(string).join(""));
 	story.memory = string(memory);
 	story.note = string(authorsnote);
+	const entries = Array.isArray(worldinfo) ? worldinfo : [];
+	story.world = entries.map((entry) => `${string(entry?.key)}: ${string(entry?.content).replace(/\s+/g, " ")}`).join("\n");
 	return story;
 }
 

@@ -4,7 +4,7 @@
 //   changed   {node, isNew, at, removed, put, by}: the writer edited, or a continuation began in the text
 //   begun     {node}: a continuation began aside
 //   arrived   {node, from, text, tokens, at, removed, put, by}: words of one came; `at` is null where it is aside
-//   finished  {node}   moved {}: the text is another node's   title {}: or memory, note, role   tree {}: another tab's doing
+//   finished  {node}   moved {}: the text is another node's   title {}: or memory, world, note, role   tree {}: another tab's doing
 //
 // A node changes its parent's text: at `at`, `cut` went out and `put` came in (lists of pieces).
 // Nodes are only ever added, so going back, forth and sideways forgets nothing.
@@ -26,6 +26,7 @@ export class Story {
 		this.id = saved?.id ?? makeId();
 		this.title = saved?.title ?? "";
 		this.memory = saved?.memory ?? ""; // what the model is always given first
+		this.world = saved?.world ?? ""; // a line for each person, place and thing, given where its name comes up
 		this.note = saved?.note ?? ""; // and what it is given `noteDepth` lines above the pen
 		this.noteDepth = saved?.noteDepth ?? 3;
 		this.role = saved?.role ?? ""; // who of a scene's cast the writer is
@@ -259,11 +260,11 @@ export class Story {
 
 	/** What is kept of a story beside its tree. */
 	get about() {
-		const { title, memory, note, noteDepth, role } = this;
-		return { title, memory, note, noteDepth, role };
+		const { title, memory, world, note, noteDepth, role } = this;
+		return { title, memory, world, note, noteDepth, role };
 	}
 
-	/** {memory, note, noteDepth, role}: what the model is told besides the text, and as whom the writer speaks. */
+	/** {memory, world, note, noteDepth, role}: what the model is told besides the text, and as whom the writer speaks. */
 	instruct(about) {
 		Object.assign(this, about);
 		this.#tell({ type: "title" });

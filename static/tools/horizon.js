@@ -35,7 +35,7 @@ export class Horizon {
 		const from = Math.max(0, end - LOOKED_AT);
 		const text = this.surface.story.text.slice(from, end).toWellFormed();
 		try {
-			if (story.memory !== "" || story.note !== "") {
+			if (story.memory !== "" || story.world !== "" || story.note !== "") {
 				const seen = await seenAt(story, end, { room: this.room(), model: name, signal });
 				return this.#show(seen.count, window, seen.from);
 			}

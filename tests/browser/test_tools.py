@@ -304,6 +304,17 @@ def test_memory_and_note_go_before_what_the_model_reads(desk, engine):
     assert engine.requests[-1][0].startswith("Anna is a lamplighter.\n")
 
 
+def test_a_line_of_the_world_is_read_while_its_name_is_mentioned(desk, engine):
+    desk.type("The lamp").press("Alt+p")
+    desk.page.get_by_label("World", exact=True).fill("lamp: it never goes out.\nAnna: a girl.")
+    desk.page.get_by_role("button", name="OK", exact=True).click()
+    desk.continue_()
+    assert engine.requests[-1][0] == "lamp: it never goes out.\nThe lamp"
+    desk.saved().page.reload()
+    desk.ready().press("Control+a", "Delete").type("Nobody").continue_()
+    assert engine.requests[-1][0] == "Nobody"
+
+
 def test_the_memory_is_read_however_long_the_story_grows(desk, engine):
     desk.paste("and so it went on\n" * 400).press("Alt+p")
     desk.page.get_by_label("Memory", exact=True).fill("Anna is a lamplighter.")

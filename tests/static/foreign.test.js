@@ -18,8 +18,8 @@ test("a session of mikupad's comes with authors, memory and note", () => {
 });
 
 test("a save of KoboldAI's is its prompt and actions", () => {
-	const story = read({ gamestarted: true, prompt: "Once", actions: [" upon", " a time."], memory: "Anna", authorsnote: "Rain." });
-	assert.deepEqual([story.text, story.memory, story.note], ["Once upon a time.", "Anna", "Rain."]);
+	const story = read({ gamestarted: true, prompt: "Once", actions: [" upon", " a time."], memory: "Anna", authorsnote: "Rain.", worldinfo: [{ key: "Al,cat", content: "He is\ngrey." }] });
+	assert.deepEqual([story.text, story.memory, story.note, story.world], ["Once upon a time.", "Anna", "Rain.", "Al,cat: He is grey."]);
 });
 
 test("a tree of loom's keeps every branch, and where it was left", () => {
