@@ -11,6 +11,7 @@ from app.settings import Settings
 
 from .browsers import launch
 from .desk import Desk
+from .engines import Firefox, Person, WebKit
 from .storyteller import Storyteller
 
 PATIENCE_MS = 30_000  # a machine with much else to do is slow, not wrong
@@ -23,6 +24,15 @@ def browser() -> Browser:
         browser = launch(playwright)
         yield browser
         browser.close()
+
+
+@pytest.fixture(scope="module", params=[Firefox, WebKit], ids=lambda engine: engine.__name__)
+def person(request) -> Person:
+    if missing := request.param.missing():
+        pytest.skip(f"{missing} is not installed.")
+    person = request.param()
+    yield person
+    person.close()
 
 
 @pytest.fixture

@@ -6,6 +6,8 @@ from playwright.sync_api import Locator, Page, expect
 
 TEXT = """[...document.querySelectorAll('#text > p')].map((p, index) =>
   (index === 0 || p.classList.contains('joins') ? '' : '\\n') + p.textContent).join('')"""
+SETTLED = f"(text) => {TEXT} === text"
+SHOWN = "(selector) => document.querySelector(selector)?.checkVisibility() ?? false"
 PAINTED = """name => {
   const texts = [...(CSS.highlights.get(name) ?? [])].map((painted) => {
     const range = new Range();

@@ -2,14 +2,12 @@
 
 import pytest
 
-from .desk import SAVED, TEXT
-from .engines import Firefox, Person, WebKit
+from .desk import SAVED, SETTLED, SHOWN, TEXT
+from .engines import Person
 
-SETTLED = f"(text) => {TEXT} === text"
 CONTAINS = f"(text) => {TEXT}.includes(text)"
 DOING = "(what) => document.querySelector('#go').dataset.do === what"
 TOKENS = "(count) => document.querySelector('#status').textContent.startsWith(`${count} tokens`)"
-SHOWN = "(selector) => document.querySelector(selector)?.checkVisibility() ?? false"
 PAINTED = """() => [...CSS.highlights.get('machine')].map((painted) => {
   const range = new Range();
   range.setStart(painted.startContainer, painted.startOffset);
@@ -56,15 +54,6 @@ GBOARD = {
     "a word erased letter by letter": ([["la", 0], ["l", 2], ["", 1]], ""),
     "Chinese by its sounds": ([["d", 0], ["de", 1], ["deng", 2], ["灯", 4]], "灯"),
 }
-
-
-@pytest.fixture(scope="module", params=[Firefox, WebKit], ids=lambda engine: engine.__name__)
-def person(request) -> Person:
-    if missing := request.param.missing():
-        pytest.skip(f"{missing} is not installed.")
-    person = request.param()
-    yield person
-    person.close()
 
 
 @pytest.fixture

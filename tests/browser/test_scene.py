@@ -8,7 +8,7 @@ from app import gpt2
 from app.engine import Engine, EngineOptions
 from app.gpt2 import Card, Config, Tokenizer, card_toml
 
-from .desk import Desk
+from .desk import SETTLED, SHOWN, Desk
 
 PLAY = """\
 ANNA: Who put the lamp out?
@@ -73,6 +73,17 @@ def test_the_writer_types_a_line_and_the_others_answer_until_it_is_their_turn(de
     desk.type("Then it was you.").press("Enter")
     desk.wait_for_text("cat.\nANNA: ").idle()
     assert desk.text == "\n".join([*lines[:5], "ANNA: "])
+
+
+def test_a_scene_is_played_in_other_browsers(person, url):
+    person.resize(1200, 800)
+    person.goto(url)
+    person.wait(SHOWN, "#cast button").click("#cast button")
+    person.wait(SETTLED, "ANNA: ").type("Who put the lamp out?").press("Enter")
+    lines = PLAY.splitlines()
+    person.wait(SETTLED, "\n".join([*lines[:3], "ANNA: "]))
+    person.type("Then it was you.").press("Enter")
+    person.wait(SETTLED, "\n".join([*lines[:5], "ANNA: "]))
 
 
 def test_each_speaker_has_a_shade_and_the_writers_own_words_are_ink(desk):
