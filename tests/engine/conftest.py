@@ -4,6 +4,7 @@ import contextlib
 import os
 import select
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -34,6 +35,14 @@ def find_engines(directory: Path) -> list[int]:
             if os.fsencode(directory / "continuo-") in path.read_bytes():
                 found.append(int(path.parent.name))
     return found
+
+
+def wait_for_engine(directory: Path) -> int:
+    """The one engine: in the moment of its exec a process has no command line to be found by."""
+    while not (found := find_engines(directory)):
+        time.sleep(0.01)
+    (engine,) = found
+    return engine
 
 
 def run_in_fork(function) -> bool:

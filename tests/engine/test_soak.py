@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from app.engine import Ended, Engine, EngineOptions, Failed, Finished, Params, Token, connect
-from tests.engine.conftest import find_engines
+from tests.engine.conftest import find_engines, wait_for_engine
 
 PARAMS = Params(max_tokens=8, seed=5)
 PROMPTS = ["", "Once upon a time", "the " * 40]
@@ -56,7 +56,7 @@ def test_a_killed_engine_comes_back_and_writes_the_same(client, tmp_path):
     before = ids(client.submit("Once", PARAMS))
     readers = [client.submit("Once", Params(max_tokens=None)) for _ in range(16)]
     assert [reader.next() for reader in readers]
-    (engine,) = find_engines(tmp_path)
+    engine = wait_for_engine(tmp_path)
     os.kill(engine, signal.SIGKILL)
     for reader in readers:
         *_, last = reader

@@ -21,7 +21,7 @@ from app.engine import (
     UnknownModel,
 )
 from app.engine.process import launch, link
-from tests.engine.conftest import find_engines, run_in_fork, wait_for_end
+from tests.engine.conftest import find_engines, run_in_fork, wait_for_end, wait_for_engine
 
 PARAMS = Params()
 
@@ -164,20 +164,20 @@ def test_a_reader_who_stops_reading_is_cut_and_others_are_not(client):
 
 def test_a_killed_engine_fails_every_reader_and_comes_back(client, tmp_path):
     readers = [client.submit("count", PARAMS) for _ in range(16)]
-    (engine,) = find_engines(tmp_path)
+    engine = wait_for_engine(tmp_path)
     os.kill(engine, signal.SIGKILL)
     for reader in readers:
         *_, last = reader
         assert isinstance(last, Failed) and last.kind == "engine_stopped"
     assert tokens(client.submit("count 3", PARAMS)) == [0, 1, 2]
-    assert len(find_engines(tmp_path)) == 1
+    assert wait_for_engine(tmp_path)
     with pytest.raises(ChildProcessError):  # it was nobody's child, and so is nobody's zombie
         os.waitpid(-1, os.WNOHANG)
 
 
 def test_an_engine_told_to_end_with_everybody_waits_for_its_server(client, tmp_path):
     reader = client.submit("count", PARAMS)
-    (engine,) = find_engines(tmp_path)
+    engine = wait_for_engine(tmp_path)
     os.kill(engine, signal.SIGTERM)
     for _ in range(100):
         assert isinstance(reader.next(), Token)
@@ -193,7 +193,7 @@ def test_an_engine_whose_thread_dies_is_started_again(client):
 
 def test_a_request_that_was_not_taken_on_yet_asks_the_next_engine(client, tmp_path):
     client.stats()
-    (engine,) = find_engines(tmp_path)
+    engine = wait_for_engine(tmp_path)
     os.kill(engine, signal.SIGSTOP)
     answers = []
     thread = threading.Thread(target=lambda: answers.append(client.submit("count 3", PARAMS)))
@@ -243,7 +243,7 @@ def test_requests_wait_for_an_engine_that_loads(connect_fake):
 
 def test_closing_lets_running_texts_end_within_grace(client, tmp_path):
     short, endless = client.submit("count 100", PARAMS), client.submit("count", PARAMS)
-    (engine,) = find_engines(tmp_path)
+    engine = wait_for_engine(tmp_path)
     client.close(grace=0.5)
     assert isinstance([*short][-1], Finished)
     assert [*endless][-1].kind == "engine_stopped"
@@ -277,7 +277,7 @@ def test_text_that_is_no_text_fails_at_its_caller_alone(client):
 def test_silence_of_the_engine_is_noticed(client, tmp_path, monkeypatch):
     client.stats()
     monkeypatch.setattr(link, "ANSWER_S", 0.1)
-    (engine,) = find_engines(tmp_path)
+    engine = wait_for_engine(tmp_path)
     os.kill(engine, signal.SIGSTOP)
     with pytest.raises(EngineStopped, match="does not answer"):
         client.stats()
@@ -290,7 +290,7 @@ def test_a_frozen_engine_is_told_to_its_readers_and_writes_for_nobody_when_it_wa
     monkeypatch.setattr(link, "BEAT_S", 0.1)
     monkeypatch.setattr(link, "SILENT_S", 1.0)
     reader = client.submit("count", PARAMS)
-    (engine,) = find_engines(tmp_path)
+    engine = wait_for_engine(tmp_path)
     os.kill(engine, signal.SIGSTOP)
     *_, failed = reader
     assert failed.kind == "engine_stopped" and "hangs" in failed.message

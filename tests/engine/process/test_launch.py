@@ -7,7 +7,7 @@ from app.engine import EngineError, EngineOptions
 from app.engine.process import launch
 from app.engine.process.launch import Launch, check_directory, find_home
 from app.engine.process.owner import find_server
-from tests.engine.conftest import find_engines
+from tests.engine.conftest import find_engines, wait_for_engine
 
 OPTIONS = EngineOptions(models={"fake": "model"})
 SERVER = find_server()
@@ -76,12 +76,12 @@ def test_whoever_starts_at_the_same_time_one_engine_runs(connect_fake, tmp_path)
         thread.start()
     for thread in threads:
         thread.join()
-    assert len(find_engines(tmp_path)) == 1
+    assert wait_for_engine(tmp_path)
 
 
 def test_a_secret_in_the_options_is_not_in_the_command_line(connect_fake, tmp_path):
     connect_fake("a-secret")
-    (engine,) = find_engines(tmp_path)
+    engine = wait_for_engine(tmp_path)
     with open(f"/proc/{engine}/cmdline", "rb") as file:
         assert b"a-secret" not in file.read()
 

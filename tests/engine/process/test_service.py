@@ -10,7 +10,7 @@ import sys
 import pytest
 
 from app.engine import Params, Token
-from tests.engine.conftest import ROOT, find_engines, wait_for_end
+from tests.engine.conftest import ROOT, wait_for_end, wait_for_engine
 
 PARAMS = Params()
 
@@ -78,7 +78,7 @@ def test_all_workers_of_gunicorn_share_one_engine_that_ends_with_the_master(tmp_
         wait_for_line(gunicorn, "Listening at")
         for _ in range(3):
             assert get(address).endswith("['fake']")
-        (engine,) = find_engines(tmp_path)
+        engine = wait_for_engine(tmp_path)
         gunicorn.kill()
         assert wait_for_end(engine)
 
@@ -89,7 +89,7 @@ def test_under_flasks_reloader_only_the_child_has_an_engine(tmp_path, tiny):
         wait_for_line(flask, "Debugger is active")  # said by the child, about to serve
         (home,) = tmp_path.glob("continuo-*/*")
         child = int(home.name.split("-")[0])
-        (engine,) = find_engines(tmp_path)
+        engine = wait_for_engine(tmp_path)
         assert child != flask.pid
         os.kill(child, signal.SIGKILL)
         assert wait_for_end(engine)
@@ -98,7 +98,7 @@ def test_under_flasks_reloader_only_the_child_has_an_engine(tmp_path, tiny):
 def test_an_engine_ends_with_its_server_and_leaves_nothing(tmp_path):
     with running("tests.engine.server", str(tmp_path)) as server:
         wait_for_line(server, "serving")
-        (engine,) = find_engines(tmp_path)
+        engine = wait_for_engine(tmp_path)
         server.kill()
         assert wait_for_end(engine)
     assert [*tmp_path.glob("continuo-*/*")] == []
@@ -116,7 +116,7 @@ def test_a_worker_ends_soon_after_its_master_was_killed(tmp_path):
 def test_what_a_server_and_engine_killed_together_left_is_removed(tmp_path, connect_fake):
     with running("tests.engine.server", str(tmp_path)) as server:
         wait_for_line(server, "serving")
-        (engine,) = find_engines(tmp_path)
+        engine = wait_for_engine(tmp_path)
         os.kill(engine, signal.SIGSTOP)  # so that it cannot clean up after its server
     os.kill(engine, signal.SIGKILL)
     assert wait_for_end(engine)
