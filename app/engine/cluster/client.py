@@ -43,6 +43,7 @@ from ..completion import (
 )
 from ..parameters import Params
 from ..process.messages import Answer, Events, Refused, decode_replies, to_error
+from . import head
 from .routing import APP, LEASE_S, REPLICA, session
 
 TRIES = 3  # replicas that may refuse before the reader is sent away
@@ -52,6 +53,7 @@ LOOK_S = 1.0  # how long a look at the cluster is good for, and how long it may 
 RETRY_S = 3.0  # after which readers of a lost stream are told to come again
 LEAVE_S = 2.0  # for replicas to hear that we go
 LOST_TRIES = 5  # of one stream, each on another replica
+AWAY_S = 15.0  # of a head that takes no connection, after which its cluster is left
 GONE = "The cluster does not answer; please try again."
 LOST = (RayError, RayServeException, asyncio.TimeoutError, asyncio.CancelledError, ConnectionError)
 
@@ -177,7 +179,8 @@ class Stream:
         self.take(Finished(Usage(n_prompt, n, 0), Timings(0.0, 0.0, 0.0, 0.0)))
 
     def fail(self, message: str) -> None:
-        self.take(Failed("engine_stopped", message, RETRY_S))
+        if not self.is_over:
+            self.take(Failed("engine_stopped", message, RETRY_S))
 
 
 class Driver:
@@ -187,6 +190,7 @@ class Driver:
         self._name = secrets.token_hex(8)
         self._streams: dict[str, Stream] = {}
         self._handle: Any = None
+        self._is_away = False  # the head of the cluster that we are in
         self._looked = 0.0
         self._state = EngineState("loading", "The cluster has not answered yet.")
         self._loop = asyncio.new_event_loop()
@@ -271,21 +275,32 @@ class Driver:
             raise EngineStopped(GONE) from None
 
     def _join_cluster(self) -> None:
+        if self._is_away:
+            raise EngineStopped(GONE)
         with self._lock:
             if self._handle is not None:
                 return
             try:
                 if not ray.is_initialized():
+                    address = head.find_head()
+                    if address is None or not head.answers(address):
+                        raise ConnectionError("its head does not answer.")
                     ray.init(
-                        address="auto",
+                        address=address,
                         namespace="serve",
                         log_to_driver=False,
                         logging_level="error",
                     )
-                asyncio.run_coroutine_threadsafe(self._say_we_are_here(), self._loop)
                 self._handle = serve.get_deployment_handle(REPLICA, APP)
-            except (RayError, RayServeException, ConnectionError, OSError) as error:
+            except (RayError, RayServeException, KeyError, ConnectionError, OSError) as error:
                 raise EngineStopped(f"There is no cluster to ask: {error}") from None
+            asyncio.run_coroutine_threadsafe(self._stay_in_touch(), self._loop)
+
+    def _leave_cluster(self) -> None:
+        """Its head is gone, and it comes back as another cluster."""
+        with self._lock:
+            ray.shutdown()
+            self._handle, self._is_away = None, False
 
     # ---- on the loop
 
@@ -369,7 +384,7 @@ class Driver:
     async def _open_again(self, stream: Stream) -> Any:
         """As _open, but its reader is here already: a full cluster is waited for."""
         limit = time.monotonic() + ANSWER_S if stream.deadline is None else stream.deadline
-        while True:
+        while not stream.is_over:
             if stream.deadline is not None:
                 left = max(0.01, stream.deadline - time.monotonic())
                 stream.params = msgspec.structs.replace(stream.params, max_time=left)
@@ -380,15 +395,33 @@ class Driver:
             except (*LOST, EngineStopped):
                 wait = 0.2
             if time.monotonic() > limit:
-                raise EngineStopped(GONE)
+                break
             await asyncio.sleep(wait)
+        raise EngineStopped(GONE)
+
+    async def _stay_in_touch(self) -> None:
+        """Streams go on without a head as long as their replicas do; new ones are refused."""
+        address = ray.get_runtime_context().gcs_address
+        heard = said = time.monotonic()
+        while time.monotonic() - heard < AWAY_S:
+            await asyncio.sleep(LOOK_S)
+            self._is_away = not await asyncio.to_thread(head.answers, address)
+            if not self._is_away:
+                heard = time.monotonic()
+            if time.monotonic() - said > LEASE_S / 3:
+                said = time.monotonic()
+                self._spawn(self._say_we_are_here())
+        log.warning("The cluster's head at %s has gone.", address)
+        for stream in self._streams.values():
+            stream.fail(GONE)
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.to_thread(self._leave_cluster)
 
     async def _say_we_are_here(self) -> None:
-        while True:
-            await asyncio.sleep(LEASE_S / 3)
-            if self._streams:
-                with contextlib.suppress(RayError, RayServeException, TimeoutError):
-                    await self._broadcast("hear", self._name)
+        if self._streams:
+            with contextlib.suppress(RayError, RayServeException, TimeoutError):
+                await self._broadcast("hear", self._name)
 
     def _drop(self, items: Any) -> None:
         """Serve's cancel waits until the request has been assigned, so another thread says it."""

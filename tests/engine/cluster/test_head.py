@@ -1,0 +1,62 @@
+"""A head that dies, and another one in its place: what a reader of the web sees."""
+
+import contextlib
+import sys
+
+import psutil
+import requests
+
+from tests.deployment.proxy import free_port
+from tests.server import Server, read_until, serve
+
+SERVE = [sys.executable, "-m", "app", "serve", "--engine", "ray"]
+ASKED = {"prompt": "The house", "seed": 7, "max_tokens": 20, "temperature": 1.0}
+
+
+class Lone(Server):
+    """Killed with all that it has started."""
+
+    def stop(self):
+        processes = psutil.Process(self.process.pid).children(recursive=True)
+        for process in processes:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()
+        super().stop()
+
+
+def cluster_at(port, model):
+    lone = Lone([sys.executable, "-m", "tests.engine.cluster.lone", str(port), str(model)])
+    lone.wait_for("^deployed$", 120)
+    return lone
+
+
+def assert_it_is_told(server):
+    assert requests.get(f"{server.url}/livez", timeout=5).status_code == 200
+    reply = server.post("/generate", json=ASKED)
+    assert reply.status_code == 503 and int(reply.headers["Retry-After"]) > 0
+    assert server.get("/readyz").status_code == 503
+
+
+def test_a_head_that_dies_is_told_at_once_and_the_next_one_found(tiny):
+    """Ray held the web worker up, so that not even /livez answered, and ended it after a minute."""
+    port = free_port()
+    first = cluster_at(port, tiny)
+    try:
+        with serve(SERVE, {"RAY_ADDRESS": f"127.0.0.1:{port}"}) as server:
+            server.wait_for("Continuo writes at")
+            workers = psutil.Process(server.process.pid).children()
+            text = server.post("/generate", json=ASKED).json()["text"]
+            reader = server.connect(ASKED | {"max_tokens": None, "stream": True})
+            read_until(reader, b"event: token")
+            first.stop()
+            while not any("has gone" in line for line in server.lines):
+                assert_it_is_told(server)
+            assert b"event: error" in read_until(reader, b'"engine_stopped"')
+            assert_it_is_told(server)
+            first = cluster_at(port, tiny)
+            while (reply := server.post("/generate", json=ASKED)).status_code == 503:
+                pass
+            assert reply.json()["text"] == text
+            assert psutil.Process(server.process.pid).children() == workers
+    finally:
+        first.stop()
