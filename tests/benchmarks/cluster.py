@@ -1,8 +1,8 @@
 """python -m tests.benchmarks.cluster: what the way through Ray Serve costs.
 
-The starter on one replica of a cluster of one node, and on an engine in a process of its own, each
-with one thread; the two by turns, so that what else the machine does falls on both. Then on two
-replicas, each with one thread too. Needs requirements-cluster.txt.
+The 124M shape on one replica of a cluster of one node, and on an engine in a process of its own,
+each with one thread; the two by turns, so that what else the machine does falls on both. Then on
+two replicas, each with one thread too. Needs requirements-cluster.txt.
 """
 
 import os
@@ -13,7 +13,7 @@ import warnings
 
 from app.engine import EngineOptions, Params, Token, cluster_application, connect, join_cluster
 from app.engine.cluster.routing import APP
-from tests.benchmarks.engine import BENCH
+from tests.benchmarks.engine import BENCH, make_model
 from tests.server import ROOT
 
 ROUNDS, TOKENS = 7, 96
@@ -34,7 +34,7 @@ def measure(engine, readers):
 
 
 def main():
-    models = {"starter": str(ROOT / "models" / "starter")}
+    models = {"bench": str(make_model())}
     options = EngineOptions(models=models, threads=1, compiled=str(BENCH / "cache"))
     os.environ |= {"PYTHONPATH": str(ROOT), "RAY_USAGE_STATS_ENABLED": "0"}
     warnings.simplefilter("ignore")

@@ -13,6 +13,7 @@ import itertools
 import logging
 import os
 import secrets
+import signal
 import threading
 import time
 from collections import Counter
@@ -39,8 +40,10 @@ from ..completion import (
     Queued,
     Started,
     Timings,
+    Token,
     Usage,
 )
+from ..interface import AnyEngine
 from ..parameters import Params
 from ..process.messages import Answer, Events, Refused, decode_replies, to_error
 from . import head
@@ -62,7 +65,7 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 
-def join_cluster() -> "ClusterClient":
+def join_cluster() -> AnyEngine:
     """Nothing is asked until the first use, and the cluster may come later."""
     return ClusterClient()
 
@@ -92,6 +95,9 @@ class ClusterClient:
 
     def detokenize(self, ids: Sequence[int], model: str | None = None) -> str:
         return self._driver().call(str, session(model, ids), "detokenize", list(ids), model)
+
+    def pieces(self, ids: Sequence[int], model: str | None = None) -> list[bytes]:
+        return self._driver().call(list[bytes], session(model, ids), "pieces", list(ids), model)
 
     def score(
         self, prompt: str, continuations: Sequence[str], top: int = 0, model: str | None = None
@@ -154,8 +160,8 @@ class Stream:
                 is_news = self.is_over = True
             case _:
                 is_news = self._is_new_of_choice(event)
-        if is_news:
-            self.completion.put(event)
+        if is_news and not (self.is_cancelled and isinstance(event, Token)):
+            self.completion.put(event)  # a batch of tokens may be on its way from before
 
     def _is_new_of_choice(self, event: Any) -> bool:
         seen, id = self.seen.setdefault(event.choice, []), getattr(event, "id", None)
@@ -291,16 +297,10 @@ class Driver:
                         log_to_driver=False,
                         logging_level="error",
                     )
+                    asyncio.run_coroutine_threadsafe(self._stay_in_touch(), self._loop)
                 self._handle = serve.get_deployment_handle(REPLICA, APP)
             except (RayError, RayServeException, KeyError, ConnectionError, OSError) as error:
                 raise EngineStopped(f"There is no cluster to ask: {error}") from None
-            asyncio.run_coroutine_threadsafe(self._stay_in_touch(), self._loop)
-
-    def _leave_cluster(self) -> None:
-        """Its head is gone, and it comes back as another cluster."""
-        with self._lock:
-            ray.shutdown()
-            self._handle, self._is_away = None, False
 
     # ---- on the loop
 
@@ -368,6 +368,8 @@ class Driver:
         except AssertionError as error:
             self._drop(items)
             stream.fail(f"The engine stopped before the end, and {error} elsewhere.")
+        except EngineStopped as error:
+            stream.fail(str(error))
         except Exception as error:
             log.exception("A stream of the cluster failed.")
             stream.fail(f"The cluster failed: {error}")
@@ -400,7 +402,12 @@ class Driver:
         raise EngineStopped(GONE)
 
     async def _stay_in_touch(self) -> None:
-        """Streams go on without a head as long as their replicas do; new ones are refused."""
+        """Streams go on without a head as long as their replicas do; new ones are refused.
+
+        A head that comes back is another cluster, and of those a process can join only one: Ray
+        keeps actors by ids that return in the next. So this process ends, and its server starts a
+        new one.
+        """
         address = ray.get_runtime_context().gcs_address
         heard = said = time.monotonic()
         while time.monotonic() - heard < AWAY_S:
@@ -411,12 +418,10 @@ class Driver:
             if time.monotonic() - said > LEASE_S / 3:
                 said = time.monotonic()
                 self._spawn(self._say_we_are_here())
-        log.warning("The cluster's head at %s has gone.", address)
+        log.warning("The cluster's head at %s has gone; this process ends.", address)
         for stream in self._streams.values():
             stream.fail(GONE)
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.to_thread(self._leave_cluster)
+        os.kill(os.getpid(), signal.SIGTERM)
 
     async def _say_we_are_here(self) -> None:
         if self._streams:
