@@ -26,6 +26,7 @@ class Feed(NamedTuple):
     pages: Sequence[int]  # in order; enough of them for past + len(ids) tokens
     wanted: int  # for how many of these tokens, from the last, logits are wanted
     draw: "Draw | None" = None  # how to draw the next token, for models that can draw themselves
+    n_guesses: int = 0  # of the last ids; `draw` is for the first of them, and each draws another
 
 
 class Rows(Protocol):
@@ -67,6 +68,7 @@ class PagedModel(Protocol):
     notes: Sequence[str]  # what measuring it found, in sentences
     page_bytes: int  # keys and values of one page, all layers
     longest: int  # tokens of prompts in a turn
+    n_guesses: int  # that a lone row may feed besides its last token, for little more time
 
     def allocate(self, n_pages: int) -> None:
         """Make room for pages 0 to n_pages - 1."""

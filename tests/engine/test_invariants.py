@@ -92,11 +92,14 @@ class Cut:
 class House:
     """A lane with the fake model, and everything that was ever told to its readers."""
 
-    def __init__(self, n_pages):
-        self.lane = Lane(CHECKPOINT, FakeModel(), n_pages, MAX_ROWS)
+    def __init__(self, n_pages, n_guesses=4):
+        model = FakeModel()
+        model.n_guesses = n_guesses
+        self.lane = Lane(CHECKPOINT, model, n_pages, MAX_ROWS)
         self.lane.scheduler.pace = Cut()
         self.requests, self.told, self.asked = [], [], []
         self.meaning = {}  # of a page's key: the tokens it stands for
+        self.retire, self.lane.scheduler.retire = self.lane.scheduler.retire, self.note_and_retire
 
     def submit(self, prompt, params):
         events = []
@@ -113,9 +116,11 @@ class House:
     def note(self, keys, ids):
         self.meaning |= {key: ids[k * PAGE : (k + 1) * PAGE] for k, key in enumerate(keys)}
 
+    def note_and_retire(self, row):
+        self.note(page_keys(row.ids), row.ids)  # what it wrote is known once it has gone
+        self.retire(row)
+
     def step(self):
-        for row in self.lane.scheduler.rows():
-            self.note(page_keys(row.ids), row.ids)  # what it writes is known once it has gone
         self.lane.step()
         cache, model = self.lane.scheduler.cache, self.lane.model
         held = {
@@ -142,8 +147,8 @@ def written(events):
 
 
 def alone(prompt, params):
-    """What the same request is told in an empty house."""
-    house = House(n_pages=4 * MAX_ROWS)
+    """What the same request is told in an empty house, a token at a time."""
+    house = House(n_pages=4 * MAX_ROWS, n_guesses=0)
     house.submit(prompt, params)
     house.run()
     [events] = house.told
@@ -174,7 +179,7 @@ PARAMS = st.builds(
     frequency_penalty=st.sampled_from([0.0, 0.0, 0.5]),
     penalty_range=st.sampled_from([0, 0, 10]),
     banned=st.sampled_from([[], [], [" the", 17]]),
-    logit_bias=st.sampled_from([{}, {}, {5: 4.0}]),
+    logit_bias=st.sampled_from([{}, {}, {5: 4.0}, {5: 100.0, 6: 100.0}]),  # guessed right or not
     stop=st.sampled_from([[], [], ["e", "tx"]]),
     stop_token_ids=st.sampled_from([[], [], [256, 40]]),  # 256 is " t", a prompt's own last token
     include_stop=st.booleans(),
@@ -258,6 +263,20 @@ def test_a_healed_prompt_as_long_as_the_window_leaves_no_wrong_page_behind():
     house.submit(prompt, params)
     house.run()
     assert written(house.told[0]) == written(house.told[1]) == alone(prompt, params)
+
+
+@pytest.mark.parametrize("n_prompt", [1, 31, 33, 90, 127])
+def test_right_guesses_save_turns_and_wrong_ones_change_nothing(n_prompt):
+    for max_tokens in (1, 2, 30, 100):
+        for bias in ({5: 100.0}, {5: 100.0, 6: 100.0}):
+            house = House(n_pages=16)
+            house.submit(
+                [7] * n_prompt, Params(temperature=0, max_tokens=max_tokens, logit_bias=bias)
+            )
+            house.run()
+            assert written(house.told[0]) == alone(*house.asked[0]), (max_tokens, bias)
+            if max_tokens == 100 and n_prompt < 90:
+                assert house.lane.tally.turns < 0.9 * max_tokens
 
 
 def test_requests_start_in_order_of_arrival():

@@ -60,7 +60,11 @@ class Lane:
         n_pages = min(max(window, cache_bytes // model.page_bytes), window * max_running)
         model.allocate(n_pages)
         self.scheduler = Scheduler(
-            PageCache(n_pages), self.config.n_positions, max_running, model.longest
+            PageCache(n_pages),
+            self.config.n_positions,
+            max_running,
+            model.longest,
+            model.n_guesses,
         )
         self.tally = Tally()
         self.speed = Speed()
@@ -110,6 +114,7 @@ class Lane:
         self._admit(began)
         steps = self.scheduler.plan()
         work = _Work.of(steps)
+        n_fed = sum(work) + sum(len(step.guesses) for step in steps)
         try:
             self._turn(steps)
         except Exception as error:
@@ -119,7 +124,7 @@ class Lane:
             if isinstance(error, DeviceLost):
                 raise  # only a new process can go on
         else:
-            self._note(work, time.monotonic() - began)
+            self._note(work, n_fed, time.monotonic() - began)
         self.tally.turns += 1
         self.tally.busy_s += time.monotonic() - began
 
@@ -130,10 +135,25 @@ class Lane:
         drawing = self._advance(steps, logits)
         for drawn in choose(drawing, logits, self._fail_draw):
             self._hand_out(drawn, logits)
+        for step in steps:
+            if step.guesses:
+                self._draw_on(step, logits)
 
-    def _note(self, work: "_Work", seconds: float) -> None:
-        if n_tokens := sum(work):
-            self.scheduler.pace.note(n_tokens, seconds)
+    def _draw_on(self, step: Step, logits: Logits) -> None:
+        """After each right guess the row draws again: from this turn's next logits, alone in it."""
+        row, place = step.row, step.row.place
+        for n, id in enumerate(step.guesses, 1):
+            is_right = len(row.ids) == step.end + n and row.ids[-1] == id
+            row.guesser.learn(n if is_right else n - 1, len(step.guesses))
+            if row.is_over or row.place is not place or not is_right:
+                return
+            self.scheduler.advance(Step(row, step.end + n))
+            for drawn in choose([Drawing(row, n)], logits, self._fail_draw):
+                self._hand_out(drawn, logits)
+
+    def _note(self, work: "_Work", n_fed: int, seconds: float) -> None:
+        if n_fed:
+            self.scheduler.pace.note(n_fed, seconds)
             self.speed.note_turn(*work, seconds)
 
     # ---- coming ----
@@ -187,7 +207,7 @@ class Lane:
             if row.place.is_prefilling:
                 continue
             rows = [row] if request.is_prefilled else self._fork(row)
-            drawing += [Drawing(row, at - 1) for row in rows]
+            drawing += [Drawing(row, at - 1 - len(step.guesses)) for row in rows]
         return drawing
 
     def _fork(self, first: Row) -> list[Row]:
@@ -340,19 +360,22 @@ class _Work(NamedTuple):
 def _feed(step: Step) -> Feed:
     """What the model is fed: what fits in the row's pages and overwrites none that others read."""
     row, place = step.row, step.row.place
-    assert step.end <= len(place.pages) * PAGE, f"{step.end} tokens in {len(place.pages)} pages"
+    n_guesses = len(step.guesses)
+    end = step.end + n_guesses
+    assert end <= len(place.pages) * PAGE, f"{end} tokens in {len(place.pages)} pages"
     assert place.n_computed >= place.n_published * PAGE, "this would write a page that others read"
     draws_alone = row.request.is_prefilled or len(row.request.rows) == 1
     draw = plain_draw(row) if draws_alone and step.end == len(row.ids) else None
-    ids = row.ids[place.n_computed : step.end]
-    return Feed(ids, place.n_computed, place.pages, _n_wanted(step), draw)
+    ids = [*row.ids[place.n_computed : step.end], *step.guesses]
+    return Feed(ids, place.n_computed, place.pages, _n_wanted(step), draw, n_guesses)
 
 
 def _n_wanted(step: Step) -> int:
-    """How many logits: all of a prompt that is scored, else those after the row's last token."""
+    """How many logits: all of a prompt that is scored, else those after the row's last token and
+    after each guess."""
     if step.row.request.wants_prompt:
         return step.n_tokens
-    return int(step.end == len(step.row.ids))
+    return int(step.end == len(step.row.ids)) + len(step.guesses)
 
 
 def _timings(request: Request, now: float) -> Timings:

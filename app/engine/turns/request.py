@@ -9,6 +9,7 @@ import numpy as np
 
 from ..completion import Event, PromptToken
 from ..parameters import Params
+from .guesses import Guesser
 from .phrases import Phrases
 from .written import Held, Written
 
@@ -57,6 +58,7 @@ class Row:
     ids: list[int]
     written: Written
     place: Place = dataclasses.field(default_factory=Place)
+    guesser: Guesser = dataclasses.field(default_factory=Guesser)
     adjuster: "Adjuster | None" = None  # made when scores must be changed
     is_over: bool = False
 

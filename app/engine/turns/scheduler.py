@@ -9,7 +9,7 @@ may be cut anywhere, and pages that a row wrote are reused like pages that it re
 """
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from operator import attrgetter
 from typing import NamedTuple
 
@@ -23,10 +23,11 @@ MAX_SCORED = 4  # such requests that may run at once; more would only hold rows 
 
 
 class Step(NamedTuple):
-    """What a row does in this turn: feed its ids up to `end`."""
+    """What a row does in this turn: feed its ids up to `end`, and then what it may write next."""
 
     row: Row
     end: int
+    guesses: Sequence[int] = ()
 
     @property
     def n_tokens(self) -> int:
@@ -54,11 +55,17 @@ class Copy(NamedTuple):
 
 class Scheduler:
     def __init__(
-        self, cache: PageCache, window: int, max_running: int, longest: int = LONGEST
+        self,
+        cache: PageCache,
+        window: int,
+        max_running: int,
+        longest: int = LONGEST,
+        n_guesses: int = 0,
     ) -> None:
         self.cache = cache
         self.window = window
         self.max_running = max_running
+        self.n_guesses = n_guesses  # tokens that a lone row may guess in a turn
         self.pace = Pace(longest)
         self.waiting: deque[Request] = deque()
         self.running: list[Request] = []
@@ -157,8 +164,19 @@ class Scheduler:
             for row in self.rows()
             if not row.place.is_prefilling
         ]
+        if self.n_guesses and self.n_rows == len(writing) == 1:
+            return [self._with_guesses(writing[0])]
         budget = self.pace.budget(len(writing), self.n_rows)
         return writing + self._read(budget) if budget > 0 else writing
+
+    def _with_guesses(self, step: Step) -> Step:
+        """As many as have room in the row's pages, in its window, and in what it may write."""
+        row, params = step.row, step.row.request.params
+        room = min(self.window, len(row.place.pages) * PAGE) - step.end
+        if params.max_tokens is not None:
+            room = min(room, params.max_tokens - len(row.written.ids) - 1)
+        most = max(0, min(room, self.n_guesses))
+        return step._replace(guesses=row.guesser.guess(row.ids, most))
 
     def _read(self, budget: int) -> list[Step]:
         """Prompts in order of arrival, except that shorter ones may overtake the first.

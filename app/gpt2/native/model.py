@@ -37,6 +37,7 @@ class NativeModel:
     perplexity_loss: float | None = None  # where it has been measured
     notes: Sequence[str] = ()  # what that found
     longest = 512  # tokens of prompts in a turn
+    n_guesses = 8
 
     def __init__(
         self,
@@ -216,16 +217,21 @@ class _Outputs:
 
 
 def _draws(feed: Feed) -> bytes:
-    """As many as tokens are wanted: the last one's, if the kernel can draw it."""
-    return NOT_HERE * (feed.wanted - 1) + _draw(feed.draw) if feed.wanted else b""
+    """As many as tokens are wanted: the last one's and those of guesses, if the kernel can."""
+    if not feed.wanted:
+        return b""
+    ours = b"".join(_draw(feed.draw, n) for n in range(feed.n_guesses + 1))
+    return NOT_HERE * (feed.wanted - feed.n_guesses - 1) + ours
 
 
-def _draw(draw: Draw | None) -> bytes:
+def _draw(draw: Draw | None, n_later: int) -> bytes:
+    """The draw of a position so many later."""
     if draw is None or draw.typical_p < 1 or draw.xtc_probability > 0:
         return NOT_HERE
     temperature = max(draw.temperature, LEAST_TEMPERATURE)
     top_k = draw.top_k if draw.temperature > 0 else 1
-    return DRAW.pack(key_of(draw), temperature, draw.top_p, draw.min_p, top_k, 1)
+    key = key_of(draw._replace(position=draw.position + n_later))
+    return DRAW.pack(key, temperature, draw.top_p, draw.min_p, top_k, 1)
 
 
 def n_cores() -> int:

@@ -88,6 +88,7 @@ class TorchPagedModel:
     perplexity_loss: float | None = None
     notes: Sequence[str] = ()
     same_bits = "same batch"  # torch chooses kernels by the size of the batch
+    n_guesses = 0  # a chunk has other bits than single tokens
 
     def __init__(
         self,
