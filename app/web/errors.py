@@ -2,9 +2,9 @@
 
 A Problem may be raised anywhere in a request. A dialect registers how its routes render one:
 
-    errors.speaks("/v1", render)             # for paths that begin so; the longest wins
+    errors.speaks(app, "/v1", render)        # for paths that begin so; the longest wins
     g.render_problem = render                # or for this request only
-    render(problem) -> (status, anything JSON can say)
+    render(problem) -> (status, a struct)    # its annotation describes it in /openapi.json
 """
 
 import errno
@@ -12,9 +12,11 @@ import logging
 import math
 import re
 from collections.abc import Callable
-from typing import Any
+from typing import Any, get_args, get_type_hints
 
+import msgspec
 from flask import Flask, Response, current_app, g, render_template, request
+from msgspec import UNSET, UnsetType
 from werkzeug.exceptions import HTTPException
 
 from app.engine import (
@@ -50,10 +52,30 @@ class Problem(Exception):
         super().__init__(message)
         self.status, self.kind, self.message = status, kind, message
         self.field, self.retry_after = field, retry_after
-        self.details = details  # value, allowed, did_you_mean, ahead, ...
+        self.details = details  # fields of Reason
 
 
-Render = Callable[[Problem], tuple[int, Any]]
+class Reason(msgspec.Struct, kw_only=True):
+    type: str  # for programs
+    message: str  # for people
+    field: str | UnsetType = UNSET
+    retry_after_ms: int | UnsetType = UNSET
+    value: int | str | UnsetType = UNSET
+    allowed: int | UnsetType = UNSET  # the most
+    low: float | int | UnsetType = UNSET
+    high: float | int | UnsetType = UNSET
+    did_you_mean: str | UnsetType = UNSET
+    ahead: int | UnsetType = UNSET  # requests in the queue
+    request_id: str | None = None
+
+
+class Refusal(msgspec.Struct):
+    """The native API's."""
+
+    error: Reason
+
+
+Render = Callable[[Problem], tuple[int, msgspec.Struct]]
 
 
 class ReaderGone(Exception):
@@ -104,14 +126,18 @@ def failed(event: Failed) -> Problem:
     return Problem(status, event.kind, event.message, retry_after=event.retry_after)
 
 
-def native(problem: Problem) -> tuple[int, Any]:
-    error: dict[str, Any] = {"type": problem.kind, "message": problem.message}
+def native(problem: Problem) -> tuple[int, Refusal]:
+    reason = Reason(
+        type=problem.kind,
+        message=problem.message,
+        request_id=g.get("request_id"),
+        **problem.details,
+    )
     if problem.field is not None:
-        error["field"] = problem.field
+        reason.field = problem.field
     if problem.retry_after is not None:
-        error["retry_after_ms"] = round(problem.retry_after * 1000)
-    error |= problem.details | {"request_id": g.get("request_id")}
-    return problem.status, {"error": error}
+        reason.retry_after_ms = round(problem.retry_after * 1000)
+    return problem.status, Refusal(reason)
 
 
 def speaks(app: Flask, prefix: str, render: Render) -> None:
@@ -119,13 +145,16 @@ def speaks(app: Flask, prefix: str, render: Render) -> None:
     app.extensions.setdefault("continuo.shapes", {})[prefix] = render
 
 
-def _render() -> Render:
-    if "render_problem" in g:
-        return g.render_problem
+def renderer(path: str) -> Render:
     shapes: dict[str, Render] = current_app.extensions.get("continuo.shapes", {})
-    path = request.path
-    fits = [p for p in shapes if path == p or path.startswith(p.rstrip("/") + "/")]
+    fits = [p for p in shapes if path == p or path.startswith(p + "/")]
     return shapes[max(fits, key=len)] if fits else native
+
+
+def structs_of(render: Render) -> tuple[type[msgspec.Struct], ...]:
+    """What a dialect's refusals may be."""
+    struct = get_args(get_type_hints(render)["return"])[1]
+    return get_args(struct) or (struct,)
 
 
 def answer(problem: Problem) -> Response:
@@ -134,7 +163,8 @@ def answer(problem: Problem) -> Response:
         page = render_template("error.html", problem=problem)
         response = Response(page, problem.status, mimetype="text/html")
     else:
-        status, body = _render()(problem)
+        render: Render = g.get("render_problem") or renderer(request.path)
+        status, body = render(problem)
         response = reply(body, status)
     if problem.retry_after is not None:
         response.headers["Retry-After"] = str(max(1, math.ceil(problem.retry_after)))

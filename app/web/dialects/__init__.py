@@ -24,13 +24,16 @@ BLUEPRINTS = (
 SHAPES = {  # how errors are rendered, by the beginning of the path
     "/v1": openai_reply.render,
     "/tokenizer_info": openai_reply.render,
+    "/": tgi.render,
     "/generate_stream": tgi.render,
+    "/invocations": tgi.render,
     "/info": tgi.render,
     "/completion": llamacpp.render,
     "/completions": llamacpp.render,
     "/props": llamacpp.render,
     "/slots": llamacpp.render,
     "/health": llamacpp.render,
+    "/v1/health": llamacpp.render,
     "/api": kobold_reply.render,
 }
 

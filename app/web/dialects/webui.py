@@ -2,6 +2,7 @@
 
 import math
 
+import msgspec
 from flask import Blueprint, Response
 
 from app.engine import Params, Token
@@ -17,26 +18,51 @@ from . import shared
 webui = Blueprint("webui", __name__, url_prefix="/v1/internal")
 
 
+class LoadedModel(msgspec.Struct):
+    model_name: str
+    loader: str
+    lora_names: list[str] = []
+
+
+class Length(msgspec.Struct):
+    length: int
+
+
+class Encoded(Length):
+    tokens: list[int]
+
+
+class Text(msgspec.Struct):
+    text: str
+
+
+class Status(msgspec.Struct):
+    status: str = "success"
+
+
 @webui.get("/model/info")
+@openapi.replies(LoadedModel)
 def model_info() -> Response:
     """The default model's name."""
     info = service().model()
-    return reply({"model_name": info.name, "lora_names": [], "loader": info.backend})
+    return reply(LoadedModel(info.name, info.backend))
 
 
 @webui.post("/encode")
 @openapi.takes({"text": openapi.TEXT}, required=("text",))
+@openapi.replies(Encoded)
 def encode() -> Response:
     """A text's tokens."""
     ids = _tokens()
-    return reply({"tokens": ids, "length": len(ids)})
+    return reply(Encoded(len(ids), ids))
 
 
 @webui.post("/token-count")
 @openapi.takes({"text": openapi.TEXT}, required=("text",))
+@openapi.replies(Length)
 def token_count() -> Response:
     """How many tokens a text has."""
-    return reply({"length": len(_tokens())})
+    return reply(Length(len(_tokens())))
 
 
 def _tokens() -> list[int]:
@@ -45,10 +71,11 @@ def _tokens() -> list[int]:
 
 @webui.post("/decode")
 @openapi.takes({"tokens": openapi.IDS}, required=("tokens",))
+@openapi.replies(Text)
 def decode() -> Response:
     """The text of a list of tokens."""
     info = service().model()
-    return reply({"text": shared.text_of(shared.ids("tokens", shared.read(), info), info)})
+    return reply(Text(shared.text_of(shared.ids("tokens", shared.read(), info), info)))
 
 
 @webui.post("/logits")
@@ -56,6 +83,7 @@ def decode() -> Response:
     {"prompt": openapi.TEXT, "top_logits": {"description": "How many."}, "use_samplers": {}},
     required=("prompt",),
 )
+@openapi.replies(dict[str, float])
 def logits() -> Response:
     """The likeliest next tokens and their probabilities, before any sampling."""
     fields = shared.read()
@@ -79,7 +107,8 @@ def _first_token(prompt: str, params: Params) -> Token:
 
 
 @webui.post("/stop-generation")
+@openapi.replies(Status)
 def stop_generation() -> Response:
     """Does nothing: it would stop everybody. Hanging up ends one's own request."""
     shared.read_if_any()
-    return reply({"status": "success"})
+    return reply(Status())

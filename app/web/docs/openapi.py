@@ -21,6 +21,7 @@ from werkzeug.routing import Rule
 from app.engine import PARAMETERS, Params
 
 from ..body.reply import reply
+from ..errors import renderer, structs_of
 
 Schema = dict[str, Any]
 Schemas = dict[type, Schema]
@@ -129,9 +130,11 @@ def document(app: Flask) -> Schema:
 
 
 def _read_replies(app: Flask) -> tuple[Schemas, Schema]:
-    """The schema of each reply of a view, and the parts they share."""
+    """The schema of each reply and refusal of a view, and the parts they share."""
     views = app.view_functions.values()
-    types = list(dict.fromkeys(type for view in views for type in getattr(view, "replies", ())))
+    refusals = [t for rule in app.url_map.iter_rules() for t in structs_of(renderer(rule.rule))]
+    given = [t for view in views for t in getattr(view, "replies", ())]
+    types = list(dict.fromkeys([*refusals, *given]))
     template = "#/components/schemas/{name}"
     schemas, components = msgspec.json.schema_components(types, ref_template=template)
     return dict(zip(types, schemas, strict=True)), components
@@ -174,22 +177,24 @@ def _responses(rule: Rule, view: Callable, schemas: Schemas) -> Schema:
     kinds = getattr(view, "gives", ("application/json",))
     if rule.endpoint == "static":
         kinds = ("*/*",)
-    said_in = ["application/json", *(kind for kind in kinds if kind == "text/html")]
-    failure = {
-        "description": "Why it was refused, in one sentence.",
-        "content": {k: {} for k in said_in},
+    refusal: Schema = {
+        "application/json": {"schema": _any_of(structs_of(renderer(rule.rule)), schemas)},
+        **{kind: {} for kind in kinds if kind == "text/html"},
     }
+    failure = {"description": "Why it was refused, in one sentence.", "content": refusal}
     content: Schema = {kind: {} for kind in kinds}
     if types := getattr(view, "replies", ()):
-        options = [schemas[type] for type in types]
-        content["application/json"] = {
-            "schema": options[0] if len(options) == 1 else {"anyOf": options}
-        }
+        content["application/json"] = {"schema": _any_of(types, schemas)}
     return {
         "200": {"description": "As requested.", "content": content},
         "4XX": failure,
         "503": failure,
     }
+
+
+def _any_of(types: tuple[Any, ...], schemas: Schemas) -> Schema:
+    options = [schemas[type] for type in types]
+    return options[0] if len(options) == 1 else {"anyOf": options}
 
 
 def _body(view: Callable) -> Schema:
@@ -205,6 +210,7 @@ def _body(view: Callable) -> Schema:
 
 
 @docs.get("/openapi.json")
+@replies(dict)
 def openapi() -> Response:
     """This API as an OpenAPI document."""
     return reply(document(current_app))

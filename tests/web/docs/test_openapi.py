@@ -71,3 +71,21 @@ def test_what_comes_back_is_described_in_every_dialect(document):
         replies = document["paths"][path][method]["responses"]["200"]["content"]
         assert replies["application/json"]["schema"], path
     assert "logprobs" in document["components"]["schemas"]["Continuation"]["properties"]
+
+
+def test_every_reply_and_refusal_in_json_has_a_schema(document):
+    """Health, koboldcpp's /extra and text-generation-webui had none; refusals had none at all."""
+    for path, methods in document["paths"].items():
+        for method, operation in methods.items():
+            for status, response in operation["responses"].items():
+                if (content := response["content"].get("application/json")) is not None:
+                    assert "schema" in content, (method, path, status)
+
+
+def test_refusals_are_described_in_the_shape_of_their_dialect(client, document):
+    for path in ("/v1/completions", "/completion", "/", "/score"):
+        content = document["paths"][path]["post"]["responses"]["4XX"]["content"]
+        name = content["application/json"]["schema"]["$ref"].rpartition("/")[2]
+        described = document["components"]["schemas"][name]["properties"]
+        refused = client.post(path, json={"prompt": {}, "inputs": {}})
+        assert refused.status_code >= 400 and set(refused.json) == set(described), path

@@ -6,7 +6,7 @@ from ...body.reply import reply
 from ...docs import openapi
 from ...service import service
 from .. import shared
-from .reply import Counted, Decoded, Name, Value
+from .reply import Counted, Decoded, Name, Story, Value, Version
 from .request import DEFAULTS
 
 about = Blueprint("kobold_about", __name__, url_prefix="/api")
@@ -58,26 +58,17 @@ def soft_prompt() -> Response:
 
 
 @about.get("/extra/version")
+@openapi.replies(Version)
 def extra_version() -> Response:
     """The version of koboldcpp whose API this is, and which features are missing."""
-    absent = (
-        "txt2img",
-        "vision",
-        "transcribe",
-        "multiplayer",
-        "websearch",
-        "tts",
-        "embeddings",
-    )
-    own = {"result": "KoboldCpp", "version": KOBOLD_CPP}
-    protected = {"protected": bool(service().options.api_keys)}
-    return reply(own | protected | dict.fromkeys(absent, False))
+    return reply(Version(protected=bool(service().options.api_keys), version=KOBOLD_CPP))
 
 
 @about.get("/extra/preloadstory")
+@openapi.replies(Story)
 def preloadstory() -> Response:
     """None: no story is preloaded."""
-    return reply({})
+    return reply(Story())
 
 
 @about.post("/extra/tokencount")

@@ -16,12 +16,27 @@ from .. import shared
 REASONS = {"length": "length", "deadline": "length"}  # all others are "stop"
 
 
-def render(problem: Problem) -> tuple[int, Any]:
+class KoboldReason(msgspec.Struct):
+    msg: str
+    type: str
+
+
+class KoboldRefusal(msgspec.Struct):
+    detail: KoboldReason
+
+
+class KoboldInvalid(msgspec.Struct):
+    """With 422: the messages of each field."""
+
+    detail: dict[str, list[str]]
+
+
+def render(problem: Problem) -> tuple[int, KoboldRefusal | KoboldInvalid]:
     if problem.status == 422:
-        return 422, {"detail": {problem.field or "body": [problem.message]}}
+        return 422, KoboldInvalid({problem.field or "body": [problem.message]})
     status = 503 if problem.status == 429 else problem.status
     kind = "service_unavailable" if status == 503 else problem.kind
-    return status, {"detail": {"msg": problem.message, "type": kind}}
+    return status, KoboldRefusal(KoboldReason(problem.message, kind))
 
 
 class Alternative(msgspec.Struct):
@@ -73,6 +88,39 @@ class Aborted(msgspec.Struct):
 
 class LastLogprobs(msgspec.Struct):
     logprobs: Logprobs | None
+
+
+class Version(msgspec.Struct):
+    """Of koboldcpp, and which of its features are missing."""
+
+    protected: bool  # whether a key is needed
+    version: str
+    result: str = "KoboldCpp"
+    txt2img: bool = False
+    vision: bool = False
+    transcribe: bool = False
+    multiplayer: bool = False
+    websearch: bool = False
+    tts: bool = False
+    embeddings: bool = False
+
+
+class Story(msgspec.Struct):
+    """To begin with; empty: there is none."""
+
+
+class Perf(msgspec.Struct):
+    """How busy the engine is, and how its last request went, in seconds."""
+
+    total_gens: int
+    queue: int
+    idle: int
+    uptime: float
+    last_process: float = 0.0  # for the prompt
+    last_eval: float = 0.0  # for each token
+    last_token_count: int = 0
+    last_seed: int | None = -1
+    stop_reason: int = -1  # one of STOP_REASONS
 
 
 class Value(msgspec.Struct):

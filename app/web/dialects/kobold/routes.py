@@ -4,8 +4,6 @@ A client may name its request by a genkey, to abort it from any worker, and to f
 worker that runs it.
 """
 
-from typing import Any
-
 from flask import Blueprint, Response, current_app, request
 
 from app.engine import InvalidParams
@@ -23,6 +21,7 @@ from .reply import (
     Aborted,
     LastLogprobs,
     Messages,
+    Perf,
     Progress,
     ProgressResults,
     Results,
@@ -127,30 +126,15 @@ def _recent() -> Recent:
 
 
 @kobold.get("/extra/perf")
+@openapi.replies(Perf)
 def perf() -> Response:
     """How busy the engine is, and the timings of this process's last request of this kind."""
     stats, run = service().engine.stats(), _recent().last()
-    return reply(
-        {
-            "total_gens": stats.requests,
-            "queue": stats.waiting,
-            "idle": int(stats.running == 0),
-            "uptime": stats.uptime_s,
-        }
-        | _last(run)
-    )
-
-
-def _last(run: Run | None) -> dict[str, Any]:
-    """Seconds for the prompt, and for each token."""
-    zero = {"last_process": 0.0, "last_eval": 0.0, "last_token_count": 0, "last_seed": -1}
-    if run is None or run.timings is None:
-        return zero | {"stop_reason": -1}
-    choice, speed = run.choices[0], run.timings.tokens_per_s
-    return {
-        "last_process": run.timings.prefill_ms / 1000,
-        "last_eval": 1 / speed if speed else 0.0,
-        "last_token_count": len(choice.ids),
-        "last_seed": choice.seed,
-        "stop_reason": STOP_REASONS.get(choice.reason or "", -1),
-    }
+    perf = Perf(stats.requests, stats.waiting, int(stats.running == 0), stats.uptime_s)
+    if run is not None and run.timings is not None:
+        choice, speed = run.choices[0], run.timings.tokens_per_s
+        perf.last_process = run.timings.prefill_ms / 1000
+        perf.last_eval = 1 / speed if speed else 0.0
+        perf.last_token_count, perf.last_seed = len(choice.ids), choice.seed
+        perf.stop_reason = STOP_REASONS.get(choice.reason or "", -1)
+    return reply(perf)

@@ -27,11 +27,20 @@ TYPES = {
 }
 
 
-def render(problem: Problem) -> tuple[int, Any]:
+class LlamaReason(msgspec.Struct):
+    code: int
+    message: str
+    type: str
+
+
+class LlamaRefusal(msgspec.Struct):
+    error: LlamaReason
+
+
+def render(problem: Problem) -> tuple[int, LlamaRefusal]:
     status = 400 if problem.status == 422 else problem.status
     kind = "server_error" if status >= 500 else "invalid_request_error"
-    error = {"code": status, "message": problem.message, "type": TYPES.get(status, kind)}
-    return status, {"error": error}
+    return status, LlamaRefusal(LlamaReason(status, problem.message, TYPES.get(status, kind)))
 
 
 class Alternative(msgspec.Struct, kw_only=True):

@@ -6,7 +6,7 @@ from ...body import fields as body
 from ...body.reply import reply
 from ...docs import openapi
 from ...errors import Problem
-from ...health import readyz
+from ...health import Health, readyz
 from ...run.lists import collect_all
 from ...run.run import start
 from ...run.stream import each, respond
@@ -83,9 +83,9 @@ def slots() -> Response:
 
 
 @llamacpp.get("/v1/health")
+@openapi.replies(Health)
 def health() -> Response:
     """The same as /health."""
-    g.render_problem = render
     return readyz()
 
 

@@ -37,17 +37,22 @@ TYPES = {
 }
 
 
-def render(problem: Problem) -> tuple[int, Any]:
+class OpenAIReason(msgspec.Struct):
+    message: str
+    type: str
+    param: str | None
+    code: str
+
+
+class OpenAIRefusal(msgspec.Struct):
+    error: OpenAIReason
+
+
+def render(problem: Problem) -> tuple[int, OpenAIRefusal]:
     status = 400 if problem.status == 422 else problem.status
     kind = "server_error" if status >= 500 else "invalid_request_error"
-    return status, {
-        "error": {
-            "message": problem.message,
-            "type": TYPES.get(status, kind),
-            "param": problem.field,
-            "code": problem.kind,
-        }
-    }
+    reason = OpenAIReason(problem.message, TYPES.get(status, kind), problem.field, problem.kind)
+    return status, OpenAIRefusal(reason)
 
 
 class Logprobs(msgspec.Struct):

@@ -19,9 +19,14 @@ REASONS = {"length": "length", "deadline": "length", "end_of_text": "eos_token"}
 TYPES = {422: "validation", 424: "generation", 429: "overloaded"}
 
 
-def render(problem: Problem) -> tuple[int, Any]:
+class TgiRefusal(msgspec.Struct):
+    error: str
+    error_type: str
+
+
+def render(problem: Problem) -> tuple[int, TgiRefusal]:
     status = {400: 422, 500: 424}.get(problem.status, problem.status)
-    return status, {"error": problem.message, "error_type": TYPES.get(status, problem.kind)}
+    return status, TgiRefusal(problem.message, TYPES.get(status, problem.kind))
 
 
 class TgiToken(msgspec.Struct):

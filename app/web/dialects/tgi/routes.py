@@ -10,7 +10,7 @@ from app.engine import PARAMETERS
 from ...body.fields import take
 from ...body.reply import reply
 from ...docs import openapi
-from ...health import livez
+from ...health import Health, livez
 from ...run.lists import collect_all
 from ...run.run import start
 from ...run.stream import each, respond
@@ -54,7 +54,6 @@ def either() -> Response:
 
     The text begins with the prompt, unless return_full_text is false.
     """
-    g.render_problem = render
     fields = shared.read()
     if take(fields, "stream", bool, False):
         return _stream(fields, is_full=True)
@@ -67,7 +66,6 @@ def _whole(wanted: TgiRequest) -> Generated:
 
 
 def _stream(fields: Fields, is_full: bool) -> Response:
-    g.render_problem = render
     wanted = read(fields, is_full, stream=True)
     run = start(wanted.ids, wanted.params, wanted.info.name)
     return respond(run, each(run, Messages(run, wanted)))
@@ -77,6 +75,7 @@ def _stream(fields: Fields, is_full: bool) -> Response:
 
 
 @tgi.get("/ping")
+@openapi.replies(Health)
 def ping() -> Response:
     """The same as /livez."""
     return livez()
