@@ -8,17 +8,23 @@ const shown = new Map();
 
 /** Show a line under a name, in place of the one of that name. `actions`: [[label, task], …]. */
 export function notify(name, text, actions = []) {
-	if (shown.get(name)?.firstChild.textContent === text) return;
+	const wording = [text, ...actions.map(([label]) => label)].join("\n");
+	const before = shown.get(name);
+	if (before?.wording === wording) { // it is read aloud once; its buttons do what is wanted now
+		before.actions = actions;
+		return;
+	}
 	dismiss(name);
-	const buttons = actions.map(([label, task]) =>
-		button(label, () => { dismiss(name); task(); }));
-	const line = make("div", { class: "notice", "data-notice": name }, make("span", {}, text), ...buttons, cross(say("do.close"), () => dismiss(name)));
-	shown.set(name, line);
-	find("#notices").append(line);
+	const notice = { wording, actions, line: null };
+	const buttons = actions.map(([label], index) =>
+		button(label, () => { dismiss(name); notice.actions[index][1](); }));
+	notice.line = make("div", { class: "notice", "data-notice": name }, make("span", {}, text), ...buttons, cross(say("do.close"), () => dismiss(name)));
+	shown.set(name, notice);
+	find("#notices").append(notice.line);
 }
 
 export function dismiss(name) {
-	const line = shown.get(name);
+	const line = shown.get(name)?.line;
 	const held = line?.contains(document.activeElement);
 	line?.remove();
 	shown.delete(name);

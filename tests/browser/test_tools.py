@@ -160,6 +160,18 @@ def test_a_loop_is_noticed_and_broken(desk, engine):
     expect(desk.notice("loop")).to_have_count(0)
 
 
+def test_a_loop_is_broken_where_it_is_now_though_the_text_before_it_has_grown(desk, engine):
+    engine.story = [" and", " then", " he", " slept."]
+    desk.length(32).type("He went home").continue_()
+    expect(desk.notice("loop")).to_be_visible()
+    desk.press("Control+Home").type("At nine ").press("Delete").type("h")
+    engine.story = [" Morning came."]
+    desk.length(1)
+    desk.notice("loop").get_by_role("button", name="Break the loop").click()
+    desk.wait_for_text("Morning came.").idle()
+    assert desk.text == "At nine he went home and then he slept. Morning came."
+
+
 def test_a_writer_who_repeats_is_left_alone(desk):
     desk.type("-" * 30)
     expect(desk.page.locator("#horizon")).to_have_text("30 / 1,024")
