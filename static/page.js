@@ -65,7 +65,7 @@ function changed(event) {
 		return;
 	}
 	bar.refresh(story, writing);
-	invite(story.text === "", models.chosen?.card ?? null, (text) => { surface.type(text); surface.focus(); });
+	invite(story.text === "" && !desk.isReading, models.chosen?.card ?? null, (text) => { surface.type(text); surface.focus(); });
 	if (event.type === "opened") scene.draw();
 	find("#title").textContent = nameOf(story) || say("story.untitled");
 	if (event.isNew !== false) map.draw(story); // keys of one burst are one dot
@@ -130,7 +130,8 @@ async function complain(error, again) {
 }
 
 /** Another word was chosen in the list of alternatives. */
-function branch(found, choice) {
+async function branch(found, choice) {
+	if (desk.isReading) await exchange.writeOn();
 	writing.stop();
 	if (found.node === null) desk.story.replaceWord(found, choice.text);
 	else writing.branch(desk.story, found, choice);

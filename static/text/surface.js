@@ -15,6 +15,7 @@ export class Surface {
 		this.input = new Input(this, on);
 		this.remembered = { start: 0, end: 0 }; // the selection, for when the focus is elsewhere
 		this.cast = []; // who speaks in it, if it is a scene
+		this.isLocked = false;
 		// Firefox before 136 does not know "plaintext-only"; what could bring markup in is prevented anyway.
 		this.editable = element.contentEditable === "plaintext-only" ? "plaintext-only" : "true";
 		element.contentEditable = this.editable;
@@ -30,6 +31,7 @@ export class Surface {
 
 	/** Whether the text is only to be read. */
 	lock(isLocked) {
+		this.isLocked = isLocked;
 		this.element.contentEditable = isLocked ? "false" : this.editable;
 		this.element.ariaReadOnly = String(isLocked);
 	}
@@ -84,7 +86,7 @@ export class Surface {
 	/** The writer puts a text, or pieces, where the selection is; the caret stands behind it. */
 	type(put, { start, end } = this.selected) {
 		const length = typeof put === "string" ? put.length : put.reduce((sum, piece) => sum + piece.text.length, 0);
-		if (length === 0 && start === end) return;
+		if (this.isLocked || (length === 0 && start === end)) return; // cut and paste come to a locked text too
 		this.on.edit(start, end - start, put, { typing: typeof put === "string" && length < 20 });
 		this.select(start + length);
 		this.keepInView(start + length);

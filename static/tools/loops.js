@@ -13,9 +13,9 @@ export class LoopWatch {
 	}
 
 	look() {
-		const { story, surface, writing } = this.desk;
+		const { story, surface, writing, isReading } = this.desk;
 		const isMachines = (story.pieces.at(-1)?.by ?? null) !== null; // a writer who repeats means it
-		const loop = writing.busy || !isMachines ? null : findLoop(story.text);
+		const loop = writing.busy || isReading || !isMachines ? null : findLoop(story.text);
 		this.painter.set("loop", loop === null ? [] : [surface.range(loop, story.text.length)]);
 		if (loop === null) return dismiss("loop");
 		const words = story.text.slice(loop).trim().replace(/\s+/g, " ").slice(0, 40);

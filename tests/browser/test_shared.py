@@ -72,6 +72,39 @@ def test_continuing_a_shared_story_makes_it_ones_own(desk, open_desk, engine):
     assert "#" not in other.page.url
 
 
+def test_a_story_that_is_only_read_is_neither_cut_nor_pasted_into(desk, open_desk):
+    desk.type("Once")
+    other = open_desk(shared(desk))
+    expect(other.notice("shared")).to_be_visible()
+    other.press("Control+a", "Control+x").paste("upon a time")
+    assert other.text == "Once"
+    expect(other.notice("shared")).to_be_visible()
+
+
+def test_another_word_in_a_shared_story_makes_it_ones_own(desk, open_desk):
+    desk.type("Once upon")
+    other = open_desk(shared(desk))
+    expect(other.notice("shared")).to_be_visible()
+    other.press("Alt+h")
+    expect(other.page.locator("#heat-legend output")).to_contain_text("bits")
+    other.press("Control+.")
+    other.page.locator("#word button:not(.drawn)").first.click()
+    expect(other.notice("shared")).to_have_count(0)
+    other.wait_for_other_text("Once upon")
+    changed = other.text
+    other.saved().page.reload()
+    assert other.ready().text == changed
+
+
+def test_a_shared_story_that_goes_round_in_circles_is_left_as_it_is(desk, open_desk, engine):
+    engine.story = [" and", " then", " he", " slept."]
+    desk.length(32).type("He went home").continue_()
+    expect(desk.notice("loop")).to_be_visible()
+    other = open_desk(shared(desk))
+    expect(other.notice("shared")).to_be_visible()
+    expect(other.notice("loop")).to_have_count(0)
+
+
 @pytest.mark.parametrize("attack", ATTACKS)
 def test_what_a_stranger_puts_in_a_link_is_text(desk, open_desk, attack):
     fragment = desk.page.evaluate(LINK, [[attack, 0], [attack, 1]])
