@@ -46,6 +46,7 @@ COMPOSED = {
     "preset.": [*keys_of("PRESETS"), "card"],
     "saved.": ["full", "failed", "none", "late"],
     "memory.": ["label", "why"],
+    "world.": ["label", "why"],
     "note.": ["label", "why"],
     "map.": ["edit", "continuation"],
     "heat.": ["word", "surprise", "odds", "author", "you", "machine"],
