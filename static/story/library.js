@@ -263,5 +263,5 @@ function change(store, id, fields, first = {}) {
 /** The name of a story nobody named: its first words. */
 export function nameOf({ title, opening = "", text = opening }) {
 	const start = title || (/\S.{0,70}/.exec(text)?.[0].trimEnd() ?? "");
-	return start.length > 60 ? `${start.slice(0, 59).trimEnd()}…` : start;
+	return start.length > 60 ? `${start.slice(0, 60).replace(/\s+\S{0,14}$/, "")}…` : start;
 }
