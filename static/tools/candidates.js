@@ -32,11 +32,12 @@ export class Candidates {
 
 	/** Words arrived in a story; some may be a candidate's. */
 	hear({ node, text }) {
-		this.texts?.get(node.id)?.append(text);
+		const shown = this.texts?.get(node.id);
+		shown?.append(shown.textContent === "" ? text.trimStart() : text);
 	}
 
 	#card(node, index) {
-		const text = make("p", { dir: "auto", tabindex: 0 }, textOf(node.put));
+		const text = make("p", { dir: "auto", tabindex: 0 }, textOf(node.put).trimStart());
 		this.texts.set(node.id, text);
 		const click = () => { if (String(getSelection()) === "") this.#choose(index); };
 		const { temperature } = node.settings;

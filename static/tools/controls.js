@@ -79,7 +79,10 @@ export class Controls {
 		const often = OFTEN.map((name) => far.find((row) => row.name === name)).filter(Boolean);
 		const rest = far.filter((row) => !OFTEN.includes(row.name));
 		const experts = make("details", { class: "experts", open: this.expert }, make("summary", {}, say("knob.experts")), make("div", { class: "grid" }, ...rest.map((row) => this.#control(row))));
-		experts.addEventListener("toggle", () => { this.expert = experts.open; });
+		experts.addEventListener("toggle", () => {
+			if (experts.open && !this.expert) experts.scrollIntoView({ block: "start" }); // it opens below what is seen
+			this.expert = experts.open;
+		});
 		find("#far").replaceChildren(this.#presets(), make("div", { class: "grid" }, ...often.map((row) => this.#control(row))), experts);
 		find("#far").hidden = !this.open;
 	}

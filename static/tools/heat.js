@@ -11,6 +11,7 @@ import { number, say } from "../frame/language.js";
 const ALTERNATIVES = 6;
 const LEVELS = [1, 3, 5, 8, 12]; // bits from which a word is warmer
 const PAUSE_MS = 400;
+const KEPT = 60; // stretches that are not asked for again: some ten screens of text, 6 MB
 
 export class Heat {
 	/** `model()` gives {name, window}; `failed(error)` is told what went wrong. */
@@ -75,7 +76,7 @@ export class Heat {
 			this.legend(say("status.scoring"));
 			const { tokens } = await score(stretch.before, stretch.text, ALTERNATIVES, this.model()?.name, signal);
 			this.scored.set(key, tokens);
-			if (this.scored.size > 200) this.scored.delete(this.scored.keys().next().value);
+			if (this.scored.size > KEPT) this.scored.delete(this.scored.keys().next().value);
 		}
 		stretch.tokens = this.scored.get(key);
 	}
@@ -89,10 +90,12 @@ export class Heat {
 
 	#paint() {
 		const layers = LEVELS.map(() => []);
-		for (const { start, tokens } of this.stretches) {
+		for (const { start, text, tokens } of this.stretches) {
 			for (const token of tokens) {
 				const level = levelOf(token);
-				if (level > 0 && token.end > token.start) layers[level - 1].push(this.surface.range(start + token.start, start + token.end));
+				const end = start + token.end;
+				const from = end - text.slice(token.start, token.end).trimStart().length; // a space before a word may hang at a line's end
+				if (level > 0 && from < end) layers[level - 1].push(this.surface.range(from, end));
 			}
 		}
 		layers.forEach((ranges, index) => this.painter.set(`heat-${index + 1}`, ranges));

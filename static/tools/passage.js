@@ -87,7 +87,7 @@ function sign(pen, title, credit, y) {
 	pen.textAlign = "right";
 	pen.fillText(credit, WIDTH - EDGE, y);
 	const room = WIDTH - 2 * EDGE - pen.measureText(credit).width - 24;
-	pen.font = TITLE;
+	pen.font = /\p{Script=Han}/u.test(title) ? TITLE.replace("italic ", "") : TITLE; // Chinese has no italics
 	pen.textAlign = "left";
 	pen.fillText(cutTo(title, room, (text) => pen.measureText(text).width), EDGE, y);
 }

@@ -11,6 +11,8 @@ from app.gpt2 import Card
 TAGS = "wcag2a wcag2aa wcag21a wcag21aa wcag22aa best-practice".split()
 AXE = Path(axe_playwright_python.__file__).with_name("axe.min.js").read_text(encoding="utf-8")
 
+WHOLE = """place => place.scrollWidth <= place.clientWidth
+  && place.scrollHeight <= place.clientHeight"""
 END_OF_TEXT = """() => {
   const range = document.createRange();
   range.selectNodeContents(document.querySelector('#text'));
@@ -274,6 +276,35 @@ def test_nothing_runs_over_the_side_or_under_the_bar(desk, size):
     for button in ("go", "retry", "menu-open"):
         box = desk.page.locator(f"#{button}").bounding_box()
         assert box["x"] >= 0 and box["x"] + box["width"] <= size[0], button
+    for place in ("#model", "#bar .fine", "#bar > .row"):
+        assert desk.page.locator(place).evaluate(WHOLE), place
+
+
+def test_a_sentence_in_the_bar_is_not_cut(desk):
+    desk.page.set_viewport_size({"width": 375, "height": 667})
+    desk.type("Once").press("Home", "Control+.")
+    expect(desk.status).to_contain_text("Heat shows every word.")
+    assert desk.status.evaluate(WHOLE)
+
+
+@pytest.mark.parametrize("keys", ["Control+/", "Alt+l", "Alt+p", "Alt+s"])
+def test_a_dialog_fits_a_phone(desk, keys):
+    desk.page.set_viewport_size({"width": 320, "height": 640})
+    desk.type("Once upon a time.").press(keys)
+    dialog = desk.page.locator("#dialog[open]")
+    close = dialog.get_by_role("button", name="Close").bounding_box()
+    assert close["x"] + close["width"] <= 320
+    for part in (dialog, dialog.locator(".body")):
+        assert part.evaluate("part => part.scrollWidth <= part.clientWidth")
+
+
+def test_chinese_is_not_slanted(desk):
+    desk.page.click("#menu-open")
+    desk.page.get_by_label("Language").select_option("zh")
+    expect(desk.page.locator("#title")).to_have_text("未命名")
+    style = "(place, pseudo) => getComputedStyle(place, pseudo).fontStyle"
+    for selector, pseudo in (("#title", None), ("#text", "::before")):
+        assert desk.page.locator(selector).evaluate(style, pseudo) == "normal"
 
 
 def test_a_phone_has_every_control_one_fold_away(desk):

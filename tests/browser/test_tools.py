@@ -77,6 +77,7 @@ def test_several_at_once_stream_side_by_side_and_a_key_takes_one(desk, engine):
     expect(cards).to_have_count(3)
     desk.wait_for_tokens(9)
     assert desk.text == "Once"
+    assert cards.first.locator("p").text_content()[0] != " "  # it stands for itself
     engine.flow()
     desk.idle()
     second = cards.nth(1).locator("p").inner_text()
