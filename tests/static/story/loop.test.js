@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { findLoop } from "../../static/story/loop.js";
+import { findLoop } from "../../../static/story/loop.js";
 
 test("a loop is found where its second round begins", () => {
 	const text = `He went home. ${"And then he slept. ".repeat(4)}`;

@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { count } from "../../static/story/count.js";
-import { generated, written } from "../../static/story/pieces.js";
+import { count } from "../../../static/story/count.js";
+import { generated, written } from "../../../static/story/pieces.js";
 
 test("words, characters and the machine's share are counted", () => {
 	const { words, characters, share } = count([...written("The lamp "), ...generated("went out.", "a")]);

@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { layOut } from "../../static/story/layout.js";
-import { Story } from "../../static/story/story.js";
+import { layOut } from "../../../static/story/layout.js";
+import { Story } from "../../../static/story/story.js";
 
 function continued(story, text) {
 	const node = story.begin(story.text.length);

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { fromLines, toLines } from "../../static/tools/lists.js";
+import { fromLines, toLines } from "../../../static/tools/lists.js";
 
 for (const text of ['He said "', "C:\\new", "tab\there", "line\nbreak", "\\", "\\n", "a  b "]) {
 	test(`the item ${JSON.stringify(text)} comes back from its line`, () => {

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { cut } from "../../static/text/paragraphs.js";
+import { cut } from "../../../static/text/paragraphs.js";
 
 const long = (word, length) => word.repeat(Math.ceil(length / word.length)).slice(0, length);
 

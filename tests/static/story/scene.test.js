@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { beginTurn, castOf, endTurn, isTurnOf, speakerOf } from "../../static/story/scene.js";
+import { beginTurn, castOf, endTurn, isTurnOf, speakerOf } from "../../../static/story/scene.js";
 
 const CAST = ["ROSS", "JOEY", "MR. TREEGER"];
 

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { readEvents } from "../../static/machine/events.js";
+import { readEvents } from "../../../static/machine/events.js";
 
 const STREAM =
 	": hello\n\n" +

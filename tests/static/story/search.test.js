@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { findWords } from "../../static/story/search.js";
-import { Story } from "../../static/story/story.js";
+import { findWords } from "../../../static/story/search.js";
+import { Story } from "../../../static/story/story.js";
 
 test("words are found in the text, and on branches that were left", () => {
 	const story = new Story();

@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { Story } from "../../static/story/story.js";
-import { generated } from "../../static/story/pieces.js";
+import { Story } from "../../../static/story/story.js";
+import { generated } from "../../../static/story/pieces.js";
 
 function story({ clock = { time: 0 } } = {}) {
 	let count = 0;

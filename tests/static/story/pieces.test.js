@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { difference, generated, join, lengthOf, replace, slice, textOf, written } from "../../static/story/pieces.js";
+import { difference, generated, join, lengthOf, replace, slice, textOf, written } from "../../../static/story/pieces.js";
 
 const mixed = () => [...written("On the "), ...generated("evening", "a"), ...written(" fair")];
 

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 
 globalThis.localStorage = globalThis.sessionStorage = { getItem: () => null };
-const { promptAt, seenAt } = await import("../../static/machine/prompt.js");
+const { promptAt, seenAt } = await import("../../../static/machine/prompt.js");
 
 /** A tokenizer whose tokens are single characters. */
 const count = async (text) => ({ offsets: [...text].map((_, at) => [at, at + 1]) });
