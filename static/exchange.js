@@ -7,11 +7,11 @@ import { make } from "./frame/element.js";
 import { readable } from "./frame/keys.js";
 import { say } from "./frame/language.js";
 import { dismiss, notify } from "./frame/notices.js";
-import { readFile, settingsIn, writeFile } from "./story/files.js";
+import { readFile, settingsIn, writeFile } from "./story/formats/files.js";
 import { nameOf } from "./story/library.js";
-import { passageOf } from "./story/passage.js";
+import { passageOf } from "./story/formats/passage.js";
 import { slice, written } from "./story/pieces.js";
-import { fromFragment, MARK, toFragment } from "./story/share.js";
+import { fromFragment, MARK, toFragment } from "./story/formats/share.js";
 import { Story } from "./story/story.js";
 import { showPassage } from "./tools/passage.js";
 

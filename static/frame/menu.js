@@ -2,7 +2,7 @@
 
 import { recall, remember } from "./storage.js";
 import { button, find, make } from "./element.js";
-import { FORMATS } from "../story/files.js";
+import { FORMATS } from "../story/formats/files.js";
 import { KEYS, readable } from "./keys.js";
 import { choose, LANGUAGES, number, say } from "./language.js";
 

@@ -1,14 +1,14 @@
-// A long text cut into stretches that a model can read whole. Knows no page.
+// A long text cut into stretches that a model can read whole.
 
 const STRETCH = 1000; // bytes of UTF-8 at most: a byte-level token is at least one
 const BEFORE = 1600; // characters the model is given before a stretch
 
 /** [{start, text, before}], cut where lines or words end, so that an edit leaves the stretches before it
- * as they were. None has more than `window` - 1 bytes, and so none has more tokens than a model can read. */
-export function stretchesOf(text, window = STRETCH + 1) {
+ * as they were. None has as many as `readable` bytes, so a model that reads that many tokens can read it. */
+export function stretchesOf(text, readable = STRETCH + 1) {
 	const stretches = [];
 	for (let start = 0; start < text.length;) {
-		const most = prefix(text, start, Math.min(STRETCH, window - 1));
+		const most = prefix(text, start, Math.min(STRETCH, readable - 1));
 		const end = start + (start + most.length === text.length ? most.length : lastBreak(most));
 		const before = text.slice(Math.max(0, start - BEFORE), start).toWellFormed();
 		stretches.push({ start, text: text.slice(start, end).toWellFormed(), before });

@@ -1,6 +1,6 @@
 // Copy, cut and paste: within the page every character keeps its author.
 
-import { mark } from "../story/files.js";
+import { mark } from "../story/formats/files.js";
 import { arePieces, slice, textOf } from "../story/pieces.js";
 
 const OURS = "application/x-continuo"; // pieces as JSON, for this page in any tab

@@ -5,7 +5,7 @@ import { reading, show } from "../frame/dialogs.js";
 import { find, make } from "../frame/element.js";
 import { find as findPiece } from "../story/pieces.js";
 import { score } from "../machine/server.js";
-import { stretchesOf } from "./stretches.js";
+import { stretchesOf } from "../machine/stretches.js";
 import { number, say } from "../frame/language.js";
 
 const ALTERNATIVES = 6;

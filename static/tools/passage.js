@@ -4,7 +4,7 @@ import { copy } from "../text/clipboard.js";
 import { show } from "../frame/dialogs.js";
 import { button, make } from "../frame/element.js";
 import { say } from "../frame/language.js";
-import { COLOURS, toHtml, wrap } from "../story/passage.js";
+import { COLOURS, toHtml, wrap } from "../story/formats/passage.js";
 import { written } from "../story/pieces.js";
 
 const WIDTH = 640; // pixels, each drawn as SCALE ones

@@ -9,7 +9,7 @@ from playwright._impl._driver import compute_driver_executable
 
 HERE = Path(__file__).resolve().parent
 STATIC = HERE.parents[1] / "static"
-ROOMS = ("story", "machine", "text", "tools")  # each test is where its module is
+ROOMS = ("story", "story/formats", "machine", "text", "tools")  # each test is where its module is
 SOURCES = {
     str(path.relative_to(STATIC)): path.read_text(encoding="utf-8")
     for path in sorted(STATIC.rglob("*.js"))

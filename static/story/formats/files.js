@@ -1,10 +1,10 @@
 // Stories as files: plain text, Markdown, HTML with colours, JSON with the whole tree; and back.
 // Knows no page.
 
-import { Story } from "./story.js";
+import { Story } from "../story.js";
 import { readForeign } from "./foreign.js";
-import { nameOf } from "./library.js";
-import { arePieces, generated, join, written } from "./pieces.js";
+import { nameOf } from "../library.js";
+import { arePieces, generated, join, written } from "../pieces.js";
 
 export const FORMATS = {
 	txt: { type: "text/plain", write: (story) => story.text },

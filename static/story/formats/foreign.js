@@ -6,8 +6,8 @@
 //             does not say, so the writer did
 //   loom      {root: {id, text, children, meta: {source}}, selected_node_id}
 
-import { generated, written } from "./pieces.js";
-import { Story } from "./story.js";
+import { generated, written } from "../pieces.js";
+import { Story } from "../story.js";
 
 /** A new story of such a file's data, or null where it is none of them. */
 export function readForeign(data) {

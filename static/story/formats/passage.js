@@ -1,8 +1,8 @@
 // A passage to show elsewhere, in two colours with its title and its model's name: as HTML, and as lines to draw.
 // Knows no page.
 
-import { nameOf } from "./library.js";
-import { slice } from "./pieces.js";
+import { nameOf } from "../library.js";
+import { slice } from "../pieces.js";
 
 export const COLOURS = { paper: "#fbf9f5", ink: "#1f1d1a", quiet: "#6a655d", edge: "#ddd8ce", machine: "#b3261e" };
 const CLOSING = /^[\p{Pe}\p{Pf}!,.:;?。，、；：！？…]/u; // what no line should begin with

@@ -1,7 +1,7 @@
 // A story inside an address: its text with authors, compressed into the part after #, which no browser sends
 // to a server. What comes back is somebody else's data. Knows no page.
 
-import { join } from "./pieces.js";
+import { join } from "../pieces.js";
 
 export const MARK = "#story=";
 const LONGEST = 16_000; // characters of an address: the chats that links are sent by take no more

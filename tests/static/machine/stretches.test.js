@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { stretchesOf } from "../../../static/tools/stretches.js";
+import { stretchesOf } from "../../../static/machine/stretches.js";
 
 const bytes = (text) => new TextEncoder().encode(text).length;
 

@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { Story } from "../../../static/story/story.js";
-import { FORMATS, readFile, writeFile } from "../../../static/story/files.js";
+import { Story } from "../../../../static/story/story.js";
+import { FORMATS, readFile, writeFile } from "../../../../static/story/formats/files.js";
 
 function story() {
 	const document = new Story();

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { readFile } from "../../../static/story/files.js";
+import { readFile } from "../../../../static/story/formats/files.js";
 
 const read = (data, name = "tale.json") => readFile(name, JSON.stringify(data));
 const authors = ({ pieces }) => pieces.map(({ text, by }) => [by !== null, text]);

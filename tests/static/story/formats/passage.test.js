@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { passageOf, toHtml, wrap } from "../../../static/story/passage.js";
+import { passageOf, toHtml, wrap } from "../../../../static/story/formats/passage.js";
 
 const ATTACKS = ["<img src=x onerror=bad()>", "</p></blockquote><script>bad()</script>", '" onload="bad()', "'><svg onload=bad()>", "&lt;b&gt;"];
 

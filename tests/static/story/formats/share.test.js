@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { generated, textOf, written } from "../../../static/story/pieces.js";
-import { fromFragment, MARK, toFragment } from "../../../static/story/share.js";
+import { generated, textOf, written } from "../../../../static/story/pieces.js";
+import { fromFragment, MARK, toFragment } from "../../../../static/story/formats/share.js";
 
 const authors = ({ pieces }) => pieces.map(({ text, by }) => [by !== null, text]);
 const story = { title: "Lamps", pieces: [...written("The lamp 灯 "), ...generated("went out.\n", "n1"), ...written("“No.”")] };
