@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { nameOf } from "../../static/story/library.js";
+import { nameOf } from "../../../static/story/library.js";
 
 test("a story without a title is named by its first words, and none of them is cut", () => {
 	assert.equal(nameOf({ title: "", text: "\n  Once upon a time" }), "Once upon a time");
