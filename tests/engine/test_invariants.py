@@ -279,6 +279,16 @@ def test_right_guesses_save_turns_and_wrong_ones_change_nothing(n_prompt):
                 assert house.lane.tally.turns < 0.9 * max_tokens
 
 
+def test_where_every_token_that_heals_would_repeat_the_prompt_stays_as_it_is():
+    """The request failed: nothing was left to draw."""
+    house = House(n_pages=16)
+    vocabulary = house.lane.vocabulary
+    alike = [vocabulary.bytes_of(id).decode() for id in vocabulary.agreeing(b" t").tolist()]
+    house.submit("".join(alike) + " t", Params(no_repeat_ngram=1, max_tokens=3, ignore_eos=True))
+    house.run()
+    assert len(of_kind(house.told[0], Token)) == 3
+
+
 def test_requests_start_in_order_of_arrival():
     house, order = House(n_pages=8), []
     for i in range(12):

@@ -14,6 +14,7 @@ from app.gpt2 import Logits, Rows, sampling
 
 from .adjusting import Adjuster
 from .request import Row
+from .written import Heal
 
 log = logging.getLogger(__name__)
 
@@ -124,7 +125,7 @@ def _choose_here(drawing: list[Drawing], logits: Logits) -> np.ndarray:
         ids, changed = scores.changes[i] = row.adjuster.change(scores[i])
         heal = row.written.heal
         if heal is not None:
-            ids, changed = scores.changes[i] = _only(heal.ids, scores[i])
+            ids, changed = scores.changes[i] = _only(heal, scores[i])
         if not ids.size:
             continue
         new_ids, new_scores = sampling.rerank(top_ids[i], top_scores[i], ids, changed)
@@ -138,10 +139,15 @@ def _choose_here(drawing: list[Drawing], logits: Logits) -> np.ndarray:
     return sampling.choose(turn, [_draw(row) for row, _ in drawing], n_known)
 
 
-def _only(ids: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Scores for all tokens, with -inf for all but `ids`."""
+def _only(heal: Heal, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Scores for all tokens, with -inf for all but those that heal.
+
+    If all of these are refused, as repetitions may be, the token taken back comes again.
+    """
     changed = np.full_like(scores, -np.inf)
-    changed[ids] = scores[ids]
+    changed[heal.ids] = scores[heal.ids]
+    if np.isneginf(changed[heal.ids]).all():
+        changed[heal.id] = 0
     return np.arange(len(scores)), changed
 
 
