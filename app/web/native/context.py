@@ -39,24 +39,26 @@ def read(fields: Mapping[str, Any], options: WebOptions) -> Context:
     return Context(memory, note, depth)
 
 
-def prompt_in(context: Context, text: str, params: Params, model: str | None) -> str:
-    """The prompt for the model: the text, with memory and note in it."""
+def put_in(
+    context: Context, prompts: list[str], params: Params, model: str | None
+) -> tuple[list[str], Params]:
+    """The prompts with memory and note in them, and params by which the memory stays in place
+    however much is written."""
     if not context.memory and not context.note:
-        return text
+        return prompts, params
     memory, note = _on_lines(context.memory), _on_lines(context.note)
+    n_memory = _count(memory, model)
     room = _room(params, model)
-    taken = _count(memory, model) + _count(note, model)
-    left = max(room // 2, room - taken)  # at least half of the room is for the text
+    left = max(room // 2, room - n_memory - _count(note, model))  # at least half is for the text
+    seen = [_end_of(prompt, left, model) for prompt in prompts]
+    places = [line_above(text, context.note_depth) for text in seen]
+    prompts = [memory + t[:at] + note + t[at:] for t, at in zip(seen, places, strict=True)]
+    return prompts, msgspec.structs.replace(params, keep=max(params.keep, n_memory))
+
+
+def _end_of(text: str, n_tokens: int, model: str | None) -> str:
     offsets = service().engine.tokenize(text, model).offsets
-    seen = text[offsets[-left][0] :] if len(offsets) > left else text
-    at = line_above(seen, context.note_depth)
-    return memory + seen[:at] + note + seen[at:]
-
-
-def keeping(context: Context, params: Params, model: str | None) -> Params:
-    """The memory stays where it is however much is written."""
-    n_memory = _count(_on_lines(context.memory), model)
-    return msgspec.structs.replace(params, keep=max(params.keep, n_memory))
+    return text[offsets[-n_tokens][0] :] if len(offsets) > n_tokens else text
 
 
 def _on_lines(text: str) -> str:

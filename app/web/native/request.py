@@ -15,13 +15,12 @@ _OWN = ("prompt", "model", "stream", "include_prompt", *context.FIELDS)
 
 
 class GenerateRequest(NamedTuple):
-    prompts: list[str]
+    prompts: list[str]  # with memory and note in them
     is_list: bool
     params: Params
     model: str | None
     include_prompt: bool | None  # None: the format decides
     stream: bool
-    context: context.Context
 
 
 def read(fields: Mapping[str, Any], options: WebOptions) -> GenerateRequest:
@@ -29,15 +28,11 @@ def read(fields: Mapping[str, Any], options: WebOptions) -> GenerateRequest:
     prompts, is_list = _prompts(fields, options)
     params = _params({name: fields[name] for name in _PARAMETERS if name in fields})
     check_total(len(prompts), params.n, options)
-    return GenerateRequest(
-        prompts,
-        is_list,
-        params,
-        take(fields, "model", str, None),
-        take(fields, "include_prompt", bool, None),
-        take(fields, "stream", bool, False),
-        context.read(fields, options),
-    )
+    model = take(fields, "model", str, None)
+    include_prompt = take(fields, "include_prompt", bool, None)
+    stream = take(fields, "stream", bool, False)
+    prompts, params = context.put_in(context.read(fields, options), prompts, params, model)
+    return GenerateRequest(prompts, is_list, params, model, include_prompt, stream)
 
 
 def _params(fields: dict[str, Any]) -> Params:

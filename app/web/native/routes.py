@@ -18,7 +18,7 @@ from ..run.run import Run, start
 from ..run.stream import each, respond
 from ..service import service
 from . import reply as replies
-from .context import DEPTH, MAX_DEPTH, keeping, prompt_in
+from .context import DEPTH, MAX_DEPTH
 from .request import GenerateRequest, read
 from .spans import utf16_places
 
@@ -74,7 +74,7 @@ def generate() -> Response:
     fields = read_fields()
     if (other := addresses.owner(fields)) is not None:
         return other(fields)
-    wanted = _in_context(read(fields, service().options))
+    wanted = read(fields, service().options)
     if wanted.stream and format == JSON:
         format = SSE
     if format != JSON:
@@ -82,16 +82,6 @@ def generate() -> Response:
     runs = collect_all(wanted.prompts, wanted.params, wanted.model)
     results = [replies.whole(run, wanted.include_prompt or False) for run in runs]
     return reply(replies.Results(results) if wanted.is_list else results[0])
-
-
-def _in_context(wanted: GenerateRequest) -> GenerateRequest:
-    """The same, with memory and note in the prompts."""
-    prompts = [
-        prompt_in(wanted.context, prompt, wanted.params, wanted.model) for prompt in wanted.prompts
-    ]
-    return wanted._replace(
-        prompts=prompts, params=keeping(wanted.context, wanted.params, wanted.model)
-    )
 
 
 def _format() -> str:
