@@ -82,7 +82,7 @@ class Run:
         self.is_over = False
         self.ended_at = 0.0  # on the monotonic clock
         self._ping, self._metrics, self._stopping = here.options.ping, here.metrics, here.stopping
-        self._begun = self._latest = time.monotonic()
+        self._submitted = self._latest = time.monotonic()
         self._is_left = False  # its reader has left
         self._give_back = give_back
         self._forget: Callable[[], None] = lambda: None
@@ -157,7 +157,7 @@ class Run:
                 self.started = event
                 for choice, seed in zip(self.choices, event.seeds, strict=True):
                     choice.seed = seed
-                self._metrics.queued.observe(time.monotonic() - self._begun)
+                self._metrics.queued.observe(time.monotonic() - self._submitted)
             case Token():
                 self._time_token()
                 self.choices[event.choice].pieces.append(event.text)
@@ -174,7 +174,7 @@ class Run:
                     self._metrics.cancelled.labels(self.phase, by).inc()
             case Finished():
                 self.usage, self.timings = event.usage, event.timings
-                self._metrics.whole.observe(time.monotonic() - self._begun)
+                self._metrics.whole.observe(time.monotonic() - self._submitted)
             case Failed():
                 self.failure = event
         if is_last(event):
@@ -184,7 +184,7 @@ class Run:
         now = time.monotonic()
         is_first = self.phase != "decode"
         histogram = self._metrics.first_token if is_first else self._metrics.gap
-        histogram.observe(now - (self._begun if is_first else self._latest))
+        histogram.observe(now - (self._submitted if is_first else self._latest))
         self._latest = now
 
 

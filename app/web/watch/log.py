@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 from flask import Flask, Response, g, request
 from flask.logging import has_level_handler
+from msgspec import UNSET, UnsetType
 
 from ..run.run import Run
 from ..service import Service, service
@@ -19,6 +20,17 @@ from .faults import Fault
 log = logging.getLogger(__name__)
 
 _NOT_IN_ID = re.compile(r"[^A-Za-z0-9._:-]")
+
+
+class Line(msgspec.Struct, kw_only=True):
+    id: str
+    method: str
+    path: str
+    status: int
+    address: str | None = msgspec.field(name="from")
+    problem: str | UnsetType = UNSET
+    ms: float = 0.0
+    runs: list[dict[str, Any]] = []
 
 
 def register(app: Flask) -> None:
@@ -35,7 +47,7 @@ def register(app: Flask) -> None:
 def _begin() -> None:
     given = _NOT_IN_ID.sub("", request.headers.get("X-Request-Id", ""))[:128]
     g.request_id = given or secrets.token_hex(8)
-    g.begun = time.monotonic()
+    g.started = time.monotonic()
     g.stopping = service().stopping
     g.stopping.begin()
 
@@ -44,7 +56,7 @@ def _end_later(response: Response) -> Response:
     response.headers["X-Request-Id"] = g.request_id
     _count(response)
     line, runs, here = _describe(response), g.get("runs", []), service()
-    response.call_on_close(partial(_end, g.begun, line, runs, here))
+    response.call_on_close(partial(_end, g.started, line, runs, here))
     parent = request.headers.get("traceparent")
     response.call_on_close(lambda: here.traces.note(line, runs, parent))
     response.call_on_close(g.stopping.end)
@@ -57,22 +69,20 @@ def _count(response: Response) -> None:
         service().metrics.rejected.labels(g.problem.kind).inc()
 
 
-def _describe(response: Response) -> dict[str, Any]:
-    line: dict[str, Any] = {
-        "id": g.request_id,
-        "method": request.method,
-        "path": request.path,
-        "status": response.status_code,
-        "from": request.remote_addr,
-    }
-    if "problem" in g:
-        line["problem"] = g.problem.kind
-    return line
+def _describe(response: Response) -> Line:
+    return Line(
+        id=g.request_id,
+        method=request.method,
+        path=request.path,
+        status=response.status_code,
+        address=request.remote_addr,
+        problem=g.problem.kind if "problem" in g else UNSET,
+    )
 
 
-def _end(begun: float, line: dict[str, Any], runs: list[Run], here: Service) -> None:
-    line["ms"] = round((time.monotonic() - begun) * 1000, 1)
-    line["runs"] = [_describe_run(run, here.options.log_prompts) for run in runs]
+def _end(started: float, line: Line, runs: list[Run], here: Service) -> None:
+    line.ms = round((time.monotonic() - started) * 1000, 1)
+    line.runs = [_describe_run(run, here.options.log_prompts) for run in runs]
     _note_faults(line, runs, here)
     if here.options.log == "json":
         log.info("%s", msgspec.json.encode(line).decode())
@@ -80,12 +90,12 @@ def _end(begun: float, line: dict[str, Any], runs: list[Run], here: Service) -> 
         log.info("%s", _for_people(line))
 
 
-def _note_faults(line: dict[str, Any], runs: list[Run], here: Service) -> None:
+def _note_faults(line: Line, runs: list[Run], here: Service) -> None:
     kinds = [run.failure.kind for run in runs if run.failure is not None]
-    if line["status"] >= 500:
-        kinds = [line.get("problem", "unexpected")]
+    if line.status >= 500:
+        kinds = [line.problem or "unexpected"]
     for kind in kinds:  # also failures within a stream, after a 200
-        here.faults.note(Fault(time.time(), line["status"], kind, line["method"], line["path"]))
+        here.faults.note(Fault(time.time(), line.status, kind, line.method, line.path))
 
 
 def _describe_run(run: Run, with_prompt: bool) -> dict[str, Any]:
@@ -99,13 +109,13 @@ def _describe_run(run: Run, with_prompt: bool) -> dict[str, Any]:
     return entry
 
 
-def _for_people(line: dict[str, Any]) -> str:
-    parts = ["{method} {path!r} {status} {ms:.0f} ms".format_map(line)]
-    for run in line["runs"]:
+def _for_people(line: Line) -> str:
+    parts = [f"{line.method} {line.path!r} {line.status} {line.ms:.0f} ms"]
+    for run in line.runs:
         parts.append(f"{run['model']}: " + ", ".join(_pairs(run)))
-    if "problem" in line:
-        parts.append(line["problem"])
-    return " | ".join([*parts, line["id"]])
+    if line.problem:
+        parts.append(line.problem)
+    return " | ".join([*parts, line.id])
 
 
 def _pairs(run: dict[str, Any]) -> list[str]:

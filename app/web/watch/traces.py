@@ -9,16 +9,17 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     from ..run.run import Run
+    from .log import Line
 
 
 class Traces(Protocol):
-    def note(self, line: dict[str, Any], runs: "list[Run]", parent: str | None) -> None:
+    def note(self, line: "Line", runs: "list[Run]", parent: str | None) -> None:
         """Send the span of a request; `line` is its log line."""
         ...
 
 
 class NoTraces:
-    def note(self, line: dict[str, Any], runs: "list[Run]", parent: str | None) -> None:
+    def note(self, line: "Line", runs: "list[Run]", parent: str | None) -> None:
         pass
 
 
@@ -34,29 +35,29 @@ class SentTraces:
         self._provider.add_span_processor(BatchSpanProcessor(exporter, schedule_delay_millis=1000))
         self._tracer = self._provider.get_tracer("continuo")
 
-    def note(self, line: dict[str, Any], runs: "list[Run]", parent: str | None) -> None:
+    def note(self, line: "Line", runs: "list[Run]", parent: str | None) -> None:
         from opentelemetry.trace import SpanKind, Status, StatusCode
         from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
         end = time.time_ns()
-        start = end - int(line["ms"] * 1e6)
+        start = end - int(line.ms * 1e6)
         context = TraceContextTextMapPropagator().extract({"traceparent": parent or ""})
         span = self._tracer.start_span(
-            f"{line['method']} {line['path']}",
+            f"{line.method} {line.path}",
             context,
             SpanKind.SERVER,
             {
-                "http.request.method": line["method"],
-                "url.path": line["path"],
-                "http.response.status_code": line["status"],
-                "continuo.request_id": line["id"],
+                "http.request.method": line.method,
+                "url.path": line.path,
+                "http.response.status_code": line.status,
+                "continuo.request_id": line.id,
             },
             start_time=start,
         )
         for run in runs:
             _tell(span, run, start)
-        if line["status"] >= 500 or any(run.failure is not None for run in runs):
-            span.set_status(Status(StatusCode.ERROR, line.get("problem")))
+        if line.status >= 500 or any(run.failure is not None for run in runs):
+            span.set_status(Status(StatusCode.ERROR, line.problem or None))
         span.end(end)
 
 
@@ -67,8 +68,7 @@ def _tell(span: Any, run: "Run", start: int) -> None:
         about["gen_ai.usage.input_tokens"] = run.usage.prompt_tokens
         about["gen_ai.usage.output_tokens"] = run.usage.completion_tokens
     if run.timings is not None:
-        begun = start + int(run.timings.queue_ms * 1e6)
-        span.add_event("prefill", {}, begun)
+        span.add_event("prefill", {}, start + int(run.timings.queue_ms * 1e6))
         span.add_event("first token", {}, start + int(run.timings.first_token_ms * 1e6))
     span.add_event("over", about)
     span.set_attributes(about)
