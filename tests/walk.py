@@ -11,6 +11,7 @@ file that was left before.
 import contextlib
 import inspect
 import itertools
+import os
 import sys
 import tempfile
 import threading
@@ -43,9 +44,10 @@ class Walk:
     def tell(self, title: str) -> None:
         stays = [file for file, _ in itertools.groupby(self.read.values())]
         n_files = len(set(stays))
+        folders = [folder for folder, _ in itertools.groupby(stays, os.path.dirname)]
         print(
-            f"{title}: {len(self.read)} functions in {n_files} files, {len(stays)} stays, "
-            f"{len(stays) - n_files} returns"
+            f"{title}: {len(self.read)} functions in {n_files} files, {len(stays)} stays "
+            f"({len(folders)} by folder), {len(stays) - n_files} returns"
         )
         print("  " + " > ".join(stays))
 
