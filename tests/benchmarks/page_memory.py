@@ -16,7 +16,7 @@ from tests.browser.desk import Desk
 from tests.server import serve
 from tests.tiny import make_tiny
 
-ROUNDS = 120
+ROUNDS = 80
 EVERY = 20
 LENGTH = 24
 SENTENCE = "The lamp went out over the river, and nobody in the lane had seen it go. "
@@ -93,6 +93,7 @@ def session(page: Page, url: str) -> None:
 
 
 def main() -> None:
+    expect.set_options(timeout=60_000)
     with tempfile.TemporaryDirectory() as scratch, sync_playwright() as playwright:
         model = make_tiny(Path(scratch) / "tiny")
         with serve([sys.executable, "-m", "app", "serve", str(model)]) as server:

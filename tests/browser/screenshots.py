@@ -48,7 +48,7 @@ def open_desk(browser: Browser, url: str, width: int, height: int, **options) ->
 def tell(desk: Desk) -> Desk:
     """A page of a story: the writer begins, the machine goes on, twice; and other ways on."""
     sow(desk, "7")
-    desk.length(48).type(OPENING).press("Enter", "Enter").continue_()
+    desk.length(40).type(OPENING).press("Enter", "Enter").continue_()
     desk.type(REPLY)
     for seed in ("11", "12", "13"):
         sow(desk, seed)
@@ -75,7 +75,7 @@ def take(desk: Desk, name: str) -> None:
 def desktop(browser: Browser, url: str) -> None:
     desk = tell(open_desk(browser, url, 1280, 800))
     take(desk, "tree")
-    desk.press("ArrowLeft", *["Control+ArrowLeft"] * 4, "Control+.")
+    desk.press("ArrowLeft", *["Control+ArrowLeft"] * 8, "Control+.")
     expect(desk.page.locator("#word")).to_be_visible()
     take(desk, "desktop")
     desk.press("Escape", "Control+End", "Alt+h")
@@ -100,6 +100,7 @@ def chinese(browser: Browser, url: str) -> None:
 
 def main() -> None:
     DOCS.mkdir(exist_ok=True)
+    expect.set_options(timeout=60_000)
     with sync_playwright() as playwright, address() as url:
         browser = launch(playwright)
         for picture in (desktop, phone, chinese):
