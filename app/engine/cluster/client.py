@@ -142,11 +142,13 @@ class Stream:
     seen: dict[int, list[int | None]] = dataclasses.field(default_factory=dict)  # ids, by choice
     to_skip: dict[int, int] = dataclasses.field(default_factory=dict)  # after a loss
     ended: set[int] = dataclasses.field(default_factory=set)
+    is_lost: bool = False  # between two replicas
     is_cancelled: bool = False
     is_over: bool = False
 
     def rewind(self) -> None:
         """It will be told everything again."""
+        self.is_lost = True
         self.to_skip = {choice: len(seen) for choice, seen in self.seen.items()}
 
     def take(self, event: Event) -> None:
@@ -391,7 +393,12 @@ class Driver:
                 left = max(0.01, stream.deadline - time.monotonic())
                 stream.params = msgspec.structs.replace(stream.params, max_time=left)
             try:
-                return await self._open(stream)
+                items = await self._open(stream)
+                if not stream.is_over:
+                    stream.is_lost = False
+                    return items
+                self._drop(items)
+                break
             except EngineBusy as busy:
                 wait = min(1.0, busy.retry_after)
             except (*LOST, EngineStopped):
@@ -439,6 +446,10 @@ class Driver:
     async def _stats(self) -> EngineStats:
         raws = await self._ask_all("stats")
         found = [msgspec.msgpack.decode(raw, type=EngineStats) for raw in raws]
+        stream = self._streams.get(id)
+        if stream is not None and stream.is_lost:
+            stream.end_cancelled()
+            return True
         if not found:
             raise EngineStopped(GONE)
         return add_up(found)

@@ -103,6 +103,26 @@ def test_a_cancel_reaches_its_replica(deploy, client):
 
 def test_anybody_who_knows_the_id_may_cancel(deploy, client):
     deploy(2)
+def test_a_text_cancelled_between_two_replicas_is_not_written_on(deploy, client, caplog):
+    """It waited for the next replica, which wrote it to its end for nobody."""
+    deploy(1)
+    while len(replicas()) > 1:
+        time.sleep(0.1)
+    text = ask(client, max_tokens=None, ignore_eos=True)
+    until(text, Token)
+    [victim] = replicas()
+    victim.kill()
+    while "lost its replica" not in caplog.text:
+        time.sleep(0.01)
+    assert client.cancel(text.id)
+    assert ended_of(read(text)).reason == "cancelled"
+    while client.state().name != "ready":
+        pass
+    while client.stats().running:  # it may have begun
+        pass
+    assert not client.cancel(text.id)
+
+
     [(text, _)] = start(client, 1)
     other = join_cluster()
     assert other.cancel(text.id)
