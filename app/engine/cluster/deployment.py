@@ -14,6 +14,7 @@ from typing import Any
 from ray import serve
 from ray.serve.config import AutoscalingConfig, RequestRouterConfig
 
+from ..answers import Scored
 from ..completion import Completion, EngineError, Event, is_last
 from ..engine import Engine
 from ..options import EngineOptions
@@ -101,10 +102,27 @@ class Replica:
         """Any other method of the engine."""
         reply: Reply
         try:
-            reply = answer(0, await asyncio.to_thread(getattr(self._engine, method), *arguments))
+            if method == "score":
+                reply = answer(0, await self._score(*arguments))
+            else:
+                work = getattr(self._engine, method)
+                reply = answer(0, await asyncio.to_thread(work, *arguments))
         except (EngineError, InvalidParams) as error:
             reply = refuse(0, error)
         return encode([reply])
+
+    async def _score(self, *arguments: Any) -> list[Scored]:
+        """Holds no thread while it waits: there are only a few, for all other calls."""
+        self._loop = asyncio.get_running_loop()
+        scoring = await asyncio.to_thread(self._engine.begin_score, *arguments)
+        try:
+            while True:
+                turned = self._turned
+                if scoring.is_done():
+                    return scoring.result()
+                await turned.wait()
+        finally:
+            scoring.cancel()
 
     def check_health(self) -> None:
         """Serve replaces a replica whose check fails three times."""

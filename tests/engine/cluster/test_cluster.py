@@ -2,6 +2,7 @@
 
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import psutil
 import pytest
@@ -144,6 +145,34 @@ def test_readers_are_sent_away_only_when_all_replicas_are_full(deploy, client):
 
 
 def test_a_story_comes_back_to_the_replica_that_has_read_it(deploy, client):
+def test_scores_that_wait_hold_up_nothing_else(deploy, client):
+    """Each held one of six threads, so the seventh stopped every new text, cancel and check."""
+    deploy(1, max_running=1, max_queue=20, max_wait=600)
+    text = ask(client, max_tokens=None, ignore_eos=True)
+    until(text, Token)
+    with ThreadPoolExecutor(12) as pool:
+        scores = [pool.submit(client.score, "The house", [" is"]) for _ in range(12)]
+        while client.stats().waiting < 12:
+            pass
+        text.cancel()
+        assert len({score.result()[0].logprob for score in scores}) == 1
+
+
+def test_two_replicas_are_told_as_one_engine(deploy, client):
+    """/status said "5 of 3" and "busy 180%", and /slots?fail_on_no_slot had none with half free."""
+    deploy(1, max_running=3, max_queue=2)
+    one = client.info()
+    deploy(2, max_running=3, max_queue=2)
+    while (both := client.info()).max_running == 3:
+        pass
+    assert (both.max_running, both.max_queue) == (6, 4)
+    assert both.models[0].cache_bytes == 2 * one.models[0].cache_bytes
+    read(ask(client))
+    stats = client.stats()
+    twice = add_up([stats, stats])
+    assert twice.turns == 2 * stats.turns and twice.busy_s == stats.busy_s > 0
+
+
     deploy(2)
     prompt = "Once upon a time there was a house in the wood, and in it lived a bear. " * 5
     read(ask(client, prompt, max_tokens=1))
