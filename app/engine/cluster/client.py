@@ -296,12 +296,14 @@ class Driver:
                     ray.init(
                         address=address,
                         namespace="serve",
+                    if not head.has_node_here():
+                        raise ConnectionError("no node of it runs on this machine.")
                         log_to_driver=False,
                         logging_level="error",
                     )
                     asyncio.run_coroutine_threadsafe(self._stay_in_touch(), self._loop)
                 self._handle = serve.get_deployment_handle(REPLICA, APP)
-            except (RayError, RayServeException, KeyError, ConnectionError, OSError) as error:
+            except (RayError, RayServeException, KeyError, RuntimeError, OSError) as error:
                 raise EngineStopped(f"There is no cluster to ask: {error}") from None
 
     # ---- on the loop

@@ -1,12 +1,13 @@
-"""Whether a cluster's head takes connections, which the network alone tells.
+"""Whether a cluster's head takes connections, which the network alone tells, and whether this
+machine is a node.
 
 Ray must not be asked while its head is away: it waits for a minute, lets no other thread run
-meanwhile, and then ends the process.
+meanwhile, and then ends the process. Without a node here it waits for a minute too.
 """
 
 import socket
 
-from ray._private.services import canonicalize_bootstrap_address
+from ray._private.services import canonicalize_bootstrap_address, find_node_ids
 
 TIMEOUT_S = 1.0
 
@@ -23,3 +24,8 @@ def answers(address: str) -> bool:
             return True
     except (OSError, ValueError):
         return False
+
+
+def has_node_here() -> bool:
+    """A process joins a cluster through a node of its own machine."""
+    return bool(find_node_ids())

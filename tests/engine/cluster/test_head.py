@@ -1,11 +1,16 @@
 """A head that dies, and another one in its place: what a reader of the web sees."""
 
 import contextlib
+import socket
 import sys
 
 import psutil
+import pytest
+import ray
 import requests
 
+from app.engine import EngineStopped
+from app.engine.cluster import head
 from tests.deployment.proxy import free_port
 from tests.server import Server, read_until, serve
 
@@ -60,3 +65,16 @@ def test_a_head_that_dies_is_told_at_once_and_the_next_one_found(tiny):
             assert psutil.Process(server.process.pid).children() != workers  # Ray is joined once
     finally:
         first.stop()
+
+
+def test_before_its_node_has_started_a_machine_says_so_at_once(client, monkeypatch):
+    """Ray looked for one for a minute, and each request was held and then answered 500."""
+    with socket.create_server(("", 0)) as listener:  # Ray takes loopback for this machine's address
+        monkeypatch.setenv("RAY_ADDRESS", f"127.0.0.1:{listener.getsockname()[1]}")
+        monkeypatch.setattr(ray, "is_initialized", lambda: False)
+        monkeypatch.setattr(head, "find_node_ids", set)
+        assert client.state().message == (
+            "There is no cluster to ask: no node of it runs on this machine."
+        )
+        with pytest.raises(EngineStopped, match="no node of it runs on this machine"):
+            client.models()
