@@ -109,7 +109,7 @@ class ClusterClient:
         return self._driver().call(list[str], session(None, ""), "models")
 
     def info(self) -> EngineInfo:
-        return self._driver().call(EngineInfo, session(None, ""), "info")
+        return self._driver().info()
 
     def stats(self) -> EngineStats:
         return self._driver().stats()
@@ -239,6 +239,9 @@ class Driver:
     def stats(self) -> EngineStats:
         return self._wait(self._stats(), OPEN_S)
 
+    def info(self) -> EngineInfo:
+        return self._wait(self._info(), OPEN_S)
+
     def state(self) -> EngineState:
         if self._is_closed:
             return EngineState("failed", "The engine is closed.")
@@ -293,11 +296,11 @@ class Driver:
                     address = head.find_head()
                     if address is None or not head.answers(address):
                         raise ConnectionError("its head does not answer.")
+                    if not head.has_node_here():
+                        raise ConnectionError("no node of it runs on this machine.")
                     ray.init(
                         address=address,
                         namespace="serve",
-                    if not head.has_node_here():
-                        raise ConnectionError("no node of it runs on this machine.")
                         log_to_driver=False,
                         logging_level="error",
                     )
@@ -443,18 +446,23 @@ class Driver:
 
     async def _cancel(self, id: str) -> bool:
         """It may run on any replica, and whoever knows its id may end it."""
-        return any(msgspec.msgpack.decode(raw) for raw in await self._ask_all("cancel", id))
-
-    async def _stats(self) -> EngineStats:
-        raws = await self._ask_all("stats")
-        found = [msgspec.msgpack.decode(raw, type=EngineStats) for raw in raws]
         stream = self._streams.get(id)
         if stream is not None and stream.is_lost:
             stream.end_cancelled()
             return True
+        return any(msgspec.msgpack.decode(raw) for raw in await self._ask_all("cancel", id))
+
+    async def _stats(self) -> EngineStats:
+        return add_up(await self._tell_all(EngineStats, "stats"))
+
+    async def _info(self) -> EngineInfo:
+        return as_one(await self._tell_all(EngineInfo, "info"))
+
+    async def _tell_all(self, type: type[T], method: str) -> list[T]:
+        found = [msgspec.msgpack.decode(raw, type=type) for raw in await self._ask_all(method)]
         if not found:
             raise EngineStopped(GONE)
-        return add_up(found)
+        return found
 
     async def _ask_all(self, method: str, *arguments: Any) -> list[msgspec.Raw]:
         """What each replica answers that is there."""
@@ -480,13 +488,31 @@ def _result(item: bytes) -> msgspec.Raw:
 
 
 def add_up(found: Sequence[EngineStats]) -> EngineStats:
-    """All replicas as one engine: numbers add up, but time does not."""
+    """All replicas as one engine: numbers add up; busy is the mean of their shares of the time."""
     outcomes: Counter[str] = sum((Counter(stats.outcomes) for stats in found), Counter())
     fields: dict[str, Any] = {
         name: sum(getattr(stats, name) for stats in found)
         for name in EngineStats.__struct_fields__
-        if name not in ("outcomes", "uptime_s")
+        if name not in ("outcomes", "busy_s", "uptime_s")
     }
     return EngineStats(
-        **fields, outcomes=dict(outcomes), uptime_s=max(stats.uptime_s for stats in found)
+        **fields,
+        outcomes=dict(outcomes),
+        busy_s=sum(stats.busy_s for stats in found) / len(found),
+        uptime_s=max(stats.uptime_s for stats in found),
+    )
+
+
+def as_one(found: Sequence[EngineInfo]) -> EngineInfo:
+    """What all replicas hold together; each has the same models and options."""
+    first, n = found[0], len(found)
+    models = [
+        msgspec.structs.replace(model, cache_bytes=n * model.cache_bytes) for model in first.models
+    ]
+    return msgspec.structs.replace(
+        first,
+        models=models,
+        threads=n * first.threads,
+        max_running=n * first.max_running,
+        max_queue=n * first.max_queue,
     )

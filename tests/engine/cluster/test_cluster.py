@@ -9,6 +9,7 @@ import pytest
 from ray import serve
 
 from app.engine import EngineBusy, Finished, Params, Token, join_cluster
+from app.engine.cluster.client import add_up
 from app.engine.cluster.routing import APP
 from tests.engine.reading import ended_of, ids_of, read, text_of
 from tests.engine.test_engine import ask, until
@@ -102,8 +103,6 @@ def test_a_cancel_reaches_its_replica(deploy, client):
     assert client.stats().running == 0
 
 
-def test_anybody_who_knows_the_id_may_cancel(deploy, client):
-    deploy(2)
 def test_a_text_cancelled_between_two_replicas_is_not_written_on(deploy, client, caplog):
     """It waited for the next replica, which wrote it to its end for nobody."""
     deploy(1)
@@ -124,6 +123,8 @@ def test_a_text_cancelled_between_two_replicas_is_not_written_on(deploy, client,
     assert not client.cancel(text.id)
 
 
+def test_anybody_who_knows_the_id_may_cancel(deploy, client):
+    deploy(2)
     [(text, _)] = start(client, 1)
     other = join_cluster()
     assert other.cancel(text.id)
@@ -144,7 +145,6 @@ def test_readers_are_sent_away_only_when_all_replicas_are_full(deploy, client):
         read(text)
 
 
-def test_a_story_comes_back_to_the_replica_that_has_read_it(deploy, client):
 def test_scores_that_wait_hold_up_nothing_else(deploy, client):
     """Each held one of six threads, so the seventh stopped every new text, cancel and check."""
     deploy(1, max_running=1, max_queue=20, max_wait=600)
@@ -173,6 +173,7 @@ def test_two_replicas_are_told_as_one_engine(deploy, client):
     assert twice.turns == 2 * stats.turns and twice.busy_s == stats.busy_s > 0
 
 
+def test_a_story_comes_back_to_the_replica_that_has_read_it(deploy, client):
     deploy(2)
     prompt = "Once upon a time there was a house in the wood, and in it lived a bear. " * 5
     read(ask(client, prompt, max_tokens=1))
