@@ -209,7 +209,12 @@ def parameter_options(command: Callable) -> Callable:
 @click.option(
     "--interactive", is_flag=True, help="Take turns with the model; the text is kept as it grows."
 )
-@click.option("--include-prompt/--no-include-prompt", default=True, show_default=True)
+@click.option(
+    "--include-prompt/--no-include-prompt",
+    default=True,
+    show_default=True,
+    help="Print the prompt too.",
+)
 @click.option(
     "--stop", "--truncate", "stop", multiple=True, help="Text to stop at; may be repeated."
 )
@@ -258,8 +263,9 @@ def generate(
             delimiter = delimiter.replace("\\n", "\n")
             terminal.fill(engine, out, texts, params, n_samples, delimiter, include_prompt)
         elif interactive:
-            begun = (text for text in texts if text)
-            terminal.interact(engine, params, itertools.chain(begun, terminal.read_lines()))
+            given_lines = (text for text in texts if text)
+            lines = itertools.chain(given_lines, terminal.read_lines())
+            terminal.interact(engine, params, lines)
         else:
             terminal.write_all(engine, texts, params, include_prompt, as_json)
 

@@ -122,11 +122,11 @@ def read_settings(
     given = {} if given is None else given
     values = _of_this_user(environ)
     for row in SETTINGS:
-        said, name = given.get(row.name), "--" + row.name.replace("_", "-")
-        if said is None and row.variable in environ:
-            said, name = environ[row.variable], row.variable
-        if said is not None:
-            values[row.name] = _convert(row, name, said)
+        value, name = given.get(row.name), "--" + row.name.replace("_", "-")
+        if value is None and row.variable in environ:
+            value, name = environ[row.variable], row.variable
+        if value is not None:
+            values[row.name] = _convert(row, name, value)
     if values.get("public"):
         values = PUBLIC | values
     settings = _with_keys_from_file(Settings(**values))

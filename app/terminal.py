@@ -155,7 +155,7 @@ def fill(
 ) -> None:
     """Write n samples of each text to a file, with a progress bar."""
     counts = write_samples(engine, path, texts, params, n, delimiter, include_prompt)
-    n_done = next(counts)  # a file that may not be written to is refused before there is a bar
+    n_done = next(counts)  # a file that cannot be written is refused before there is a bar
     with click.progressbar(length=n * len(texts), label="Samples", file=sys.stderr) as bar:
         bar.update(n_done)
         for done in counts:

@@ -201,7 +201,9 @@ def prepare(output: Path | None, quiet: bool, **given: Any) -> None:
 @click.option("--model", "-m", "others", multiple=True, help="Compare with this model too.")
 @reading_options
 @into
-@click.option("--batch", type=click.IntRange(min=1), default=4, show_default=True)
+@click.option(
+    "--batch", type=click.IntRange(min=1), default=4, show_default=True, help="Rows at a time."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON list instead of a table.")
 def evaluate(model: str, others: tuple[str, ...], as_json: bool, **given: Any) -> None:
     """Measure how well MODEL predicts TEXTS: loss, perplexity and bits per byte.
@@ -226,8 +228,14 @@ def evaluate(model: str, others: tuple[str, ...], as_json: bool, **given: Any) -
     help="A file, or a folder for NAME.tar.gz.  [default: exports/]",
 )  # fmt: skip
 @click.option("--force", is_flag=True, help="Replace the archive if it exists.")
-@click.option("--format", type=click.Choice(FORMATS), default="safetensors", show_default=True)
-@click.option("--dtype", type=click.Choice(["float32", "float16", "bfloat16"]), help="As stored.")
+@click.option(
+    "--format", type=click.Choice(FORMATS), default="safetensors", show_default=True,
+    help="Of the weights; legacy-bin is what tools of 2019 read.",
+)  # fmt: skip
+@click.option(
+    "--dtype", type=click.Choice(["float32", "float16", "bfloat16"]),
+    help="Of the weights; by default as they are stored.",
+)  # fmt: skip
 @into
 def export(
     name: str, output: Path | None, force: bool, format: str, dtype: str | None, into: Path

@@ -53,7 +53,7 @@ TRIES = 3  # replicas that may refuse before the reader is sent away
 OPEN_S = 10.0  # until a replica has taken a request, or the cluster counts as gone
 ANSWER_S = 120.0  # no other answer takes longer
 LOOK_S = 1.0  # how long a look at the cluster is good for, and how long it may take
-RETRY_S = 3.0  # after which readers of a lost stream are told to come again
+RETRY_S = 3.0  # after which readers of a lost stream should try again
 LEAVE_S = 2.0  # for replicas to hear that we go
 LOST_TRIES = 5  # of one stream, each on another replica
 AWAY_S = 15.0  # of a head that takes no connection, after which its cluster is left
@@ -421,14 +421,14 @@ class Driver:
         new one.
         """
         address = ray.get_runtime_context().gcs_address
-        heard = said = time.monotonic()
+        heard = renewed = time.monotonic()
         while time.monotonic() - heard < AWAY_S:
             await asyncio.sleep(LOOK_S)
             self._is_away = not await asyncio.to_thread(head.answers, address)
             if not self._is_away:
                 heard = time.monotonic()
-            if time.monotonic() - said > LEASE_S / 3:
-                said = time.monotonic()
+            if time.monotonic() - renewed > LEASE_S / 3:
+                renewed = time.monotonic()
                 self._spawn(self._say_we_are_here())
         log.warning("The cluster's head at %s has gone; this process ends.", address)
         for stream in self._streams.values():

@@ -31,7 +31,7 @@ AGAIN_S = 30.0  # and is tried again after each of these
 HOME = re.compile(r"(?P<pid>\d+)-(?P<started>\d+)-[0-9a-f]{8}")
 LONGEST_SOCKET = 107  # bytes of a Unix socket's path
 MOST_PIDS, MOST_TICKS = 2**22, 10**12  # characters of a server's name, at most
-ENOUGH_ROOM = 65_536  # bytes of what an engine is told, at most
+ENOUGH_ROOM = 65_536  # bytes; the most that an engine's settings take
 
 # The command that starts an engine; the path of its home follows.
 ENGINE = (sys.executable, "-m", "app.engine.process.service")
@@ -43,7 +43,7 @@ log = logging.getLogger(__name__)
 
 
 class Launch(msgspec.Struct, frozen=True):
-    """What an engine is told at its start. In a file: a command line can be read by anybody."""
+    """What an engine reads at its start. In a file, since anybody can read a command line."""
 
     options: EngineOptions
     server: Server

@@ -100,15 +100,15 @@ def _groups(pieces: Pieces) -> Iterator[list[str | None]]:
 
 def _trimmed(pieces: Pieces) -> Pieces:
     """The pieces, without white space at a document's ends."""
-    held, begun = "", False  # held: the last piece, until we know whether the document goes on
+    held, has_begun = "", False  # held: the last piece, until we know whether more follows
     for piece in pieces:
         if piece is None:
             yield held.rstrip()
             yield None
-            held, begun = "", False
-        elif piece and not begun:
+            held, has_begun = "", False
+        elif piece and not has_begun:
             held = piece.lstrip("\n")
-            begun = bool(held)
+            has_begun = bool(held)
         elif piece.isspace():
             held += piece
         elif piece:
