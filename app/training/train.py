@@ -118,8 +118,10 @@ def learn(
                 agree_on_time(accelerator, state)
             optimizers.average.note(place(state, plan) / plan.steps)
             with clock.paused():
-                is_best = False
-                if due(plan.evaluate_every, state, plan):
+                is_best, is_due = False, due(plan.evaluate_every, state, plan)
+                if interrupted and (is_due or due(plan.sample_every, state, plan)):
+                    folder.save(model, optimizers, state)  # whoever stops us may not wait for more
+                if is_due:
                     score, kept = better(loss, optimizers.average, run.corpus, plan, device)
                     check_number(0.0 if score is None else score.loss, state, plan)
                     is_best = recorder.judge(score)

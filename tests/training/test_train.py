@@ -3,6 +3,8 @@
 import dataclasses
 import json
 import math
+import os
+import signal
 
 import numpy as np
 import pytest
@@ -12,6 +14,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from app import gpt2
 from app.gpt2 import Config
+from app.training import train
 from app.training.config import TrainConfig
 from app.training.corpus.corpus import Corpus
 from app.training.corpus.tokens import TokenFile, TokenWriter
@@ -180,6 +183,28 @@ def test_it_stops_when_the_validation_gets_no_better(begin):
     state, run = begin(learning_rate=0.0, evaluate_every=1, patience=3, tell=told.append)
     assert (state.step, state.best_step) == (4, 1)
     assert any(line.startswith("No better validation 3 times in a row") for line in told)
+
+
+def test_an_interrupted_step_is_saved_before_it_is_validated(begin, monkeypatch):
+    """A validation may take longer than the 10 s that `docker stop` waits."""
+
+    def killed(*given):
+        raise KeyboardInterrupt
+
+    def interrupted_step(*given):
+        if given[4].step == 3:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return take_step(*given)
+
+    take_step = train.take_step
+    monkeypatch.setattr(train, "take_step", interrupted_step)
+    monkeypatch.setattr(train, "better", killed)
+    with pytest.raises(KeyboardInterrupt):
+        begin(evaluate_every=4)
+    monkeypatch.undo()
+    told = []
+    begin(evaluate_every=4, tell=told.append)
+    assert "Going on from step 4." in told
 
 
 def test_going_on_with_other_options_is_refused(begin):
