@@ -67,7 +67,8 @@ def download(name: str, models: Path, revision: str | None = None) -> Path:
             _check_opens(hub_id, aside)
             aside.rename(target)
     for other in models.glob(f".{target.name}-{'[0-9a-f]' * 12}.download"):  # of other revisions
-        shutil.rmtree(other)
+        with contextlib.suppress(DownloadError), _alone_in(other):  # one that is filled stays
+            shutil.rmtree(other)
     return target
 
 

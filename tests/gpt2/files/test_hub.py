@@ -210,6 +210,15 @@ def test_two_downloads_of_one_model_do_not_mix(hub, files, tmp_path):
         assert "Another download is filling" in refusal("a/b", tmp_path)
 
 
+def test_another_revision_that_is_being_downloaded_stays(hub, files, tmp_path):
+    hub.publish("a/b", files)
+    busy, left = (tmp_path / f".b-{digit * 12}.download" for digit in "12")
+    left.mkdir()
+    with hub_module._alone_in(busy):
+        download("a/b", tmp_path)
+    assert busy.is_dir() and not left.exists()
+
+
 # ---- refusals: each is one sentence, and nothing is left in models/ ----
 
 
