@@ -1,3 +1,4 @@
+import contextlib
 import socket
 import threading
 
@@ -51,6 +52,23 @@ def test_a_number_that_became_anothers_is_not_mistaken(hangups):
         forget = hangups.watch(ours, gone.set)
         assert not gone.wait(0.05)
         forget()
+
+
+def test_an_end_that_takes_long_or_fails_holds_up_no_other(hangups):
+    """One thread told everybody: it waited for the engine each time, and died of its errors."""
+    release, gone = threading.Event(), threading.Event()
+
+    def fail():
+        raise RuntimeError("The engine does not answer.")
+
+    with contextlib.ExitStack() as stack:
+        stack.callback(release.set)
+        for tell in (release.wait, fail, gone.set):
+            ours, theirs = socket.socketpair()
+            stack.enter_context(ours)
+            hangups.watch(ours, tell)
+            theirs.close()
+        assert gone.wait(10)
 
 
 def test_one_who_hung_up_before_is_told_of_at_once(hangups, pair):
