@@ -7,12 +7,16 @@ a file in it proves that it is ours.
 import contextlib
 import ctypes
 import errno
+import functools
 import glob
+import hashlib
 import os
 import shutil
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
+ABANDONED_S = 86_400  # without a change; nothing takes so long to write
 AT_FDCWD, RENAME_EXCHANGE = -100, 2  # Linux's numbers for them
 
 
@@ -60,7 +64,7 @@ def whole_file(path: Path) -> Iterator[Path]:
 def _whole(path: Path) -> Iterator[Path]:
     path.parent.mkdir(parents=True, exist_ok=True)
     _clear_away(path)
-    new = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    new = path.with_name(f".{path.name}.{_here()}.{os.getpid()}.partial")
     try:
         yield new
         for file in (*new.rglob("*"), new):
@@ -71,11 +75,28 @@ def _whole(path: Path) -> Iterator[Path]:
 
 
 def _clear_away(path: Path) -> None:
-    """Remove what crashed processes left half-written, but not what others write right now."""
+    """Remove what crashed processes left half-written, but not what others write right now.
+
+    Of a process elsewhere we cannot know whether it lives, only how long ago it began.
+    """
     for left in path.parent.glob(f".{glob.escape(path.name)}.*.partial"):
-        pid = left.name.split(".")[-2]
-        if pid == str(os.getpid()) or not (pid.isdigit() and _is_alive(int(pid))):
+        *_, here, pid, _ = left.name.split(".")
+        if here != _here():
+            with contextlib.suppress(FileNotFoundError):  # it has just been finished
+                if time.time() - left.stat().st_mtime > ABANDONED_S:
+                    _remove(left)
+        elif pid == str(os.getpid()) or not (pid.isdigit() and _is_alive(int(pid))):
             _remove(left)
+
+
+@functools.cache
+def _here() -> str:
+    """Where process numbers are unique: two containers may share a folder, and both be 12."""
+    try:
+        namespace = os.stat("/proc/self/ns/pid").st_ino
+    except OSError:
+        namespace = 0
+    return hashlib.blake2b(f"{namespace} {os.uname().nodename}".encode(), digest_size=4).hexdigest()
 
 
 def _is_alive(pid: int) -> bool:

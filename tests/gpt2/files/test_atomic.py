@@ -5,10 +5,12 @@ import errno
 import os
 import subprocess
 import sys
+import time
 
 import pytest
 
 from app.gpt2 import WouldReplace, whole_file, whole_folder
+from app.gpt2.files import atomic
 
 
 @pytest.mark.parametrize("kind", [whole_file, whole_folder])
@@ -92,6 +94,31 @@ def test_what_a_crash_left_is_cleared_away_but_not_what_is_being_written(tmp_pat
     crash += "with whole_folder(Path(sys.argv[1])): os._exit(0)"
     subprocess.run([sys.executable, "-c", crash, tmp_path / "it"], check=True)
     assert len(os.listdir(tmp_path)) == 1
-    (tmp_path / f".it.{os.getppid()}.partial").mkdir()  # of a living process
+    [left] = os.listdir(tmp_path)
+    living = f"{left.removesuffix('.partial').rpartition('.')[0]}.{os.getppid()}.partial"
+    (tmp_path / living).mkdir()
     write(tmp_path / "it", "whole")
-    assert sorted(os.listdir(tmp_path)) == [f".it.{os.getppid()}.partial", "it"]
+    assert sorted(os.listdir(tmp_path)) == [living, "it"]
+
+
+def test_writers_in_two_containers_leave_each_other_alone(tmp_path, monkeypatch):
+    """Where both were process 12, one removed or filled the other's half-written file."""
+    path = tmp_path / "it"
+    with whole_file(path) as first:
+        first.write_text("first", encoding="utf-8")
+        with monkeypatch.context() as there:
+            there.setattr(atomic, "_here", lambda: "there", raising=False)
+            with whole_file(path) as second:
+                second.write_text("second", encoding="utf-8")
+        assert path.read_text(encoding="utf-8") == "second"
+    assert path.read_text(encoding="utf-8") == "first"
+    assert os.listdir(tmp_path) == ["it"]
+
+
+def test_what_was_left_in_another_container_is_cleared_away_after_a_day(tmp_path):
+    yesterday = time.time() - 90_000
+    for name in ("old", "new"):
+        (tmp_path / f".it.{name}.12.partial").touch()
+    os.utime(tmp_path / ".it.old.12.partial", (yesterday, yesterday))
+    write(tmp_path / "it", "whole")
+    assert sorted(os.listdir(tmp_path)) == [".it.new.12.partial", "it"]
