@@ -6,7 +6,6 @@ thread takes turns: empty the inbox, step each model that has work, hand out eve
 
 import logging
 import math
-import os
 import resource
 import secrets
 import threading
@@ -239,7 +238,7 @@ class Engine:
         o = self.options
         return EngineInfo(
             models=[_model_info(name, o.models[name], lane) for name, lane in self._lanes.items()],
-            threads=o.threads or os.cpu_count() or 1,
+            threads=max(lane.model.threads for lane in self._lanes.values()),
             max_running=o.max_running,
             max_queue=o.max_queue,
             max_wait=o.max_wait,

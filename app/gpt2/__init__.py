@@ -29,6 +29,7 @@ _FROM = {  # imported when first asked for: some need torch, which takes a secon
     "TorchPagedModel": "torch_backend.paged",
     "open_on_gpu": "torch_backend.device",
     "NativeModel": "native.model",
+    "n_cores": "native.model",
     "BuildError": "native.build",
     "open_int8": "native.quantize",
     "PagedModel": "paged",

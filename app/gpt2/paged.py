@@ -61,6 +61,7 @@ class PagedModel(Protocol):
     backend: str  # native | torch
     device: str  # cpu | cuda
     instruction_set: str | None  # of the native backend: avx512-vnni | avx-vnni | avx2 | plain
+    threads: int  # of the CPU that compute
     precision: str  # of the weights: float32 | bfloat16 | int8
     cache_precision: str
     same_bits: str  # "always" if a row's logits never depend on its neighbours, or "same batch"

@@ -1,6 +1,7 @@
 import threading
 
 import pytest
+import torch
 
 from app import gpt2
 from app.engine import (
@@ -547,6 +548,19 @@ def test_torch_serves_the_same_interface(tiny, engine):
     assert ids_of(read(ask(ours, **greedy))) == ids_of(read(ask(engine, **greedy)))
     assert ours.info().models[0].same_bits == "same batch"
     ours.close()
+
+
+@pytest.mark.parametrize("backend", ["native", "torch"])
+def test_it_says_how_many_threads_compute(tiny, monkeypatch, backend):
+    """It named all cores of the machine, whatever a container's quota left."""
+    before = torch.get_num_threads()
+    monkeypatch.setattr("app.gpt2.native.model.n_cores", lambda: 1)
+    monkeypatch.setattr("os.cpu_count", lambda: 32)
+    options = EngineOptions(models={"tiny": str(tiny)}, backend=backend, precision="float32")
+    engine = Engine(options)
+    assert engine.info().threads == 1
+    engine.close()
+    torch.set_num_threads(before)
 
 
 @pytest.mark.parametrize(

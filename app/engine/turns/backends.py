@@ -70,11 +70,10 @@ def _open_native(checkpoint: Checkpoint, options: EngineOptions) -> PagedModel:
 def _open_torch(checkpoint: Checkpoint, options: EngineOptions) -> PagedModel:
     import torch
 
-    from app.gpt2 import TorchPagedModel
+    from app.gpt2 import TorchPagedModel, n_cores
 
     if options.precision == "int8":
         raise ValueError("precision int8 needs the native backend; torch has float32 and bfloat16.")
-    if options.threads is not None:
-        torch.set_num_threads(options.threads)
+    torch.set_num_threads(options.threads or min(torch.get_num_threads(), n_cores()))
     precision = "float32" if options.precision == "auto" else options.precision
     return TorchPagedModel(checkpoint.config, checkpoint.weights, precision)

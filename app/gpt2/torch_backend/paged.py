@@ -103,6 +103,7 @@ class TorchPagedModel:
         self.config = config
         self.precision = self.cache_precision = precision
         self.device = device
+        self.threads = torch.get_num_threads()
         self.max_rows, self.sample = max_rows, sample
         self.longest = LONGEST.get(device, LONGEST["cpu"])
         self.dtype = DTYPES[precision]
