@@ -300,6 +300,19 @@ def test_requests_start_in_order_of_arrival():
     assert order == list(range(12))
 
 
+def test_a_row_that_has_ended_is_not_waited_for():
+    """One that had ended counted among those that still held rows and pages."""
+    house = House(n_pages=16)
+    house.submit([7] * 40, Params(temperature=0, max_tokens=60, ignore_eos=True, n=2))
+    [request], lane = house.requests, house.lane
+    while request.n_written < 20:
+        house.step()
+    whole = lane._need(request, 0.0)
+    lane.scheduler.retire(request.rows[0])
+    rest = lane._need(request, 0.0)
+    assert (whole.rows, rest.rows) == (2, 1) and rest.pages < whole.pages
+
+
 def test_a_failed_turn_fails_who_was_in_it_and_no_one_else():
     house = House(n_pages=4)
     for _ in range(2):  # four pages each: the second waits

@@ -284,6 +284,16 @@ def test_silence_of_the_engine_is_noticed(client, tmp_path, monkeypatch):
     os.kill(engine, signal.SIGCONT)
 
 
+def test_a_request_that_is_taken_on_too_late_writes_for_nobody(client, monkeypatch):
+    client.stats()
+    with monkeypatch.context() as hasty:
+        hasty.setattr(link, "ANSWER_S", 0.05)
+        with pytest.raises(EngineStopped, match="does not answer"):
+            client.submit("nap", PARAMS)
+    while client.stats().running:
+        time.sleep(0.01)
+
+
 def test_a_frozen_engine_is_told_to_its_readers_and_writes_for_nobody_when_it_wakes(
     client, tmp_path, monkeypatch
 ):
