@@ -165,7 +165,7 @@ def cut(
     source = release if is_cut else run  # the level run may be gone by now
     record, tokens = read_record(source), corpus_of(source)
     if record is None or tokens is None:
-        raise TrainingError(f"{run} is no run to cut a release from; --cool-down takes its name.")
+        raise TrainingError(f"There is no run {run} to cut a release from; name another.")
     level = level_of(run, release if is_cut else None)
     [step] = broadcast_object_list([level.step])  # several processes leave it at the same
     config = cooling(record.config, request.config, step)

@@ -258,7 +258,7 @@ def test_what_a_release_cannot_be_cut_from_is_said(home, monkeypatch):
     train(home, TINY, STEPS)  # whose rate has fallen
     monkeypatch.chdir(home)
     for words, sentence in (
-        ("--cool-down nosuch", "is no run to cut a release from"),
+        ("--cool-down nosuch", "to cut a release from; name another"),
         ("texts --cool-down mine", "--cool-down reads what mine read, and goes on"),
         ("--cool-down mine --from starter", "leave out --from"),
         ("--cool-down mine --split 90-5-5", "leave out --split"),

@@ -116,7 +116,7 @@ def _fetch(address: str, place: Path) -> Path:
         reason = getattr(error, "reason", None) or error
         raise TrainingError(f"{address} could not be fetched: {reason}.") from None
     if length is not None and path.stat().st_size != int(length):
-        raise TrainingError(f"The download of {address} broke off; repeat the command.")
+        raise TrainingError(f"The download of {address} was interrupted; repeat the command.")
     return path
 
 

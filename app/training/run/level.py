@@ -28,8 +28,7 @@ def state_of(level: Level, learning_rate: float) -> tuple[dict, dict, dict[str, 
         )
     except OSError:
         raise TrainingError(
-            f"{level.run} has moved on from step {level.step:,} meanwhile; give the same command "
-            "again."
+            f"{level.run} has moved on from step {level.step:,} meanwhile; repeat the command."
         ) from None
     rate = optimizer["0"]["param_groups"][0]["lr"]
     if rate != learning_rate:

@@ -15,7 +15,8 @@ def check_total(prompts: int, n: int, options: WebOptions) -> None:
     if prompts * n > options.max_total:
         raise bad_value(
             "n",
-            f"{prompts} prompts times n {n} is over max_total, {options.max_total}.",
+            f"{prompts} prompts times n {n} is more than max_total, {options.max_total}; lower n "
+            "or send fewer prompts.",
             value=n,
             allowed=options.max_total,
         )

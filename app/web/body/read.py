@@ -65,7 +65,7 @@ def read_body(request: Request, patience: float) -> bytes:
             raise
         if isinstance(error.__context__ or error, TimeoutError):
             raise Problem(408, "too_slow", f"No data arrived for {patience:g} s.") from None
-        raise unreadable(f"The body broke off: {type(error).__name__}.") from None
+        raise unreadable(f"The body was cut off: {type(error).__name__}.") from None
     finally:
         if accepted is not None:
             accepted.settimeout(None)

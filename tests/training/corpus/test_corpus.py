@@ -79,7 +79,7 @@ def test_a_bad_file_is_reported_and_skipped(make):
 
 
 def test_nothing_but_bad_files_is_an_error(make):
-    with pytest.raises(TrainingError, match="no text"):
+    with pytest.raises(TrainingError, match="holds text; name others"):
         make({"a.txt": b"\0\1\2\3" * 99})
 
 
