@@ -19,6 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from app.gpt2.config import Config
 from app.gpt2.paged import CANDIDATES, PAGE, DeviceLost, Feed, Logits
@@ -35,6 +36,8 @@ DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch
 LEAST_PAGES = 4  # pages in a step: 4, 8, 16, 32, for 128 to 1,024 tokens
 FIRST_PAGE = 2 + N_SETTINGS  # column of a step's input: id, position, settings, pages
 LONGEST = {"cpu": 512, "cuda": 4096}  # tokens of prompts in a turn
+# Without cuDNN's, which plans for 0.1 s and more at every new shape, and no chunk is like the last.
+CHUNKS_BACKENDS = [SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH]
 
 # From q [T, H, D], a layer's keys and values in pages [2, N, 32, H, D], and the scale: [T, H, D].
 Look = Callable[[Tensor, Tensor, float], Tensor]
@@ -313,7 +316,8 @@ class TorchPagedModel:
             seen = [_look_back(q, paged, group, scale) for group in chunks.groups]
             return torch.cat(seen)[chunks.places]
 
-        x = self._layers(chunks.ids, chunks.positions, chunks.slots, look)
+        with sdpa_kernel(CHUNKS_BACKENDS):
+            x = self._layers(chunks.ids, chunks.positions, chunks.slots, look)
         return self._head(x[chunks.wanted], chunks.settings)
 
     def _send(self, numbers: Sequence[int] | np.ndarray) -> Tensor:
