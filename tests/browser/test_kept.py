@@ -327,7 +327,7 @@ def test_a_file_that_is_no_story_is_refused_in_a_sentence(desk, tmp_path):
         desk.page.get_by_role("button", name="Import…").click()
     chooser.value.set_files(path)
     expect(desk.notice("imported")).to_contain_text(
-        "“other.json” is not a story this page can read"
+        "“other.json” is not a story that this page can read"
     )
 
 

@@ -119,7 +119,7 @@ def test_what_a_stranger_puts_in_a_link_is_text(desk, open_desk, attack):
 def test_a_damaged_link_is_said_and_ones_own_story_stays(desk, open_desk, url):
     desk.type("Once").saved()
     other = open_desk(f"{url}#story=abc")
-    expect(other.notice("shared")).to_contain_text("no story that this page can read")
+    expect(other.notice("shared")).to_contain_text("cannot read the story in this link")
     assert other.text == "Once"
 
 
