@@ -19,6 +19,7 @@ from tests.test_main import ROOT, continuo
 
 RED, PLAIN = "\x1b[31m", "\x1b[0m"
 PROMPT = "Once upon a time"
+HEARS_CTRL_C = ("env", "--default-signal=INT")  # tests in the background are started without
 
 
 class Terminal:
@@ -28,7 +29,7 @@ class Terminal:
         self.seen = ""
         self.master, slave = pty.openpty()
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "app", *map(str, words)],
+            [*HEARS_CTRL_C, sys.executable, "-m", "app", *map(str, words)],
             cwd=ROOT, env={**os.environ, **env}, stdin=slave, stdout=slave, stderr=slave,
             start_new_session=True,
         )  # fmt: skip
