@@ -103,13 +103,13 @@ def learn(
     clock = Clock(state, plan, recorder, began)
 
     # 4. Step by step, until the last or a reason to stop.
-    stop = None
+    stop, is_last = None, place(state, plan) >= plan.steps
     with (
         machine.interruptible() as interrupted,
         torch.compiler.set_stance("force_eager"),  # steps aside, which always have the same shape
         recorder,
     ):
-        while stop is None and place(state, plan) < plan.steps:
+        while stop is None and not is_last:
             result = take_step(accelerator, loss, optimizers, batches, state, plan)
             state.step, state.tokens = state.step + 1, state.tokens + result.labels
             check_number(result.nats + result.gradient, state, plan)
@@ -117,6 +117,8 @@ def learn(
             if plan.config.timed:
                 agree_on_time(accelerator, state)
             optimizers.average.note(place(state, plan) / plan.steps)
+            # Before the pause, whose time counts too in a timed run: the last step must be judged.
+            is_last = place(state, plan) >= plan.steps
             with clock.paused():
                 is_best, is_due = False, due(plan.evaluate_every, state, plan)
                 if interrupted and (is_due or due(plan.sample_every, state, plan)):

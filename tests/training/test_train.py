@@ -1,10 +1,12 @@
 """The loop: what it learns, what it leaves behind, and that an interruption leaves no trace."""
 
 import dataclasses
+import itertools
 import json
 import math
 import os
 import signal
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -89,6 +91,19 @@ def test_a_timed_run_ends_with_its_schedule_when_its_minutes_are_over(begin):
     assert (run.folder / "last").exists()
     again, _ = begin(schedule="linear", warmup=0.0, average=0.5, **config)
     assert again.step == state.step  # it is over
+
+
+@pytest.mark.parametrize("looks", [30, 31])
+def test_time_that_is_over_during_a_pause_ends_with_a_step_that_is_judged(
+    begin, monkeypatch, looks
+):
+    """Its clock is looked at by turns after a step and after the pause that follows."""
+    clock = itertools.count(step=0.05)
+    monkeypatch.setattr(train, "time", SimpleNamespace(monotonic=lambda: next(clock)))
+    state, _ = begin(
+        steps=1_000_000, timed=True, max_minutes=0.05 * looks / 60, evaluate_every=1_000_000
+    )
+    assert state.best_step == state.step
 
 
 def test_timed_needs_its_minutes():
