@@ -1,4 +1,5 @@
 import threading
+from pathlib import Path
 
 import pytest
 import torch
@@ -556,9 +557,8 @@ def test_it_says_how_many_threads_compute(tiny, monkeypatch, backend):
     before = torch.get_num_threads()
     monkeypatch.setattr("app.gpt2.native.model.n_cores", lambda: 1)
     monkeypatch.setattr("os.cpu_count", lambda: 32)
-    options = EngineOptions(
-        models={"tiny": str(tiny)}, backend=backend, precision="float32", device="cpu"
-    )
+    monkeypatch.setattr("app.engine.turns.backends.GPU", Path("/dev/none"))
+    options = EngineOptions(models={"tiny": str(tiny)}, backend=backend, precision="float32")
     engine = Engine(options)
     assert engine.info().threads == 1
     engine.close()
