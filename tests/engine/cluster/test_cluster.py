@@ -9,8 +9,8 @@ import pytest
 from ray import serve
 
 from app.engine import EngineBusy, Finished, Params, Token, join_cluster
-from app.engine.cluster.client import add_up
 from app.engine.cluster.routing import APP
+from app.engine.cluster.totals import add_up
 from tests.engine.reading import ended_of, ids_of, read, text_of
 from tests.engine.test_engine import ask, until
 

@@ -1,0 +1,83 @@
+"""One text that the cluster writes, and how far its reader has come. Knows no Ray."""
+
+import dataclasses
+from typing import Any
+
+from ..completion import (
+    Completion,
+    Ended,
+    Event,
+    Failed,
+    Finished,
+    Queued,
+    Started,
+    Timings,
+    Token,
+    Usage,
+)
+from ..parameters import Params
+
+RETRY_S = 3.0  # after which readers of a lost stream should try again
+
+
+@dataclasses.dataclass
+class Stream:
+    """One request, and how far its reader has come."""
+
+    prompt: str | list[int]
+    params: Params
+    model: str | None
+    id: str
+    deadline: float | None
+    completion: Completion
+    started: Started | None = None
+    seen: dict[int, list[int | None]] = dataclasses.field(default_factory=dict)  # ids, by choice
+    to_skip: dict[int, int] = dataclasses.field(default_factory=dict)  # after a loss
+    ended: set[int] = dataclasses.field(default_factory=set)
+    is_lost: bool = False  # between two replicas
+    is_cancelled: bool = False
+    is_over: bool = False
+
+    def rewind(self) -> None:
+        """It will be told everything again."""
+        self.is_lost = True
+        self.to_skip = {choice: len(seen) for choice, seen in self.seen.items()}
+
+    def take(self, event: Event) -> None:
+        """Hand it on, unless its reader has it; AssertionError if the text came out otherwise."""
+        match event:
+            case Started():
+                is_news, self.started = self.started is None, self.started or event
+            case Queued():
+                is_news = self.started is None
+            case Finished() | Failed():
+                is_news = self.is_over = True
+            case _:
+                is_news = self._is_new_of_choice(event)
+        if is_news and not (self.is_cancelled and isinstance(event, Token)):
+            self.completion.put(event)  # a batch of tokens may be on its way from before
+
+    def _is_new_of_choice(self, event: Any) -> bool:
+        seen, id = self.seen.setdefault(event.choice, []), getattr(event, "id", None)
+        n_left = self.to_skip.get(event.choice, 0)
+        if n_left:
+            self.to_skip[event.choice] = n_left - 1
+            if seen[len(seen) - n_left] != id and not self.is_cancelled:
+                raise AssertionError("another text came out")
+            return False
+        seen.append(id)
+        if isinstance(event, Ended):
+            self.ended.add(event.choice)
+        return True
+
+    def end_cancelled(self) -> None:
+        """Nobody is left to say so."""
+        for choice in set(range(self.params.n)) - self.ended:
+            self.completion.put(Ended(choice, "cancelled"))
+        n = sum(id is not None for seen in self.seen.values() for id in seen)
+        n_prompt = 0 if self.started is None else self.started.prompt_tokens
+        self.take(Finished(Usage(n_prompt, n, 0), Timings(0.0, 0.0, 0.0, 0.0)))
+
+    def fail(self, message: str) -> None:
+        if not self.is_over:
+            self.take(Failed("engine_stopped", message, RETRY_S))

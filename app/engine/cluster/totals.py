@@ -1,0 +1,40 @@
+"""What all replicas say, as one engine would say it."""
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from ..answers import EngineInfo, EngineStats
+
+
+def add_up(found: Sequence[EngineStats]) -> EngineStats:
+    """All replicas as one engine: numbers add up; busy is the mean of their shares of the time."""
+    outcomes: Counter[str] = sum((Counter(stats.outcomes) for stats in found), Counter())
+    fields: dict[str, Any] = {
+        name: sum(getattr(stats, name) for stats in found)
+        for name in EngineStats.__struct_fields__
+        if name not in ("outcomes", "busy_s", "uptime_s")
+    }
+    return EngineStats(
+        **fields,
+        outcomes=dict(outcomes),
+        busy_s=sum(stats.busy_s for stats in found) / len(found),
+        uptime_s=max(stats.uptime_s for stats in found),
+    )
+
+
+def as_one(found: Sequence[EngineInfo]) -> EngineInfo:
+    """What all replicas hold together; each has the same models and options."""
+    first, n = found[0], len(found)
+    models = [
+        msgspec.structs.replace(model, cache_bytes=n * model.cache_bytes) for model in first.models
+    ]
+    return msgspec.structs.replace(
+        first,
+        models=models,
+        threads=n * first.threads,
+        max_running=n * first.max_running,
+        max_queue=n * first.max_queue,
+    )
