@@ -5,6 +5,7 @@ import json
 import os
 import re
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -68,6 +69,28 @@ def test_a_pod_drains_before_it_is_killed():
     grace = next(row["value"] for row in container["env"] if row["name"] == "CONTINUO_GRACE")
     before = int(container["lifecycle"]["preStop"]["exec"]["command"][1])
     assert spec["terminationGracePeriodSeconds"] >= before + int(grace) + 5
+
+
+def test_a_stop_lets_the_door_of_a_ray_pod_drain_before_its_node_leaves(tmp_path):
+    """Only Ray had the signal, so readers were cut off."""
+    [workers] = of_kind("RayService")["spec"]["rayClusterConfig"]["workerGroupSpecs"]
+    [container] = workers["template"]["spec"]["containers"]
+    stands_in = tmp_path / "continuo"
+    stands_in.write_text(
+        f"#!{sys.executable}\nimport signal, sys\n"
+        "signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})\n"
+        "print(sys.argv[1], 'is up', flush=True)\n"
+        "signal.sigwait({signal.SIGTERM})\n"
+        "print(sys.argv[1], 'ends', flush=True)\n"
+    )
+    stands_in.chmod(0o700)
+    environment = {"PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    environment["KUBERAY_GEN_RAY_START_CMD"] = "continuo ray"
+    command = [*container["command"], *container["args"]]
+    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as pod:
+        assert {pod.stdout.readline(), pod.stdout.readline()} == {"serve is up\n", "ray is up\n"}
+        pod.terminate()
+        assert pod.stdout.read() == "serve ends\nray ends\n"
 
 
 def test_all_speak_of_the_same_deployment():
