@@ -57,10 +57,19 @@ class ModelInfo(msgspec.Struct, frozen=True):
 class EngineInfo(msgspec.Struct, frozen=True):
     models: list[ModelInfo]  # the default one first
     threads: int
-    max_running: int
-    max_queue: int
+    max_running: int  # continuations, of each model
+    max_queue: int  # requests, of each model
     max_wait: float
     max_time: float
+
+    @property
+    def max_running_in_all(self) -> int:
+        """In all models together."""
+        return self.max_running * len(self.models)
+
+    @property
+    def max_queue_in_all(self) -> int:
+        return self.max_queue * len(self.models)
 
 
 class EngineStats(msgspec.Struct, frozen=True):

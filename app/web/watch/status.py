@@ -52,8 +52,8 @@ def _engine(info: EngineInfo, before: EngineStats, now: EngineStats) -> dict[str
     return {
         "running": now.running,
         "waiting": now.waiting,
-        "max_running": info.max_running,
-        "max_queue": info.max_queue,
+        "max_running": info.max_running_in_all,
+        "max_queue": info.max_queue_in_all,
         "tokens_per_s": _share(now.completion_tokens - before.completion_tokens, seconds),
         "busy": _share(now.busy_s - before.busy_s, seconds),
         "cache": _share(now.pages_used, now.pages),

@@ -21,7 +21,7 @@ def test_it_shows_readers_speed_and_models(client):
     client.post("/generate", json=ASKED)
     said = page(client)
     assert "Continuo: ready" in said
-    assert "Texts being written</th><td>0 of 4" in said
+    assert "Texts being written</th><td>0 of 8" in said  # four of each of two models
     assert re.search(r"half within [\d.]+ s, 95% within [\d.]+ s", said)
     assert "Requests finished</th><td>1" in said
     assert "<td>int8</td> <td>u8</td><td>native, cpu, 1 thread</td>" in said

@@ -63,7 +63,7 @@ def props() -> Response:
     return reply(
         Props(
             DefaultSettings(info.n_positions, settings(defaults, list(SAMPLERS))),
-            total_slots=service().engine.info().max_running,
+            total_slots=service().engine.info().max_running_in_all,
             model_path=info.name,
             build_info=f"continuo {openapi.VERSION}",
         )
@@ -75,7 +75,7 @@ def props() -> Response:
 def slots() -> Response:
     """How many continuations may run at once, and which slots are taken; without any text."""
     engine = service().engine
-    total, running = engine.info().max_running, engine.stats().running
+    total, running = engine.info().max_running_in_all, engine.stats().running
     if request.args.get("fail_on_no_slot") == "1" and running >= total:
         raise Problem(503, "unavailable", "No slot is free.", retry_after=1.0)
     window = service().model().n_positions

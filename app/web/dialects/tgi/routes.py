@@ -91,7 +91,7 @@ def info() -> Response:
             model_id=model.name,
             model_dtype=model.precision,
             model_device_type=model.device,
-            max_concurrent_requests=engine.max_running + engine.max_queue,
+            max_concurrent_requests=engine.max_running_in_all + engine.max_queue_in_all,
             max_best_of=int(ROWS["n"].high or 1),
             max_stop_sequences=ROWS["stop"].max_items or 0,
             max_input_tokens=model.n_positions - 1,

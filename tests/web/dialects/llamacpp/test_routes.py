@@ -139,15 +139,18 @@ def test_props_tell_the_window_and_the_defaults(client):
     said = client.get("/props").json
     assert said["default_generation_settings"]["n_ctx"] == 1024
     assert said["default_generation_settings"]["params"]["top_k"] == 40
-    assert said["total_slots"] == 4 and said["chat_template"] == ""
+    assert said["total_slots"] == 8 and said["chat_template"] == ""
 
 
 def test_slots_tell_no_text_and_whether_one_is_free(client, engine):
     engine.step.clear()
     asked = {"prompt": "a secret", "stream": True}
     replies = [client.post("/completion", json=asked, buffered=False) for _ in range(4)]
-    assert [slot["is_processing"] for slot in client.get("/slots").json] == [True] * 4
+    taken = [slot["is_processing"] for slot in client.get("/slots").json]
+    assert taken == [True] * 4 + [False] * 4  # four of each of two models
     assert "secret" not in client.get("/slots").text
+    assert client.get("/slots?fail_on_no_slot=1").status_code == 200
+    replies += [client.post("/completion", json=asked, buffered=False) for _ in range(4)]
     assert client.get("/slots?fail_on_no_slot=1").status_code == 503
     for reply in replies:
         reply.close()
