@@ -12,7 +12,6 @@ from ..completion import Completion
 from ..interface import AnyEngine
 from ..parameters import Params
 from .driver import Driver
-from .routing import session
 
 
 def join_cluster() -> AnyEngine:
@@ -41,22 +40,24 @@ class ClusterClient:
         return self._driver().cancel(id)
 
     def tokenize(self, text: str, model: str | None = None) -> Tokenized:
-        return self._driver().call(Tokenized, session(model, text), "tokenize", text, model)
+        return self._driver().call(Tokenized, model, text, "tokenize", text, model)
 
     def detokenize(self, ids: Sequence[int], model: str | None = None) -> str:
-        return self._driver().call(str, session(model, ids), "detokenize", list(ids), model)
+        ids = list(ids)
+        return self._driver().call(str, model, ids, "detokenize", ids, model)
 
     def pieces(self, ids: Sequence[int], model: str | None = None) -> list[bytes]:
-        return self._driver().call(list[bytes], session(model, ids), "pieces", list(ids), model)
+        ids = list(ids)
+        return self._driver().call(list[bytes], model, ids, "pieces", ids, model)
 
     def score(
         self, prompt: str, continuations: Sequence[str], top: int = 0, model: str | None = None
     ) -> list[Scored]:
         arguments = (prompt, list(continuations), top, model)
-        return self._driver().call(list[Scored], session(model, prompt), "score", *arguments)
+        return self._driver().call(list[Scored], model, prompt, "score", *arguments)
 
     def models(self) -> list[str]:
-        return self._driver().call(list[str], session(None, ""), "models")
+        return self._driver().call(list[str], None, "", "models")
 
     def info(self) -> EngineInfo:
         return self._driver().info()

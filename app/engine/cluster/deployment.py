@@ -98,8 +98,11 @@ class Replica:
         self._heard[client] = time.monotonic()
         return encode([answer(0, None)])
 
-    async def call(self, method: str, *arguments: Any) -> bytes:
-        """Any other method of the engine."""
+    async def call(self, refused_by: Sequence[str], method: str, *arguments: Any) -> bytes:
+        """Any other method of the engine: first who this is, then its answer."""
+        name = answer(0, self._name)
+        if self._name in refused_by:
+            return encode([name])
         reply: Reply
         try:
             if method == "score":
@@ -109,7 +112,7 @@ class Replica:
                 reply = answer(0, await asyncio.to_thread(work, *arguments))
         except (EngineError, InvalidParams) as error:
             reply = refuse(0, error)
-        return encode([reply])
+        return encode([name, reply])
 
     async def _score(self, *arguments: Any) -> list[Scored]:
         """Holds no thread while it waits: there are only a few, for all other calls."""

@@ -14,7 +14,7 @@ import secrets
 import signal
 import threading
 import time
-from collections.abc import Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, TypeVar
 
 import msgspec
@@ -28,7 +28,7 @@ from app.gpt2 import MAX_SEED
 from ..answers import EngineInfo, EngineState, EngineStats
 from ..completion import Completion, EngineBusy, EngineStopped
 from ..parameters import Params
-from ..process.messages import Answer, Events, Refused, decode_replies, to_error
+from ..process.messages import Answer, Events, Refused, Reply, decode_replies, to_error
 from . import head
 from .routing import APP, LEASE_S, REPLICA, session
 from .stream import Stream
@@ -90,8 +90,11 @@ class Driver:
         except EngineStopped:
             return False
 
-    def call(self, type: Any, where: str, method: str, *arguments: Any) -> Any:
-        raw = self._wait(self._call(where, method, *arguments), ANSWER_S)
+    def call(
+        self, type: Any, model: str | None, prompt: str | list[int], method: str, *arguments: Any
+    ) -> Any:
+        """What a replica answers, the one that knows the prompt if it has room."""
+        raw = self._wait(self._call(model, prompt, method, *arguments), ANSWER_S)
         return msgspec.msgpack.decode(raw, type=type)
 
     def stats(self) -> EngineStats:
@@ -105,7 +108,7 @@ class Driver:
             return EngineState("failed", "The engine is closed.")
         if time.monotonic() - self._looked > LOOK_S:
             try:
-                self._wait(self._call(session(None, ""), "models"), LOOK_S)
+                self._wait(self._call(None, "", "models"), LOOK_S)
                 self._state = EngineState("ready", "")
             except Exception as error:
                 self._state = EngineState("restarting", str(error) or GONE)
@@ -190,28 +193,42 @@ class Driver:
         self._spawn(self._follow(stream, items))
 
     async def _open(self, stream: Stream) -> Any:
-        """A stream of items that some replica has taken, or what the last one said."""
-        refusals: dict[str, EngineBusy] = {}
-        for skip in range(TRIES):
-            where = session(stream.model, stream.prompt, skip)
-            ask = self._handle.options(stream=True, session_id=where).complete
-            request = (stream.prompt, stream.params, stream.model, stream.id)
-            items = ask.remote(*request, self._name, list(refusals))
+        """A stream of items that some replica has taken."""
+        request = (stream.prompt, stream.params, stream.model, stream.id)
+        items: Any = None
+
+        async def ask(handle: Any, refused_by: list[str]) -> bytes:
+            nonlocal items
+            items = handle.options(stream=True).complete.remote(*request, self._name, refused_by)
             try:
-                first = await asyncio.wait_for(anext(items), OPEN_S)
+                return await asyncio.wait_for(anext(items), OPEN_S)
             except TimeoutError:
                 self._drop(items)
                 raise
-            name, *replies = decode_replies(first)
+
+        await self._find_room(stream.model, stream.prompt, ask)
+        return items
+
+    async def _find_room(
+        self,
+        model: str | None,
+        prompt: str | list[int],
+        ask: Callable[[Any, list[str]], Awaitable[bytes]],
+    ) -> msgspec.Raw:
+        """What the first replica says that is not full, on the ring from where the prompt is known.
+
+        `ask` is given a handle and who has refused. If all are full, the least wait is raised.
+        """
+        refusals: dict[str, EngineBusy] = {}
+        for skip in range(TRIES):
+            handle = self._handle.options(session_id=session(model, prompt, skip))
+            name, *replies = decode_replies(await ask(handle, list(refusals)))
             if not replies:
                 break
-            if not isinstance(replies[0], Refused):
-                return items
-            error = to_error(replies[0])
-            if not isinstance(error, EngineBusy):
-                raise error
-            assert isinstance(name, Answer)
-            refusals[msgspec.msgpack.decode(name.result)] = error
+            try:
+                return _result(replies[0])
+            except EngineBusy as busy:
+                refusals[msgspec.msgpack.decode(_result(name))] = busy
         raise min(refusals.values(), key=lambda busy: busy.retry_after)
 
     async def _follow(self, stream: Stream, items: Any) -> None:
@@ -324,21 +341,25 @@ class Driver:
 
     async def _ask_all(self, method: str, *arguments: Any) -> list[msgspec.Raw]:
         """What each replica answers that is there."""
-        items = await self._broadcast("call", method, *arguments)
-        return [_result(item) for item in items]
+        items = await self._broadcast("call", [], method, *arguments)
+        return [_result(decode_replies(item)[1]) for item in items]
 
     async def _broadcast(self, method: str, *arguments: Any) -> list[bytes]:
         answers = self._handle.broadcast(method, *arguments)
         items = await answers.results_async(timeout_s=OPEN_S, return_exceptions=True)
         return [item for item in items if isinstance(item, bytes)]
 
-    async def _call(self, where: str, method: str, *arguments: Any) -> msgspec.Raw:
-        ask = self._handle.options(session_id=where).call
-        return _result(await ask.remote(method, *arguments))
+    async def _call(
+        self, model: str | None, prompt: str | list[int], method: str, *arguments: Any
+    ) -> msgspec.Raw:
+        def ask(handle: Any, refused_by: list[str]) -> Awaitable[bytes]:
+            answer: Awaitable[bytes] = handle.call.remote(refused_by, method, *arguments)
+            return answer
+
+        return await self._find_room(model, prompt, ask)
 
 
-def _result(item: bytes) -> msgspec.Raw:
-    [reply] = decode_replies(item)
+def _result(reply: Reply) -> msgspec.Raw:
     if isinstance(reply, Refused):
         raise to_error(reply)
     assert isinstance(reply, Answer)

@@ -145,6 +145,20 @@ def test_readers_are_sent_away_only_when_all_replicas_are_full(deploy, client):
         read(text)
 
 
+def test_a_score_that_a_full_replica_refuses_goes_to_another(deploy, client):
+    deploy(2, max_running=1, max_queue=1, max_wait=600)
+    text = ask(client, "The house", max_tokens=None, ignore_eos=True)
+    until(text, Token)
+    with ThreadPoolExecutor(1) as pool:
+        waits = pool.submit(client.score, "The house", [" is"])
+        while not client.stats().waiting:
+            pass
+        [at_once] = client.score("The house", [" is"])
+        assert not waits.done()
+        text.cancel()
+        assert waits.result() == [at_once]
+
+
 def test_scores_that_wait_hold_up_nothing_else(deploy, client):
     """Each held one of six threads, so the seventh stopped every new text, cancel and check."""
     deploy(1, max_running=1, max_queue=20, max_wait=600)
