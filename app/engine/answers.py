@@ -88,3 +88,9 @@ class EngineStats(msgspec.Struct, frozen=True):
     busy_s: float  # seconds spent in turns
     uptime_s: float
     memory_bytes: int  # resident, of the engine's process
+    replicas: dict[str, "EngineStats"] = {}  # of a cluster, by name: what all these add up to
+
+    @property
+    def parts(self) -> dict[str, "EngineStats"]:
+        """Each engine's own, whose counters never fall; a sum falls when a replica leaves."""
+        return self.replicas or {"": self}

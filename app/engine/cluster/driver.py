@@ -228,7 +228,7 @@ class Driver:
             try:
                 return _result(replies[0])
             except EngineBusy as busy:
-                refusals[msgspec.msgpack.decode(_result(name))] = busy
+                refusals[_decode(_result(name), str)] = busy
         raise min(refusals.values(), key=lambda busy: busy.retry_after)
 
     async def _follow(self, stream: Stream, items: Any) -> None:
@@ -325,24 +325,27 @@ class Driver:
         if stream is not None and stream.is_lost:
             stream.end_cancelled()
             return True
-        return any(msgspec.msgpack.decode(raw) for raw in await self._ask_all("cancel", id))
+        return any((await self._ask_all(bool, "cancel", id)).values())
 
     async def _stats(self) -> EngineStats:
         return add_up(await self._tell_all(EngineStats, "stats"))
 
     async def _info(self) -> EngineInfo:
-        return as_one(await self._tell_all(EngineInfo, "info"))
+        return as_one(list((await self._tell_all(EngineInfo, "info")).values()))
 
-    async def _tell_all(self, type: type[T], method: str) -> list[T]:
-        found = [msgspec.msgpack.decode(raw, type=type) for raw in await self._ask_all(method)]
+    async def _tell_all(self, type: type[T], method: str) -> dict[str, T]:
+        found = await self._ask_all(type, method)
         if not found:
             raise EngineStopped(GONE)
         return found
 
-    async def _ask_all(self, method: str, *arguments: Any) -> list[msgspec.Raw]:
-        """What each replica answers that is there."""
-        items = await self._broadcast("call", [], method, *arguments)
-        return [_result(decode_replies(item)[1]) for item in items]
+    async def _ask_all(self, type: type[T], method: str, *arguments: Any) -> dict[str, T]:
+        """What each replica answers that is there, by its name."""
+        found = {}
+        for item in await self._broadcast("call", [], method, *arguments):
+            name, reply = (_result(reply) for reply in decode_replies(item))
+            found[_decode(name, str)] = _decode(reply, type)
+        return found
 
     async def _broadcast(self, method: str, *arguments: Any) -> list[bytes]:
         answers = self._handle.broadcast(method, *arguments)
@@ -364,3 +367,7 @@ def _result(reply: Reply) -> msgspec.Raw:
         raise to_error(reply)
     assert isinstance(reply, Answer)
     return reply.result
+
+
+def _decode(raw: msgspec.Raw, type: type[T]) -> T:
+    return msgspec.msgpack.decode(raw, type=type)

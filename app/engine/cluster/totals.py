@@ -9,19 +9,21 @@ import msgspec
 from ..answers import EngineInfo, EngineStats
 
 
-def add_up(found: Sequence[EngineStats]) -> EngineStats:
+def add_up(replicas: dict[str, EngineStats]) -> EngineStats:
     """All replicas as one engine: numbers add up; busy is the mean of their shares of the time."""
+    found = list(replicas.values())
     outcomes: Counter[str] = sum((Counter(stats.outcomes) for stats in found), Counter())
     fields: dict[str, Any] = {
         name: sum(getattr(stats, name) for stats in found)
         for name in EngineStats.__struct_fields__
-        if name not in ("outcomes", "busy_s", "uptime_s")
+        if name not in ("outcomes", "busy_s", "uptime_s", "replicas")
     }
     return EngineStats(
         **fields,
         outcomes=dict(outcomes),
         busy_s=sum(stats.busy_s for stats in found) / len(found),
         uptime_s=max(stats.uptime_s for stats in found),
+        replicas=replicas,
     )
 
 

@@ -18,10 +18,18 @@ from prometheus_client import (
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from app.engine import AnyEngine, EngineError
+from app.engine import AnyEngine, EngineError, EngineStats
 
 LATENCIES = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)  # seconds
 GAPS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5)  # seconds
+
+COUNTERS = {  # of the engine: their names and what they count
+    "prompt_tokens": ("prompt_tokens", "Tokens of prompts read."),
+    "cached_tokens": ("prompt_tokens_cached", "Of these, not computed."),
+    "completion_tokens": ("generation_tokens", "Tokens written."),
+    "turns": ("turns", "Turns of the engine."),
+    "busy_s": ("busy_seconds", "Seconds spent in turns."),
+}
 
 
 class Metrics:
@@ -100,28 +108,33 @@ class _EngineCollector(Collector):
         yield _gauge("ready", "1 when the engine answers.", 1)
         yield _gauge("num_requests_waiting", "Requests in the queue.", stats.waiting)
         yield _gauge("num_requests_running", "Continuations being written.", stats.running)
-        outcomes = CounterMetricFamily(
-            "continuo_requests", "Requests by how they ended.", labels=["outcome"]
-        )
-        for outcome, count in stats.outcomes.items():
-            outcomes.add_metric([outcome], count)
-        yield outcomes
-        yield _counter("prompt_tokens", "Tokens of prompts read.", stats.prompt_tokens)
-        yield _counter("prompt_tokens_cached", "Of these, not computed.", stats.cached_tokens)
-        yield _counter("generation_tokens", "Tokens written.", stats.completion_tokens)
+        yield from _counters(stats)
         yield _gauge("process_rss_bytes", "Memory of the engine's process.", stats.memory_bytes)
         cache = sum(model.cache_bytes for model in info.models)
         yield _gauge("kv_bytes_limit", "Bytes of cache there are.", cache)
         used = cache * stats.pages_used / max(1, stats.pages)
         yield _gauge("kv_bytes", "Bytes of it in use.", used)
         yield _gauge("kv_usage", "Share of it in use, from 0 to 1.", used / max(1, cache))
-        yield _counter("turns", "Turns of the engine.", stats.turns)
-        yield _counter("busy_seconds", "Seconds spent in turns.", stats.busy_s)
 
 
 def _gauge(name: str, help: str, value: float) -> Metric:
     return GaugeMetricFamily(f"continuo_{name}", help, value)
 
 
-def _counter(name: str, help: str, value: float) -> Metric:
-    return CounterMetricFamily(f"continuo_{name}", help, value)
+def _counters(stats: EngineStats) -> Iterator[Metric]:
+    """Of a cluster those of each replica: their sum falls when one leaves, which is no reset."""
+    labels = ["replica"] if stats.replicas else []
+    requests = CounterMetricFamily(
+        "continuo_requests", "Requests by how they ended.", labels=[*labels, "outcome"]
+    )
+    counters = {
+        field: CounterMetricFamily(f"continuo_{name}", help, labels=labels)
+        for field, (name, help) in COUNTERS.items()
+    }
+    for replica, part in stats.parts.items():
+        values = [replica] * len(labels)
+        for outcome, count in part.outcomes.items():
+            requests.add_metric([*values, outcome], count)
+        for field, counter in counters.items():
+            counter.add_metric(values, getattr(part, field))
+    yield from (requests, *counters.values())

@@ -48,14 +48,18 @@ def _look_twice() -> tuple[EngineStats, EngineStats]:
 
 
 def _engine(info: EngineInfo, before: EngineStats, now: EngineStats) -> dict[str, Any]:
-    seconds = now.uptime_s - before.uptime_s
+    # What each engine did meanwhile; a replica that came or left is not compared.
+    earlier = before.parts
+    pairs = [(earlier[name], part) for name, part in now.parts.items() if name in earlier]
+    seconds = sum(after.uptime_s - first.uptime_s for first, after in pairs)
+    n_written = sum(after.completion_tokens - first.completion_tokens for first, after in pairs)
     return {
         "running": now.running,
         "waiting": now.waiting,
         "max_running": info.max_running_in_all,
         "max_queue": info.max_queue_in_all,
-        "tokens_per_s": _share(now.completion_tokens - before.completion_tokens, seconds),
-        "busy": _share(now.busy_s - before.busy_s, seconds),
+        "tokens_per_s": len(pairs) * _share(n_written, seconds),
+        "busy": _share(sum(after.busy_s - first.busy_s for first, after in pairs), seconds),
         "cache": _share(now.pages_used, now.pages),
         "from_cache": _share(now.cached_tokens, now.prompt_tokens),
         "outcomes": {name: n for name, n in sorted(now.outcomes.items()) if n},

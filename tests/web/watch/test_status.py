@@ -3,10 +3,12 @@
 import re
 from base64 import b64encode
 
+import msgspec
 import pytest
 from prometheus_client import Histogram
 
 from app.engine import EngineState
+from app.engine.cluster.totals import add_up
 from app.web.watch import faults as keeping
 from app.web.watch.faults import Fault, Faults
 
@@ -26,6 +28,17 @@ def test_it_shows_readers_speed_and_models(client):
     assert "Requests finished</th><td>1" in said
     assert "<td>int8</td> <td>u8</td><td>native, cpu, 1 thread</td>" in said
     assert "Failures in the last hour: 0" in said
+
+
+def test_a_replica_that_leaves_takes_no_speed_with_it(client, engine, monkeypatch):
+    """Its tokens were missing in the second look, so the page showed negative tokens a second."""
+    before = msgspec.structs.replace(engine.stats(), completion_tokens=500)
+    now = msgspec.structs.replace(before, completion_tokens=600, busy_s=0.25, uptime_s=1.5)
+    looks = [add_up({"left": before, "stays": before}), add_up({"stays": now, "came": now})]
+    monkeypatch.setattr(engine, "stats", lambda: looks.pop(0))
+    monkeypatch.setattr("app.web.watch.status.MEASURE_S", 0)
+    said = page(client)
+    assert "Tokens a second</th><td>200<" in said and "Busy</th><td>50% of the time" in said
 
 
 def test_it_says_why_nothing_is_taken(engine, client):
