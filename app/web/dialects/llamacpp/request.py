@@ -9,7 +9,6 @@ from app.engine import PARAMETERS, ModelInfo, Params
 from ...body import fields as body
 from ...errors import bad_value
 from ...run.run import Prompt
-from ...service import service
 from .. import shared
 from ..shared import Fields
 
@@ -102,7 +101,7 @@ def _prompts(fields: Fields, info: ModelInfo) -> tuple[list[Prompt], bool]:
     if not isinstance(value, list) or not {int, str} <= {type(part) for part in value}:
         return shared.prompts({"prompt": value}, info)
     texts = sum(isinstance(part, str) for part in value)
-    body.check_count("prompt", texts, service().options.max_prompts)
+    body.check_count("prompt", texts)
     ids: list[int] = []
     for part in value:
         piece = shared.prompt(part if isinstance(part, str) else [part], info)
@@ -159,7 +158,13 @@ def _biases(fields: Fields, info: ModelInfo) -> tuple[dict[int, float], list[int
         raise bad_value(
             "logit_bias", "logit_bias must be a list such as [[11, -1.5], [13, false]]."
         )
-    body.check_count("logit_bias", max(1, len(pairs)), MAX_BIASES)
+    if len(pairs) > MAX_BIASES:
+        raise bad_value(
+            "logit_bias",
+            f"logit_bias has {len(pairs)} entries; at most {MAX_BIASES} are allowed.",
+            value=len(pairs),
+            allowed=MAX_BIASES,
+        )
     bias: dict[int, float] = {}
     banned: list[int | str] = []
     if body.take(fields, "ignore_eos", bool, False):

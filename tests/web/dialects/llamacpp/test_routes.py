@@ -129,6 +129,12 @@ def test_a_mistake_is_400_in_its_shape(ask, fields):
     assert reply.json["error"]["type"] == "invalid_request_error"
 
 
+def test_too_many_biases_are_refused_by_their_own_limit(ask):
+    """The sentence named max_prompts, a setting that has nothing to do with it."""
+    message = ask(logit_bias=[[1, 0.5]] * 1025).json["error"]["message"]
+    assert message == "logit_bias has 1025 entries; at most 1024 are allowed."
+
+
 def test_a_failure_in_a_stream_is_an_error_frame(ask, frames, engine):
     engine.fails_after = 1
     error = frames(ask(stream=True))[-1]["error"]
