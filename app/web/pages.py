@@ -15,7 +15,6 @@ from app.engine import PARAMETERS
 
 from .body.read import read_form_again
 from .docs.openapi import gives
-from .service import service
 
 pages = Blueprint("pages", __name__)
 
@@ -57,7 +56,7 @@ def _for_templates() -> dict[str, Any]:
 
 def _form_values() -> dict[str, Any]:
     """The values in the form without JavaScript: what its reader sent, or the defaults."""
-    sent = request.args | read_form_again(request, service().options.patience)
+    sent = request.args | read_form_again()
     defaults = {row.name: row.default for row in PARAMETERS}
     return {name: sent.get(name, defaults[name]) for name in ("max_tokens", "temperature")} | {
         "prompt": sent.get("prompt", "")

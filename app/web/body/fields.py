@@ -8,29 +8,31 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from ..errors import bad_value
-from ..options import WebOptions
+from ..service import service
 
 
-def check_total(prompts: int, n: int, options: WebOptions) -> None:
-    if prompts * n > options.max_total:
+def check_total(prompts: int, n: int) -> None:
+    most = service().options.max_total
+    if prompts * n > most:
         raise bad_value(
             "n",
-            f"{prompts} prompts times n {n} is more than max_total, {options.max_total}; lower n "
+            f"{prompts} prompts times n {n} is more than max_total, {most}; lower n "
             "or send fewer prompts.",
             value=n,
-            allowed=options.max_total,
+            allowed=most,
         )
 
 
-def texts(name: str, value: Any, most: int) -> list[str]:
+def texts(name: str, value: Any) -> list[str]:
     """A list of 1 to max_prompts texts."""
     if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
         raise bad_value(name, f"{name} must be a text or a list of texts; got {seen(value)}.")
-    check_count(name, len(value), most)
+    check_count(name, len(value))
     return value
 
 
-def check_count(name: str, count: int, most: int) -> None:
+def check_count(name: str, count: int) -> None:
+    most = service().options.max_prompts
     if not 1 <= count <= most:
         raise bad_value(
             name,
@@ -40,13 +42,14 @@ def check_count(name: str, count: int, most: int) -> None:
         )
 
 
-def bounded(name: str, text: str, options: WebOptions) -> str:
+def bounded(name: str, text: str) -> str:
     """A text of at most max_prompt characters."""
-    if len(text) > options.max_prompt:
+    most = service().options.max_prompt
+    if len(text) > most:
         raise bad_value(
             name,
-            f"{name} has {len(text)} characters; max_prompt allows {options.max_prompt}.",
-            allowed=options.max_prompt,
+            f"{name} has {len(text)} characters; max_prompt allows {most}.",
+            allowed=most,
         )
     return text
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import msgspec
-from flask import Request, g
+from flask import g, request
 from werkzeug.exceptions import RequestEntityTooLarge
 from werkzeug.wsgi import get_input_stream
 
@@ -14,6 +14,7 @@ from app.engine import PARAMETERS
 
 from ..errors import Problem, unreadable
 from ..run.connection import socket_of
+from ..service import service
 from .fields import seen
 
 JSON, FORM, TEXT = "json", "form", "text"
@@ -29,7 +30,7 @@ _KINDS = {
 _DEFAULTS = {parameter.name: parameter.default for parameter in PARAMETERS}
 
 
-def body_kind(request: Request) -> str:
+def body_kind() -> str:
     kind = _KINDS.get(request.mimetype)
     if kind is None and request.mimetype.endswith("+json"):
         kind = JSON
@@ -42,18 +43,18 @@ def body_kind(request: Request) -> str:
     return kind
 
 
-def is_form(request: Request) -> bool:
+def is_form() -> bool:
     return _KINDS.get(request.mimetype) is FORM
 
 
-def needs_preflight(request: Request) -> bool:
+def needs_preflight() -> bool:
     """Whether a browser asks us first when another site's page sends such a body."""
     return _KINDS.get(request.mimetype) not in (FORM, TEXT) and request.mimetype != ""
 
 
-def read_body(request: Request, patience: float) -> bytes:
+def read_body() -> bytes:
     """The body's bytes; a body that stalls or breaks off is a 4xx."""
-    accepted = socket_of(request.environ)
+    accepted, patience = socket_of(request.environ), service().options.patience
     if accepted is not None:
         accepted.settimeout(patience)
     try:
@@ -61,7 +62,7 @@ def read_body(request: Request, patience: float) -> bytes:
     except Exception as error:  # each server raises its own when a body breaks off
         g.body_failed = True
         if isinstance(error, RequestEntityTooLarge):
-            _read_past(request)
+            _read_past()
             raise
         if isinstance(error.__context__ or error, TimeoutError):
             raise Problem(408, "too_slow", f"No data arrived for {patience:g} s.") from None
@@ -71,7 +72,7 @@ def read_body(request: Request, patience: float) -> bytes:
             accepted.settimeout(None)
 
 
-def _read_past(request: Request) -> None:
+def _read_past() -> None:
     """Drop up to 64 MB for up to 5 s: a client that is cut off while sending never reads why."""
     rest, end = get_input_stream(request.environ), time.monotonic() + 5
     with contextlib.suppress(Exception):  # any server's own; the answer stays the same
@@ -80,15 +81,15 @@ def _read_past(request: Request) -> None:
                 return
 
 
-def read_json(request: Request, patience: float) -> dict[str, Any]:
+def read_json() -> dict[str, Any]:
     """A JSON object sent as JSON. Other types are refused: any web page could send them."""
-    if body_kind(request) is not JSON:
+    if body_kind() is not JSON:
         raise Problem(
             415,
             "unsupported_media_type",
             f"Content-Type is {request.mimetype}; add -H 'Content-Type: application/json'.",
         )
-    return parse_json(read_body(request, patience))
+    return parse_json(read_body())
 
 
 def parse_json(body: bytes) -> dict[str, Any]:
@@ -105,10 +106,10 @@ def parse_json(body: bytes) -> dict[str, Any]:
     return value
 
 
-def read_fields(request: Request, patience: float) -> dict[str, Any]:
+def read_fields() -> dict[str, Any]:
     """The fields of a JSON object, of a form, or of a text with parameters in the address."""
-    kind = body_kind(request)
-    body = read_body(request, patience)
+    kind = body_kind()
+    body = read_body()
     if kind is JSON:
         return from_texts(request.args) | parse_json(body)
     if kind is FORM:
@@ -152,10 +153,10 @@ def _from_text(name: str, values: list[str]) -> Any:
         return {"on": True}.get(values[-1], values[-1])  # a ticked box sends "on"
 
 
-def read_form_again(request: Request, patience: float) -> Mapping[str, str]:
+def read_form_again() -> Mapping[str, str]:
     """The form's fields, to show it again after an error; empty if they are unreadable."""
     if not g.get("body_failed", False):
         with contextlib.suppress(Problem, RequestEntityTooLarge):
-            read_body(request, patience)
+            read_body()
             return request.form
     return {}

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
-from flask import g, request
+from flask import g
 
 from app.engine import (
     MAX_SEED,
@@ -27,7 +27,7 @@ from app.engine import (
 )
 
 from ..body import fields as body
-from ..body import read as reading
+from ..body.read import read_body, read_json
 from ..errors import bad_value
 from ..native.reply import encode
 from ..run.run import Choice, Prompt
@@ -66,13 +66,9 @@ def maybe(described: dict[str, Any]) -> dict[str, Any]:
 # ---- reading
 
 
-def read() -> dict[str, Any]:
-    return reading.read_json(request, service().options.patience)
-
-
 def read_if_any() -> dict[str, Any]:
-    """Like read(), but an empty body is {}."""
-    return read() if reading.read_body(request, service().options.patience) else {}
+    """Like read_json(), but an empty body is {}."""
+    return read_json() if read_body() else {}
 
 
 def first(fields: Fields, names: Sequence[str]) -> Any:
@@ -170,7 +166,7 @@ def text(fields: Fields, name: str) -> str:
     """A text; required, but may be empty."""
     if fields.get(name) is None:
         raise bad_value(name, f"{name} is missing.")
-    return body.bounded(name, body.take(fields, name, str, ""), service().options)
+    return body.bounded(name, body.take(fields, name, str, ""))
 
 
 def prompts(fields: Fields, info: ModelInfo) -> tuple[list[Prompt], bool]:
@@ -182,7 +178,7 @@ def prompts(fields: Fields, info: ModelInfo) -> tuple[list[Prompt], bool]:
         return [prompt(value, info)], False
     if not isinstance(value, list):
         raise bad_value("prompt", f"prompt must be a text or a list; got {body.seen(value)}.")
-    body.check_count("prompt", len(value), service().options.max_prompts)
+    body.check_count("prompt", len(value))
     return [prompt(item, info) for item in value], True
 
 
@@ -192,7 +188,7 @@ def _is_ids(value: Any) -> bool:
 
 def prompt(value: Any, info: ModelInfo) -> Prompt:
     if isinstance(value, str):
-        return body.bounded("prompt", value, service().options)
+        return body.bounded("prompt", value)
     if not _is_ids(value):
         raise bad_value(
             "prompt", f"A prompt must be a text or a list of token ids; got {body.seen(value)}."

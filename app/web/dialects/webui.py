@@ -7,6 +7,7 @@ from flask import Blueprint, Response
 
 from app.engine import Params, Token
 
+from ..body.read import read_json
 from ..body.reply import reply
 from ..docs import openapi
 from ..errors import RETRY_S, Problem, bad_value
@@ -66,7 +67,7 @@ def token_count() -> Response:
 
 
 def _tokens() -> list[int]:
-    return list(shared.tokens_of(shared.text(shared.read(), "text"), service().model()))
+    return list(shared.tokens_of(shared.text(read_json(), "text"), service().model()))
 
 
 @webui.post("/decode")
@@ -75,7 +76,7 @@ def _tokens() -> list[int]:
 def decode() -> Response:
     """The text of a list of tokens."""
     info = service().model()
-    return reply(Text(shared.text_of(shared.ids("tokens", shared.read(), info), info)))
+    return reply(Text(shared.text_of(shared.ids("tokens", read_json(), info), info)))
 
 
 @webui.post("/logits")
@@ -86,7 +87,7 @@ def decode() -> Response:
 @openapi.replies(dict[str, float])
 def logits() -> Response:
     """The likeliest next tokens and their probabilities, before any sampling."""
-    fields = shared.read()
+    fields = read_json()
     if fields.get("use_samplers"):
         raise bad_value(
             "use_samplers", "use_samplers must be false: these are the model's own probabilities."

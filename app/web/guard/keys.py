@@ -31,8 +31,8 @@ def _given_key() -> str | None:
         return request.authorization.password  # from a person's browser
     if request.headers.get("X-Api-Key"):
         return request.headers["X-Api-Key"].strip()
-    if request.endpoint == "native.generate" and is_form(request):
-        read_body(request, service().options.patience)  # cached, so that the view can read it again
+    if request.endpoint == "native.generate" and is_form():
+        read_body()  # cached, so that the view can read it again
         return request.form.get("key") or None  # the page without JavaScript
     return None
 

@@ -44,7 +44,7 @@ def _name(address: str) -> str:
 
 def check_origin() -> None:
     """Forms and plain text, which any page can make a browser send, must come from our own page."""
-    if request.method != "POST" or needs_preflight(request):
+    if request.method != "POST" or needs_preflight():
         return
     origin = request.headers.get("Origin")
     site = request.headers.get("Sec-Fetch-Site")

@@ -14,7 +14,6 @@ from app.engine import Params
 
 from ..body.fields import bounded, take
 from ..errors import bad_value
-from ..options import WebOptions
 from ..service import service
 
 FIELDS = ("memory", "note", "note_depth")
@@ -22,36 +21,27 @@ DEPTH = 3  # lines of the text below the note, by default
 MAX_DEPTH = 1000
 
 
-class Context(msgspec.Struct, frozen=True):
-    memory: str = ""
-    note: str = ""
-    note_depth: int = DEPTH
-
-
-def read(fields: Mapping[str, Any], options: WebOptions) -> Context:
-    memory, note = (bounded(name, take(fields, name, str, ""), options) for name in FIELDS[:2])
+def put_in(
+    fields: Mapping[str, Any], prompts: list[str], params: Params, model: str | None
+) -> tuple[list[str], Params]:
+    """The prompts with memory and note in them, and params by which the memory stays in place
+    however much is written."""
+    memory, note = (
+        _on_lines(bounded(name, take(fields, name, str, ""))) for name in ("memory", "note")
+    )
     depth = take(fields, "note_depth", int, DEPTH)
     if not 0 <= depth <= MAX_DEPTH:
         raise bad_value(
             "note_depth", f"note_depth must be from 0 to {MAX_DEPTH}; got {depth}.",
             value=depth, low=0, high=MAX_DEPTH,
         )  # fmt: skip
-    return Context(memory, note, depth)
-
-
-def put_in(
-    context: Context, prompts: list[str], params: Params, model: str | None
-) -> tuple[list[str], Params]:
-    """The prompts with memory and note in them, and params by which the memory stays in place
-    however much is written."""
-    if not context.memory and not context.note:
+    if not memory and not note:
         return prompts, params
-    memory, note = _on_lines(context.memory), _on_lines(context.note)
     n_memory = _count(memory, model)
     room = _room(params, model)
     left = max(room // 2, room - n_memory - _count(note, model))  # at least half is for the text
     seen = [_end_of(prompt, left, model) for prompt in prompts]
-    places = [line_above(text, context.note_depth) for text in seen]
+    places = [line_above(text, depth) for text in seen]
     prompts = [memory + t[:at] + note + t[at:] for t, at in zip(seen, places, strict=True)]
     return prompts, msgspec.structs.replace(params, keep=max(params.keep, n_memory))
 
@@ -71,8 +61,7 @@ def _count(text: str, model: str | None) -> int:
 
 def _room(params: Params, model: str | None) -> int:
     """How many tokens the prompt may have and leave room for the continuation."""
-    models = service().engine.info().models
-    window = next((one.n_positions for one in models if one.name == model), models[0].n_positions)
+    window = service().model(model).n_positions
     return max(window // 2, window - (params.max_tokens or 0) - params.finish_sentence)
 
 

@@ -7,7 +7,6 @@ from app.engine import PARAMETERS, InvalidParams, Params, make_params
 
 from ..body.fields import check_total, refuse_unknown, seen, take, texts
 from ..errors import bad_value, invalid_params
-from ..options import WebOptions
 from . import context
 
 _PARAMETERS = [row.name for row in PARAMETERS]
@@ -23,15 +22,15 @@ class GenerateRequest(NamedTuple):
     stream: bool
 
 
-def read(fields: Mapping[str, Any], options: WebOptions) -> GenerateRequest:
+def read(fields: Mapping[str, Any]) -> GenerateRequest:
     refuse_unknown(fields, {*_OWN, *_PARAMETERS})
-    prompts, is_list = _prompts(fields, options)
+    prompts, is_list = _prompts(fields)
     params = _params({name: fields[name] for name in _PARAMETERS if name in fields})
-    check_total(len(prompts), params.n, options)
+    check_total(len(prompts), params.n)
     model = take(fields, "model", str, None)
     include_prompt = take(fields, "include_prompt", bool, None)
     stream = take(fields, "stream", bool, False)
-    prompts, params = context.put_in(context.read(fields, options), prompts, params, model)
+    prompts, params = context.put_in(fields, prompts, params, model)
     return GenerateRequest(prompts, is_list, params, model, include_prompt, stream)
 
 
@@ -44,7 +43,7 @@ def _params(fields: dict[str, Any]) -> Params:
         raise invalid_params(error, fields.get(error.field)) from None
 
 
-def _prompts(fields: Mapping[str, Any], options: WebOptions) -> tuple[list[str], bool]:
+def _prompts(fields: Mapping[str, Any]) -> tuple[list[str], bool]:
     if "prompt" not in fields:
         raise bad_value("prompt", 'prompt is missing; send "" to start from nothing.')
     prompt = fields["prompt"]
@@ -52,4 +51,4 @@ def _prompts(fields: Mapping[str, Any], options: WebOptions) -> tuple[list[str],
         return [prompt], False
     if not isinstance(prompt, list):
         raise bad_value("prompt", f"prompt must be a text or a list of texts; got {seen(prompt)}.")
-    return texts("prompt", prompt, options.max_prompts), True
+    return texts("prompt", prompt), True

@@ -9,7 +9,7 @@ from app.engine import MAX_ID, PARAMETERS
 
 from .. import addresses
 from ..body import fields as body
-from ..body import read as reading
+from ..body.read import read_fields, read_json
 from ..body.reply import reply
 from ..docs import openapi
 from ..errors import Problem, bad_value
@@ -28,10 +28,6 @@ MAX_TOP = next(int(row.high or 0) for row in PARAMETERS if row.name == "logprobs
 
 JSON, SSE, NDJSON = "application/json", "text/event-stream", "application/x-ndjson"
 TEXT, HTML = "text/plain", "text/html"
-
-
-def read_fields() -> dict[str, Any]:
-    return reading.read_fields(request, service().options.patience)
 
 
 # ---- continue
@@ -74,7 +70,7 @@ def generate() -> Response:
     fields = read_fields()
     if (other := addresses.owner(fields)) is not None:
         return other(fields)
-    wanted = read(fields, service().options)
+    wanted = read(fields)
     if wanted.stream and format == JSON:
         format = SSE
     if format != JSON:
@@ -141,13 +137,13 @@ def score() -> Response:
 
     {"results": [{"logprob", "bits", "bits_per_char", "tokens"}]}, tokens as logprobs of /generate.
     """
-    fields = reading.read_json(request, service().options.patience)
+    fields = read_json()
     body.refuse_unknown(fields, ("prompt", "text", "continuations", "top", "model"))
     texts = _texts_to_score(fields)
     top = body.take(fields, "top", int, 0)
     if not 0 <= top <= MAX_TOP:
         raise bad_value("top", f"top must be from 0 to {MAX_TOP}; got {top}.", low=0, high=MAX_TOP)
-    prompt = _bounded("prompt", body.take(fields, "prompt", str, ""))
+    prompt = body.bounded("prompt", body.take(fields, "prompt", str, ""))
     model = body.take(fields, "model", str, None)
     service().limits.charge(len(texts))
     give_back = service().limits.take_share(len(texts))
@@ -162,14 +158,9 @@ def _texts_to_score(fields: dict[str, Any]) -> list[str]:
     if ("text" in fields) == ("continuations" in fields):
         raise bad_value("text", "Give either text, or continuations as a list of texts.")
     if "text" in fields:
-        return [_bounded("text", body.take(fields, "text", str, ""))]
-    most = service().options.max_prompts
-    texts = body.texts("continuations", fields["continuations"], most)
-    return [_bounded("continuations", text) for text in texts]
-
-
-def _bounded(name: str, text: str) -> str:
-    return body.bounded(name, text, service().options)
+        return [body.bounded("text", body.take(fields, "text", str, ""))]
+    texts = body.texts("continuations", fields["continuations"])
+    return [body.bounded("continuations", text) for text in texts]
 
 
 @native.post("/tokenize")
@@ -188,7 +179,7 @@ def tokenize() -> Response:
     body.refuse_unknown(fields, ("text", "model"))
     if "text" not in fields:
         raise bad_value("text", "text is missing.")
-    text = _bounded("text", body.take(fields, "text", str, ""))
+    text = body.bounded("text", body.take(fields, "text", str, ""))
     made = service().engine.tokenize(text, body.take(fields, "model", str, None))
     place = utf16_places(text)
     offsets = [[place[start], place[end]] for start, end in made.offsets]
@@ -200,7 +191,7 @@ def tokenize() -> Response:
 @openapi.replies(replies.Detokenized)
 def detokenize() -> Response:
     """The text of a list of tokens."""
-    fields = reading.read_json(request, service().options.patience)
+    fields = read_json()
     body.refuse_unknown(fields, ("tokens", "model"))
     ids = fields.get("tokens")
     if not isinstance(ids, list) or not all(type(id) is int and 0 <= id <= MAX_ID for id in ids):

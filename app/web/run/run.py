@@ -198,7 +198,7 @@ def submit(prompt: Prompt, params: Params, model: str | None = None, id: str | N
     """The same, for a request that has been charged to the limits."""
     here = service()
     if isinstance(prompt, str):
-        bounded("prompt", prompt, here.options)
+        bounded("prompt", prompt)
     name = here.default_model() if model is None else model
     id = secrets.token_urlsafe(16) if id is None else id
     give_back = here.limits.take_share(params.n)

@@ -2,6 +2,7 @@
 
 from flask import Blueprint, Response
 
+from ...body.read import read_json
 from ...body.reply import reply
 from ...docs import openapi
 from ...service import service
@@ -77,7 +78,7 @@ def preloadstory() -> Response:
 def tokencount() -> Response:
     """A text's tokens; `ids` starts with the begin-of-text token, as clients expect."""
     info = service().model()
-    ids = shared.tokens_of(shared.text(shared.read(), "prompt"), info)
+    ids = shared.tokens_of(shared.text(read_json(), "prompt"), info)
     return reply(Counted(len(ids), [info.bos_token_id, *ids]))
 
 
@@ -87,5 +88,5 @@ def tokencount() -> Response:
 def detokenize() -> Response:
     """The text of a list of tokens."""
     info = service().model()
-    text = shared.text_of(shared.ids("ids", shared.read(), info), info)
+    text = shared.text_of(shared.ids("ids", read_json(), info), info)
     return reply(Decoded(text))

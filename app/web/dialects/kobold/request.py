@@ -126,7 +126,7 @@ def _context(fields: Fields, params: Params, info: ModelInfo) -> tuple[list[int]
 
     If they are too long, the prompt loses its beginning; memory keeps up to half of the room.
     """
-    memory = bounded("memory", take(fields, "memory", str, ""), service().options)
+    memory = bounded("memory", take(fields, "memory", str, ""))
     made = service().engine.tokenize(memory + shared.text(fields, "prompt"), info.name)
     wanted = take(fields, "max_context_length", int, info.n_positions)
     most = max(FEWEST, min(wanted, info.n_positions))

@@ -8,6 +8,7 @@ from flask import Blueprint, Response, current_app, request
 
 from app.engine import InvalidParams
 
+from ...body.read import read_json
 from ...body.reply import reply
 from ...docs import openapi
 from ...errors import Problem
@@ -52,7 +53,7 @@ KEY = {"genkey": shared.maybe(openapi.TEXT)}
 @openapi.replies(Results)
 def generate() -> Response:
     """Continue a text, for KoboldAI's clients."""
-    wanted = read(shared.read())
+    wanted = read(read_json())
     bound_reply(1, wanted.params)
     return reply(results(collect(_start(wanted))))
 
@@ -62,7 +63,7 @@ def generate() -> Response:
 @openapi.gives("text/event-stream")
 def stream() -> Response:
     """Continue a text token by token, for koboldcpp's clients."""
-    run = _start(read(shared.read() | {"n": 1}))
+    run = _start(read(read_json() | {"n": 1}))
     return respond(run, each(run, Messages(run)))
 
 

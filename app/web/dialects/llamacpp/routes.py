@@ -3,6 +3,7 @@
 from flask import Blueprint, Response, g, request
 
 from ...body import fields as body
+from ...body.read import read_json
 from ...body.reply import reply
 from ...docs import openapi
 from ...errors import Problem
@@ -45,7 +46,7 @@ llamacpp = Blueprint("llamacpp", __name__)
 @openapi.replies(Final, list[Final], dict)  # the last: by response_fields
 def completion() -> Response:
     """Continue a text, for llama.cpp's clients."""
-    wanted = read(shared.read())
+    wanted = read(read_json())
     if wanted.stream:
         run = start(wanted.prompts[0], wanted.params, wanted.info.name)
         return respond(run, each(run, Parts(run, wanted)))

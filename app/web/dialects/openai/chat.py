@@ -22,7 +22,6 @@ from ...body.fields import check_count, seen, take
 from ...errors import bad_value, failed
 from ...run.run import Choice, Run
 from ...run.stream import Frames, each
-from ...service import service
 from .. import shared
 from ..shared import Fields
 from .reply import DONE, REASONS, Consumed, error_frame, usage_of
@@ -83,7 +82,7 @@ def read(fields: Fields) -> ChatRequest:
 
 def _lines(fields: Fields, speakers: list[str]) -> list[Line]:
     messages = take(fields, "messages", list, [])
-    check_count("messages", len(messages), service().options.max_prompts)
+    check_count("messages", len(messages))
     return [_line(message, speakers) for message in messages]
 
 

@@ -11,7 +11,6 @@ from app.engine import ModelInfo, Params
 from ...body.fields import check_total, seen, take
 from ...errors import Problem, bad_value
 from ...run.run import Prompt
-from ...service import service
 from .. import shared
 from ..shared import Fields
 
@@ -81,7 +80,7 @@ def read(fields: Fields) -> CompletionRequest:
     stream, echo = _flag(fields, "stream"), _flag(fields, "echo")
     n = take(fields, "n", int, 1)
     _check_n(n, params.n, stream)
-    check_total(len(prompts), params.n, service().options)
+    check_total(len(prompts), params.n)
     options = take(fields, "stream_options", dict, {})
     return CompletionRequest(
         prompts=prompts,

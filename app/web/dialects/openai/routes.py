@@ -2,6 +2,7 @@
 
 from flask import Blueprint, Response, stream_with_context
 
+from ...body.read import read_json
 from ...body.reply import reply
 from ...docs import openapi
 from ...native.reply import ModelCard, card
@@ -32,7 +33,7 @@ openai = Blueprint("openai", __name__)
 @openapi.replies(Completion)
 def completions() -> Response:
     """Continue a text, for OpenAI's clients."""
-    wanted = read(shared.read())
+    wanted = read(read_json())
     if wanted.stream:
         runs = in_turn(wanted.prompts, wanted.params, wanted.info.name)
         first = next(runs)  # admitted before the first byte
@@ -69,7 +70,7 @@ def model(name: str) -> Response:
 @openapi.replies(chat.ChatCompletion)
 def chat_completions() -> Response:
     """The next line of a script, for models whose card names speakers."""
-    wanted = chat.read(shared.read())
+    wanted = chat.read(read_json())
     if wanted.stream:
         run = start(wanted.prompt, wanted.params, wanted.info.name)
         return respond(run, chat.stream(run, wanted))

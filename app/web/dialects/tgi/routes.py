@@ -8,6 +8,7 @@ from flask import Blueprint, Response, g
 from app.engine import PARAMETERS
 
 from ...body.fields import take
+from ...body.read import read_json
 from ...body.reply import reply
 from ...docs import openapi
 from ...health import Health, livez
@@ -41,7 +42,7 @@ def generate(fields: Fields) -> Response:
 @openapi.gives("text/event-stream")
 def generate_stream() -> Response:
     """Continue a text token by token, for TGI's clients."""
-    return _stream(shared.read(), is_full=False)
+    return _stream(read_json(), is_full=False)
 
 
 @tgi.post("/")
@@ -54,7 +55,7 @@ def either() -> Response:
 
     The text begins with the prompt, unless return_full_text is false.
     """
-    fields = shared.read()
+    fields = read_json()
     if take(fields, "stream", bool, False):
         return _stream(fields, is_full=True)
     return reply([_whole(read(fields, is_full=True))])
