@@ -1,40 +1,49 @@
 """python -m tests.benchmarks.cluster: what the way through Ray Serve costs.
 
-The 124M shape on one replica of a cluster of one node, and on an engine in a process of its own,
-each with one thread; the two by turns, so that what else the machine does falls on both. Then on
-two replicas, each with one thread too. Needs requirements-cluster.txt.
+The 124M shape and the starter on one replica of a cluster of one node, and on an engine in a
+process of its own, each with one thread; the two by turns, so that what else the machine does falls
+on both. Then on two replicas, each with one thread too. Needs requirements-cluster.txt.
 """
 
+import itertools
 import os
 import statistics
 import tempfile
 import time
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 
 from app.engine import EngineOptions, Params, Token, cluster_application, connect, join_cluster
 from app.engine.cluster.routing import APP
 from tests.benchmarks.engine import BENCH, make_model
 from tests.server import ROOT
 
-ROUNDS, TOKENS = 7, 96
+ROUNDS, TOKENS, READERS = 7, 96, (1, 4, 16)
 
 
-def measure(engine, readers):
-    """Tokens a second of all readers, and milliseconds to the first token of all."""
-    params = [Params(max_tokens=TOKENS, seed=i, ignore_eos=True) for i in range(readers)]
-    begun = time.monotonic()
-    running = [engine.submit(f"The house {p.seed}", p) for p in params]
-    first, n = 0.0, 0
-    for completion in running:
-        for event in completion:
-            if isinstance(event, Token):
-                n += 1
-                first = first or time.monotonic() - begun
-    return n / (time.monotonic() - begun), 1000 * first
+def measure(engine, model, readers):
+    """Tokens a second of all readers, who come together, and milliseconds to each one's first."""
+
+    def read(seed):
+        params = Params(max_tokens=TOKENS, seed=seed, ignore_eos=True)
+        completion = engine.submit(f"The house {seed}", params, model)
+        seen = [time.monotonic() for event in completion if isinstance(event, Token)]
+        return len(seen), seen[0] - begun
+
+    with ThreadPoolExecutor(readers) as pool:
+        begun = time.monotonic()
+        counts, firsts = zip(*pool.map(read, range(readers)), strict=True)
+        return sum(counts) / (time.monotonic() - begun), 1000 * statistics.median(firsts)
+
+
+def show(what, name, rounds, ratio=None):
+    speed, first = (statistics.median(numbers) for numbers in zip(*rounds[1:], strict=True))
+    share = "" if ratio is None else f"{ratio:.0%}"
+    print(f"| {what} | {name} | {speed:.0f} | {first:.0f} | {share} |", flush=True)
 
 
 def main():
-    models = {"bench": str(make_model())}
+    models = {"124M": str(make_model()), "starter": str(ROOT / "models" / "starter")}
     options = EngineOptions(models=models, threads=1, compiled=str(BENCH / "cache"))
     os.environ |= {"PYTHONPATH": str(ROOT), "RAY_USAGE_STATS_ENABLED": "0"}
     warnings.simplefilter("ignore")
@@ -48,24 +57,21 @@ def main():
         engines = {"plain": connect(options, folder), "cluster": join_cluster()}
         while any(engine.state().name != "ready" for engine in engines.values()):
             time.sleep(0.1)
-        print("| readers | engine | tokens/s | first token, ms | tokens/s against plain |")
-        print("|--:|---|--:|--:|--:|")
-        for readers in (1, 4, 16):
+        print("| model, readers | engine | tokens/s | first token, ms | tokens/s against plain |")
+        print("|---|---|--:|--:|--:|")
+        for model, readers in itertools.product(models, READERS):
             rows = {name: [] for name in engines}
             for _ in range(ROUNDS + 1):
                 for name, engine in engines.items():
-                    rows[name].append(measure(engine, readers))
+                    rows[name].append(measure(engine, model, readers))
             pairs = zip(rows["cluster"][1:], rows["plain"][1:], strict=True)
             ratio = statistics.median(ours[0] / plain[0] for ours, plain in pairs)
             for name, found in rows.items():
-                speed = statistics.median(tokens_per_s for tokens_per_s, _ in found[1:])
-                first = statistics.median(milliseconds for _, milliseconds in found[1:])
-                share = f"{ratio:.0%}" if name == "cluster" else ""
-                print(f"| {readers} | {name} | {speed:.0f} | {first:.0f} | {share} |", flush=True)
+                show(f"{model}, {readers}", name, found, ratio if name == "cluster" else None)
         serve.run(cluster_application(options, 2), name=APP, route_prefix=None)
-        rounds = [measure(engines["cluster"], 16) for _ in range(ROUNDS + 1)][1:]
-        speed, first = (statistics.median(numbers) for numbers in zip(*rounds, strict=True))
-        print(f"| 16 | cluster, two replicas | {speed:.0f} | {first:.0f} | |", flush=True)
+        for model in models:
+            rounds = [measure(engines["cluster"], model, 16) for _ in range(ROUNDS + 1)]
+            show(f"{model}, 16", "cluster, two replicas", rounds)
         for engine in engines.values():
             engine.close()
     serve.shutdown()

@@ -1,7 +1,7 @@
-"""One replica of a cluster: an Engine, and what it writes as a stream of batches.
+"""One replica of a cluster: an Engine, and what it writes as streams of batches.
 
-Every item of a stream costs Serve a fraction of a millisecond, so all events of at least 20 ms
-travel together, but the first ones at once. A request that is refused is told so in the first item.
+Every item of a stream costs Serve a fraction of a millisecond, so all events of a client's texts of
+at least 20 ms travel together. A request that is refused is told so in the first item.
 """
 
 import asyncio
@@ -15,14 +15,15 @@ from ray import serve
 from ray.serve.config import AutoscalingConfig, RequestRouterConfig
 
 from ..answers import Scored
-from ..completion import Completion, EngineError, Event, is_last
+from ..completion import EngineError, Token
 from ..engine import Engine
 from ..options import EngineOptions
 from ..parameters import InvalidParams, Params
 from ..process.messages import Events, Reply, answer, encode, refuse
+from .outbox import Outbox
 from .routing import LEASE_S, REPLICA
 
-GATHER_S = 0.02  # between two items of one stream
+GATHER_S = 0.02  # between two items of one client
 STUCK_S = 30.0  # no turn takes so long: an engine that has work and takes none is replaced
 CONTROL = 8  # calls besides completions that a replica takes at a time
 
@@ -34,6 +35,7 @@ class Replica:
         self._turned = asyncio.Event()  # set after each turn, and then another one
         self._latest_turn = time.monotonic()
         self._heard: dict[str, float] = {}  # of each client, when last
+        self._outboxes: dict[str, Outbox] = {}  # of each client with a text here
         self._engine = Engine(options, after_turn=self._ring)
 
     def _ring(self) -> None:
@@ -48,6 +50,7 @@ class Replica:
 
     async def complete(
         self,
+        number: int,
         prompt: str | Sequence[int],
         params: Params,
         model: str | None,
@@ -55,43 +58,49 @@ class Replica:
         client: str,
         refused_by: Sequence[str] = (),
     ) -> AsyncIterator[bytes]:
-        """First who this is and whether it is taken, then its events; whoever leaves ends it.
+        """First who this is, then which call will carry the text's events, if it is taken.
 
-        A replica that has refused it before only says so: there are no more to be asked.
+        The first open call of a client here is the carrier of all its texts. The others are silent,
+        but stay open until their texts are over: Serve scales and drains by counting them. A
+        replica that has refused the text before only says who it is: there are no more to be asked.
         """
         self._loop = asyncio.get_running_loop()
         self._heard[client] = time.monotonic()
-        name = answer(0, self._name)
+        name = answer(number, self._name)
         if self._name in refused_by:
             yield encode([name])
             return
         try:
             completion = await asyncio.to_thread(self._engine.submit, prompt, params, model, id)
         except (EngineError, InvalidParams) as error:
-            yield encode([name, refuse(0, error)])
+            yield encode([name, refuse(number, error)])
             return
+        outbox = self._outboxes.setdefault(client, Outbox(number))
+        is_over = outbox.add(number, completion)
         try:
-            yield encode([name, answer(0, None)])
-            async for events in self._batches(completion, client):
-                yield encode([Events(0, events)])
+            yield encode([name, answer(number, outbox.carrier)])
+            if outbox.carrier == number:
+                async for events in self._batches(outbox, client):
+                    yield encode(events)
+            else:
+                await is_over.wait()
         finally:
             completion.cancel()
+            if outbox.carrier == number:
+                del self._outboxes[client]
+                outbox.cancel()
 
-    async def _batches(self, completion: Completion, client: str) -> AsyncIterator[list[Any]]:
+    async def _batches(self, outbox: Outbox, client: str) -> AsyncIterator[list[Events]]:
         """Serve does not tell when a client's process is killed, so each has to say it is there."""
-        while time.monotonic() - self._heard[client] < LEASE_S:
+        while outbox and time.monotonic() - self._heard[client] < LEASE_S:
             turned = self._turned  # before looking, so that no turn is missed
-            events: list[Event] = []
-            while (event := completion.next(0)) is not None:
-                events.append(event)
-            if not events:
+            if events := outbox.take():
+                yield events
+                if any(isinstance(event, Token) for some in events for event in some.events):
+                    await asyncio.sleep(GATHER_S)  # else the first token is still to come
+            else:
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(turned.wait(), LEASE_S)
-                continue
-            yield events
-            if is_last(events[-1]):
-                return
-            await asyncio.sleep(GATHER_S)
 
     async def hear(self, client: str) -> bytes:
         """That client is there."""

@@ -1,20 +1,17 @@
 """A process's part in a cluster: made at its first use, never before a fork.
 
-One thread with an asyncio loop opens streams and takes what they bring. A stream whose replica dies
-is asked for again elsewhere with the same seed, and what its reader already has is left out: the
-text is the very same and only a pause is seen.
+All that waits for replicas runs on one thread with an asyncio loop.
 """
 
 import asyncio
 import contextlib
-import itertools
 import logging
 import os
 import secrets
 import signal
 import threading
 import time
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Coroutine
 from typing import Any, TypeVar
 
 import msgspec
@@ -26,23 +23,19 @@ from ray.serve.exceptions import RayServeException
 from app.gpt2 import MAX_SEED
 
 from ..answers import EngineInfo, EngineState, EngineStats
-from ..completion import Completion, EngineBusy, EngineStopped
+from ..completion import Completion, EngineStopped
 from ..parameters import Params
-from ..process.messages import Answer, Events, Refused, Reply, decode_replies, to_error
 from . import head
-from .routing import APP, LEASE_S, REPLICA, session
+from .replicas import GONE, LOST, OPEN_S, TRIES, Replicas
+from .routing import APP, LEASE_S, REPLICA
 from .stream import Stream
+from .texts import Texts
 from .totals import add_up, as_one
 
-TRIES = 3  # replicas that may refuse before the reader is sent away
-OPEN_S = 10.0  # until a replica has taken a request, or the cluster counts as gone
-ANSWER_S = 120.0  # no other answer takes longer
+ANSWER_S = 120.0  # no answer takes longer
 LOOK_S = 1.0  # how long a look at the cluster is good for, and how long it may take
 LEAVE_S = 2.0  # for replicas to hear that we go
-LOST_TRIES = 5  # of one stream, each on another replica
 AWAY_S = 15.0  # of a head that takes no connection, after which its cluster is left
-GONE = "The cluster does not answer; please try again."
-LOST = (RayError, RayServeException, asyncio.TimeoutError, asyncio.CancelledError, ConnectionError)
 
 log = logging.getLogger(__name__)
 
@@ -53,9 +46,8 @@ class Driver:
     """One process's part in the cluster."""
 
     def __init__(self) -> None:
-        self._name = secrets.token_hex(8)
-        self._streams: dict[str, Stream] = {}
-        self._handle: Any = None
+        self._replicas = Replicas()
+        self._texts = Texts(self._replicas, self._spawn)
         self._is_away = False  # the head of the cluster that we are in
         self._looked = 0.0
         self._state = EngineState("loading", "The cluster has not answered yet.")
@@ -76,17 +68,17 @@ class Driver:
         deadline = None if params.max_time is None else time.monotonic() + params.max_time
         completion = Completion(id, lambda: self.cancel(id))
         stream = Stream(prompt, params, model, id, deadline, completion)
-        self._wait(self._start(stream), (TRIES + 1) * OPEN_S)
+        self._wait(self._texts.start(stream), (TRIES + 1) * OPEN_S)
         return completion
 
     def cancel(self, id: str) -> bool:
-        if (stream := self._streams.get(id)) is not None:
+        if (stream := self._texts.find(id)) is not None:
             stream.is_cancelled = True
         if threading.current_thread() is self._thread:  # cuts a slow reader, and must not wait
-            self._spawn(self._cancel(id))
+            self._spawn(self._texts.cancel(id))
             return True
         try:
-            return self._wait(self._cancel(id), OPEN_S)
+            return self._wait(self._texts.cancel(id), OPEN_S)
         except EngineStopped:
             return False
 
@@ -94,8 +86,8 @@ class Driver:
         self, type: Any, model: str | None, prompt: str | list[int], method: str, *arguments: Any
     ) -> Any:
         """What a replica answers, the one that knows the prompt if it has room."""
-        raw = self._wait(self._call(model, prompt, method, *arguments), ANSWER_S)
-        return msgspec.msgpack.decode(raw, type=type)
+        work = self._replicas.ask_one(type, model, prompt, method, *arguments)
+        return self._wait(work, ANSWER_S)
 
     def stats(self) -> EngineStats:
         return self._wait(self._stats(), OPEN_S)
@@ -108,7 +100,7 @@ class Driver:
             return EngineState("failed", "The engine is closed.")
         if time.monotonic() - self._looked > LOOK_S:
             try:
-                self._wait(self._call(None, "", "models"), LOOK_S)
+                self._wait(self._replicas.ask_one(list[str], None, "", "models"), LOOK_S)
                 self._state = EngineState("ready", "")
             except Exception as error:
                 self._state = EngineState("restarting", str(error) or GONE)
@@ -120,7 +112,7 @@ class Driver:
             return
         self._is_closed = True
         until = time.monotonic() + grace
-        while self._streams and time.monotonic() < until:
+        while self._texts and time.monotonic() < until:
             time.sleep(0.02)
         asyncio.run_coroutine_threadsafe(self._leave(), self._loop).result()
         self._loop.call_soon_threadsafe(self._loop.stop)
@@ -150,7 +142,7 @@ class Driver:
         if self._is_away:
             raise EngineStopped(GONE)
         with self._lock:
-            if self._handle is not None:
+            if self._replicas.handle is not None:
                 return
             try:
                 if not ray.is_initialized():
@@ -166,17 +158,15 @@ class Driver:
                         logging_level="error",
                     )
                     asyncio.run_coroutine_threadsafe(self._stay_in_touch(), self._loop)
-                self._handle = serve.get_deployment_handle(REPLICA, APP)
+                self._replicas.handle = serve.get_deployment_handle(REPLICA, APP)
             except (RayError, RayServeException, KeyError, RuntimeError, OSError) as error:
                 raise EngineStopped(f"There is no cluster to ask: {error}") from None
 
     # ---- on the loop
 
     async def _leave(self) -> None:
-        for id, stream in list(self._streams.items()):
-            stream.is_cancelled = True
-            stream.fail("The engine was stopped.")
-            self._spawn(self._cancel(id))
+        for stream in self._texts.fail("The engine was stopped."):
+            self._spawn(self._texts.cancel(stream.id))
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=LEAVE_S)
         for task in self._tasks:
@@ -186,107 +176,6 @@ class Driver:
         task = self._loop.create_task(work)
         self._tasks.add(task)  # the loop itself only remembers them weakly
         task.add_done_callback(self._tasks.discard)
-
-    async def _start(self, stream: Stream) -> None:
-        items = await self._open(stream)
-        self._streams[stream.id] = stream
-        self._spawn(self._follow(stream, items))
-
-    async def _open(self, stream: Stream) -> Any:
-        """A stream of items that some replica has taken."""
-        request = (stream.prompt, stream.params, stream.model, stream.id)
-        items: Any = None
-
-        async def ask(handle: Any, refused_by: list[str]) -> bytes:
-            nonlocal items
-            items = handle.options(stream=True).complete.remote(*request, self._name, refused_by)
-            try:
-                return await asyncio.wait_for(anext(items), OPEN_S)
-            except TimeoutError:
-                self._drop(items)
-                raise
-
-        await self._find_room(stream.model, stream.prompt, ask)
-        return items
-
-    async def _find_room(
-        self,
-        model: str | None,
-        prompt: str | list[int],
-        ask: Callable[[Any, list[str]], Awaitable[bytes]],
-    ) -> msgspec.Raw:
-        """What the first replica says that is not full, on the ring from where the prompt is known.
-
-        `ask` is given a handle and who has refused. If all are full, the least wait is raised.
-        """
-        refusals: dict[str, EngineBusy] = {}
-        for skip in range(TRIES):
-            handle = self._handle.options(session_id=session(model, prompt, skip))
-            name, *replies = decode_replies(await ask(handle, list(refusals)))
-            if not replies:
-                break
-            try:
-                return _result(replies[0])
-            except EngineBusy as busy:
-                refusals[_decode(_result(name), str)] = busy
-        raise min(refusals.values(), key=lambda busy: busy.retry_after)
-
-    async def _follow(self, stream: Stream, items: Any) -> None:
-        """To the end of the text, through as many replicas as it takes."""
-        try:
-            for n_lost in itertools.count():
-                try:
-                    await self._read(stream, items)
-                except LOST as error:
-                    log.warning("Stream %s lost its replica: %r", stream.id, error)
-                if stream.is_over:
-                    return
-                if stream.is_cancelled:
-                    return stream.end_cancelled()
-                if n_lost == LOST_TRIES:
-                    return stream.fail("The cluster lost this text again and again.")
-                stream.rewind()
-                items = await self._open_again(stream)
-        except AssertionError as error:
-            self._drop(items)
-            stream.fail(f"The engine stopped before the end, and {error} elsewhere.")
-        except EngineStopped as error:
-            stream.fail(str(error))
-        except Exception as error:
-            log.exception("A stream of the cluster failed.")
-            stream.fail(f"The cluster failed: {error}")
-        finally:
-            self._streams.pop(stream.id, None)
-
-    async def _read(self, stream: Stream, items: Any) -> None:
-        async for item in items:
-            for reply in decode_replies(item):
-                if isinstance(reply, Events):
-                    for event in reply.events:
-                        stream.take(event)
-
-    async def _open_again(self, stream: Stream) -> Any:
-        """As _open, but its reader is here already: a full cluster is waited for."""
-        limit = time.monotonic() + ANSWER_S if stream.deadline is None else stream.deadline
-        while not stream.is_over:
-            if stream.deadline is not None:
-                left = max(0.01, stream.deadline - time.monotonic())
-                stream.params = msgspec.structs.replace(stream.params, max_time=left)
-            try:
-                items = await self._open(stream)
-                if not stream.is_over:
-                    stream.is_lost = False
-                    return items
-                self._drop(items)
-                break
-            except EngineBusy as busy:
-                wait = min(1.0, busy.retry_after)
-            except (*LOST, EngineStopped):
-                wait = 0.2
-            if time.monotonic() > limit:
-                break
-            await asyncio.sleep(wait)
-        raise EngineStopped(GONE)
 
     async def _stay_in_touch(self) -> None:
         """Streams go on without a head as long as their replicas do; new ones are refused.
@@ -306,68 +195,22 @@ class Driver:
                 renewed = time.monotonic()
                 self._spawn(self._say_we_are_here())
         log.warning("The cluster's head at %s has gone; this process ends.", address)
-        for stream in self._streams.values():
-            stream.fail(GONE)
+        self._texts.fail(GONE)
         os.kill(os.getpid(), signal.SIGTERM)
 
     async def _say_we_are_here(self) -> None:
-        if self._streams:
+        if self._texts:
             with contextlib.suppress(RayError, RayServeException, TimeoutError):
-                await self._broadcast("hear", self._name)
-
-    def _drop(self, items: Any) -> None:
-        """Serve's cancel waits until the request has been assigned, so another thread says it."""
-        self._loop.run_in_executor(None, items.cancel)
-
-    async def _cancel(self, id: str) -> bool:
-        """It may run on any replica, and whoever knows its id may end it."""
-        stream = self._streams.get(id)
-        if stream is not None and stream.is_lost:
-            stream.end_cancelled()
-            return True
-        return any((await self._ask_all(bool, "cancel", id)).values())
+                await self._replicas.broadcast("hear", self._texts.client)
 
     async def _stats(self) -> EngineStats:
-        return add_up(await self._tell_all(EngineStats, "stats"))
+        return add_up(await self._ask_all(EngineStats, "stats"))
 
     async def _info(self) -> EngineInfo:
-        return as_one(list((await self._tell_all(EngineInfo, "info")).values()))
+        return as_one(list((await self._ask_all(EngineInfo, "info")).values()))
 
-    async def _tell_all(self, type: type[T], method: str) -> dict[str, T]:
-        found = await self._ask_all(type, method)
+    async def _ask_all(self, type: type[T], method: str) -> dict[str, T]:
+        found = await self._replicas.ask_all(type, method)
         if not found:
             raise EngineStopped(GONE)
         return found
-
-    async def _ask_all(self, type: type[T], method: str, *arguments: Any) -> dict[str, T]:
-        """What each replica answers that is there, by its name."""
-        found = {}
-        for item in await self._broadcast("call", [], method, *arguments):
-            name, reply = (_result(reply) for reply in decode_replies(item))
-            found[_decode(name, str)] = _decode(reply, type)
-        return found
-
-    async def _broadcast(self, method: str, *arguments: Any) -> list[bytes]:
-        answers = self._handle.broadcast(method, *arguments)
-        items = await answers.results_async(timeout_s=OPEN_S, return_exceptions=True)
-        return [item for item in items if isinstance(item, bytes)]
-
-    async def _call(
-        self, model: str | None, prompt: str | list[int], method: str, *arguments: Any
-    ) -> msgspec.Raw:
-        def ask(handle: Any, refused_by: list[str]) -> Awaitable[bytes]:
-            answer: Awaitable[bytes] = handle.call.remote(refused_by, method, *arguments)
-            return answer
-
-        return await self._find_room(model, prompt, ask)
-
-
-def _result(reply: Reply) -> msgspec.Raw:
-    if isinstance(reply, Refused):
-        raise to_error(reply)
-    assert isinstance(reply, Answer)
-    return reply.result
-
-
-def _decode(raw: msgspec.Raw, type: type[T]) -> T:
-    return msgspec.msgpack.decode(raw, type=type)

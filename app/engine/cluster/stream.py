@@ -34,6 +34,8 @@ class Stream:
     seen: dict[int, list[int | None]] = dataclasses.field(default_factory=dict)  # ids, by choice
     to_skip: dict[int, int] = dataclasses.field(default_factory=dict)  # after a loss
     ended: set[int] = dataclasses.field(default_factory=set)
+    carrier: int | None = None  # number of the call that brings its events
+    n_lost: int = 0  # times
     is_lost: bool = False  # between two replicas
     is_cancelled: bool = False
     is_over: bool = False
@@ -41,6 +43,7 @@ class Stream:
     def rewind(self) -> None:
         """It will be told everything again."""
         self.is_lost = True
+        self.n_lost += 1
         self.to_skip = {choice: len(seen) for choice, seen in self.seen.items()}
 
     def take(self, event: Event) -> None:

@@ -1,0 +1,84 @@
+"""What may be asked of a cluster's replicas: of one that has room, or of all. Knows no text."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
+
+import msgspec
+from ray.exceptions import RayError
+from ray.serve.exceptions import RayServeException
+
+from ..completion import EngineBusy
+from ..process.messages import Answer, Refused, Reply, decode_replies, to_error
+from .routing import session
+
+TRIES = 3  # replicas that may refuse before the reader is sent away
+OPEN_S = 10.0  # until a replica has taken a request, or the cluster counts as gone
+GONE = "The cluster does not answer; please try again."
+LOST = (RayError, RayServeException, asyncio.TimeoutError, asyncio.CancelledError, ConnectionError)
+
+T = TypeVar("T")
+
+
+class Replicas:
+    """All methods belong to one asyncio loop."""
+
+    def __init__(self) -> None:
+        self.handle: Any = None  # Serve's, once the cluster is joined
+
+    async def find_room(
+        self,
+        type: type[T],
+        model: str | None,
+        prompt: str | list[int],
+        ask: Callable[[Any, list[str]], Awaitable[bytes]],
+    ) -> T:
+        """What the first replica says that is not full, on the ring from where the prompt is known.
+
+        `ask` is given a handle and who has refused. If all are full, the least wait is raised.
+        """
+        refusals: dict[str, EngineBusy] = {}
+        for skip in range(TRIES):
+            handle = self.handle.options(session_id=session(model, prompt, skip))
+            name, *replies = decode_replies(await ask(handle, list(refusals)))
+            if not replies:
+                break
+            try:
+                return _result(type, replies[0])
+            except EngineBusy as busy:
+                refusals[_result(str, name)] = busy
+        raise min(refusals.values(), key=lambda busy: busy.retry_after)
+
+    async def ask_one(
+        self,
+        type: type[T],
+        model: str | None,
+        prompt: str | list[int],
+        method: str,
+        *arguments: Any,
+    ) -> T:
+        def ask(handle: Any, refused_by: list[str]) -> Awaitable[bytes]:
+            answer: Awaitable[bytes] = handle.call.remote(refused_by, method, *arguments)
+            return answer
+
+        return await self.find_room(type, model, prompt, ask)
+
+    async def ask_all(self, type: type[T], method: str, *arguments: Any) -> dict[str, T]:
+        """What each replica answers that is there, by its name."""
+        found = {}
+        for item in await self.broadcast("call", [], method, *arguments):
+            name, reply = decode_replies(item)
+            found[_result(str, name)] = _result(type, reply)
+        return found
+
+    async def broadcast(self, method: str, *arguments: Any) -> list[bytes]:
+        answers = self.handle.broadcast(method, *arguments)
+        items = await answers.results_async(timeout_s=OPEN_S, return_exceptions=True)
+        return [item for item in items if isinstance(item, bytes)]
+
+
+def _result(type: type[T], reply: Reply) -> T:
+    if isinstance(reply, Refused):
+        raise to_error(reply)
+    assert isinstance(reply, Answer)
+    return msgspec.msgpack.decode(reply.result, type=type)
