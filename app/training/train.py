@@ -59,7 +59,7 @@ def train(run: Run, model: GPT2LMHeadModel) -> Outcome:
         torch.set_num_threads(run.config.threads)
     machine.keep_memory()
     accelerator = Accelerator(cpu=not torch.cuda.is_available())
-    device, is_main = accelerator.device, accelerator.is_main_process
+    device = accelerator.device
 
     # 1. The plan, with nothing left open.
     plan = make_plan(settled(run.config), run.corpus, model, accelerator.num_processes)
@@ -70,11 +70,9 @@ def train(run: Run, model: GPT2LMHeadModel) -> Outcome:
     batches = Batches(run.corpus, plan, accelerator.process_index, plan.world)
     if run.dry_run:
         seconds = measure(loss, batches.at(0), device)
-        tell_plan(plan, seconds, run.corpus, run.result, run.tell)
+        tell_plan(plan, seconds, run)
         return Outcome(State())
-    with RunFolder(
-        run.folder, run.config, run.corpus, is_main, run.tell, run.fresh, run.level
-    ) as folder:
+    with RunFolder(run, accelerator.is_main_process) as folder:
         return learn(run, plan, model, loss, batches, accelerator, folder, began)
 
 
@@ -98,7 +96,7 @@ def learn(
     check_together(accelerator, state)
     seconds_per_step = measure(loss, batches.at(0), device)
     if plan.config.compile:
-        seconds_per_step = compile_blocks(loss, model, batches, device, seconds_per_step, folder)
+        seconds_per_step = compile_blocks(loss, model, batches, device, seconds_per_step, run.tell)
     recorder = Recorder(run, plan, seconds_per_step, folder, state)
     clock = Clock(state, plan, recorder, began)
 
@@ -164,7 +162,7 @@ def compile_blocks(
     batches: Batches,
     device: torch.device,
     seconds: float,
-    folder: RunFolder,
+    tell: Callable[[str], None],
 ) -> float:
     """Compile the blocks if that works and is faster; returns the seconds of a step from now on."""
     summed = next(part for part in loss.modules() if isinstance(part, SummedLoss))
@@ -177,7 +175,7 @@ def compile_blocks(
     except Exception as error:  # the compiler's, of many kinds; training works without it
         compiled, why = math.inf, f"{type(error).__name__}: {str(error).splitlines()[0]}"
     summed.compiled = compiled < seconds
-    folder.tell(f"The blocks are {'' if summed.compiled else 'not '}compiled: {why}.")
+    tell(f"The blocks are {'' if summed.compiled else 'not '}compiled: {why}.")
     return min(compiled, seconds)
 
 

@@ -113,9 +113,9 @@ def ours(shape: tuple, precision: str, home: Path) -> tuple[Ends, int]:
     )  # fmt: skip
     model = new_model(config, corpus)
     train(Run(config, corpus, home / "run", home / "model", tell=no_word), model)
-    rows_of_time = [row for row in metrics.read(home / "run") if "loss" in row]
+    rows_of_time = [row for row in metrics.read(home / "run") if row.loss is not None]
     planned = make_plan(config, corpus, model).memory
-    return [(row["step"], row["seconds"]) for row in rows_of_time], planned
+    return [(row.step, row.seconds) for row in rows_of_time], planned
 
 
 def token_file(path: Path, shape: tuple, is_full: bool) -> TokenFile:

@@ -246,8 +246,8 @@ def test_a_release_is_cut_from_a_level_run_that_goes_on(home):
     assert "holds the best weights" in train(home, TINY, STEPS, "--schedule constant --steps 8")
     shutil.rmtree(home / "runs" / "mine")  # the release needs it no more
     assert "Going on from step 7." in run(home, cut, "--decay 0.4")
-    rates = [row["learning_rate"] for row in metrics.read(home / "runs" / "release")
-             if "learning_rate" in row]  # fmt: skip
+    rates = [row.learning_rate for row in metrics.read(home / "runs" / "release")
+             if row.learning_rate is not None]  # fmt: skip
     assert rates[0] > rates[-1] > 0
     assert (
         gpt2.load(home / "models" / "release").config == gpt2.load(home / "models" / "mine").config
@@ -292,7 +292,7 @@ def test_a_signal_finishes_the_step_saves_and_says_how_to_go_on(home, number):
     assert "Interrupted: stopped at step" in rest and "Go on with: continuo train" in rest
     (newest,) = (home / "runs" / "mine").glob("step-*")
     rows = metrics.read(home / "runs" / "mine")
-    assert int(newest.name[-8:]) >= rows[-1]["step"] >= 10
+    assert int(newest.name[-8:]) >= rows[-1].step >= 10
 
 
 def test_two_processes_learn_as_one_with_twice_the_batch_and_prepare_once(home):
@@ -306,8 +306,8 @@ def test_two_processes_learn_as_one_with_twice_the_batch_and_prepare_once(home):
     assert pair.stdout.count(b"Training a vocabulary") == 1
     (home / "texts" / "99.txt").write_text(story(99), encoding="utf-8")
     train(home, TINY, STEPS, "--precision float32 --batch 8")
-    ours = [[row["validation_loss"] for row in metrics.read(home / "runs" / name)
-             if "validation_loss" in row] for name in ("mine", "pair")]  # fmt: skip
+    ours = [[row.validation_loss for row in metrics.read(home / "runs" / name)
+             if row.validation_loss is not None] for name in ("mine", "pair")]  # fmt: skip
     assert ours[0] == pytest.approx(ours[1], rel=1e-5)
 
 

@@ -36,7 +36,7 @@ def weights(run):
 
 
 def losses(run):
-    return [row["loss"] for row in metrics.read(run.folder) if "loss" in row]
+    return [row.loss for row in metrics.read(run.folder) if row.loss is not None]
 
 
 @pytest.mark.parametrize(
@@ -54,7 +54,7 @@ def test_five_interruptions_leave_the_same_weights(begin, optimizer, precision):
     assert state.step == 12
     ends = (sha256(named(run.folder, "last") / "weights.safetensors") for run in (straight, cut))
     assert len(set(ends)) == 1
-    rows = [[row["step"] for row in metrics.read(run.folder)] for run in (straight, cut)]
+    rows = [[row.step for row in metrics.read(run.folder)] for run in (straight, cut)]
     assert set(rows[1]) >= set(rows[0])
 
 
@@ -77,7 +77,7 @@ def test_a_release_ends_as_if_its_run_had_always_been_going_to_end(begin, corpus
     )
     assert len(set(ends)) == 1
     assert before == {file: sha256(file) for file in level.folder.rglob("*") if file.is_file()}
-    assert metrics.read(release.folder)[0]["step"] < 6  # the curve is whole
+    assert metrics.read(release.folder)[0].step < 6  # the curve is whole
 
 
 def test_a_timed_run_ends_with_its_schedule_when_its_minutes_are_over(begin):
@@ -85,7 +85,7 @@ def test_a_timed_run_ends_with_its_schedule_when_its_minutes_are_over(begin):
     config = {"steps": 1_000_000, "timed": True, "max_minutes": 0.02, "evaluate_every": 1_000_000}
     state, run = begin(schedule="linear", warmup=0.0, average=0.5, tell=told.append, **config)
     assert state.seconds >= 1.2 and state.best_step == state.step < 1_000_000
-    rates = [row["learning_rate"] for row in metrics.read(run.folder) if "learning_rate" in row]
+    rates = [row.learning_rate for row in metrics.read(run.folder) if row.learning_rate is not None]
     assert rates == sorted(rates, reverse=True) and rates[-1] < rates[0]
     assert not any("stopped at" in line for line in told)
     assert (run.folder / "last").exists()
@@ -145,7 +145,7 @@ def test_tensorboard_shows_the_runs_own_losses(begin):
     _, run = begin(tensorboard=True)
     events = EventAccumulator(str(run.folder / "tensorboard")).Reload().Scalars("loss")
     shown = {event.step: event.value for event in events}
-    written = {row["step"]: row["loss"] for row in metrics.read(run.folder) if "loss" in row}
+    written = {row.step: row.loss for row in metrics.read(run.folder) if row.loss is not None}
     assert len(shown) == len(events) and shown == pytest.approx(written)
 
 
@@ -243,7 +243,7 @@ def test_going_on_with_the_same_rows_in_other_batches_learns_the_same(begin):
         batch=2, accumulate=2, checkpointing=True, precision="float32", tell=told.append
     )
     assert "Going on from step 4." in told and state.step == 12
-    changed = [row["step"] for row in metrics.read(run.folder) if "learning_rate" in row]
+    changed = [row.step for row in metrics.read(run.folder) if row.learning_rate is not None]
     assert changed
 
 

@@ -1,23 +1,21 @@
 """The plan, as it is printed before the first step."""
 
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Iterator
 
 from app.training.corpus.corpus import Corpus
 from app.training.learn.plan import Plan, validation_seconds
+from app.training.run.run import Run
 
 
-def tell_plan(
-    plan: Plan, seconds: float, corpus: Corpus, result: Path, tell: Callable[[str], None]
-) -> None:
+def tell_plan(plan: Plan, seconds: float, run: Run) -> None:
     """`seconds` is the time of one step."""
-    for name, value in _rows(plan, seconds, corpus, result):
-        tell(f"{name:>14}  {value}")
+    for name, value in _rows(plan, seconds, run):
+        run.tell(f"{name:>14}  {value}")
 
 
-def _rows(plan: Plan, seconds: float, corpus: Corpus, result: Path) -> Iterator[tuple[str, str]]:
+def _rows(plan: Plan, seconds: float, run: Run) -> Iterator[tuple[str, str]]:
     config = plan.config
-    yield "text", _text_row(corpus)
+    yield "text", _text_row(run.corpus)
     yield "model", _model_row(plan)
     counts = [plan.batch, plan.block, *(n for n in (config.accumulate, plan.world) if n > 1)]
     epochs = plan.steps * plan.tokens_per_step / max(1, plan.train_tokens)
@@ -25,11 +23,11 @@ def _rows(plan: Plan, seconds: float, corpus: Corpus, result: Path) -> Iterator[
     yield "steps", f"{plan.steps:,} of {per_step} tokens: {epochs:.2g} times the corpus"
     yield "learning rate", f"{plan.learning_rate:g}, {config.schedule}; {config.optimizer}"
     yield "memory", f"about {plan.memory / 1e9:.1f} GB"
-    validating = validation_seconds(plan, seconds, len(corpus.validation))
+    validating = validation_seconds(plan, seconds, len(run.corpus.validation))
     in_all = plan.steps * seconds + validating
     part = f", {duration(validating)} of them for validation" if validating >= 1 else ""
     yield "time", f"{duration(100 * seconds)} per 100 steps here, {duration(in_all)} in all{part}"
-    yield "result", str(result)
+    yield "result", str(run.result)
     if config.base is None and plan.block < plan.window and not config.long_every:
         yield (
             "positions",

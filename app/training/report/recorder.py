@@ -16,7 +16,7 @@ from app.training.report.progress import Progress
 from app.training.run import samples
 from app.training.run.folder import RunFolder
 from app.training.run.loggers import Loggers
-from app.training.run.metrics import Metrics
+from app.training.run.metrics import Metrics, Row
 from app.training.run.publish import publish
 from app.training.run.run import Run, State
 
@@ -37,7 +37,7 @@ class Recorder:
     ) -> None:
         self.run, self.plan, self.folder, self.state = run, plan, folder, state
         self.seconds_per_step, self.is_main = seconds_per_step, folder.is_main
-        tell_plan(plan, seconds_per_step, run.corpus, run.result, folder.tell)
+        tell_plan(plan, seconds_per_step, run)
 
     def __enter__(self) -> None:
         if self.is_main:
@@ -58,9 +58,9 @@ class Recorder:
 
     def _add(self, **numbers: Any) -> None:
         state = self.state
-        where = {"step": state.step, "tokens": state.tokens, "seconds": round(state.seconds, 3)}
+        row = Row(state.step, state.tokens, round(state.seconds, 3), **numbers)
         with self.folder.writing():
-            self.metrics.add(where | numbers)
+            self.metrics.add(row)
         values = {name: value for name, value in numbers.items() if not isinstance(value, str)}
         self.loggers.add(state.step, values)
 
@@ -141,4 +141,4 @@ class Recorder:
 
     def _report(self, folder: Path) -> None:
         if folder.is_dir():  # models/NAME may have been moved away
-            write_report(folder, self.folder.path, self.plan, self.run, self.seconds_per_step)
+            write_report(folder, self.plan, self.run, self.seconds_per_step)

@@ -5,7 +5,7 @@ import dataclasses
 import fcntl
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
@@ -13,8 +13,7 @@ from safetensors import SafetensorError
 from torch import nn
 
 from app.gpt2 import whole_file
-from app.training.config import TrainConfig, spelled
-from app.training.corpus.corpus import Corpus
+from app.training.config import spelled
 from app.training.errors import TrainingError
 from app.training.learn import model as network
 from app.training.learn.optimizers import Optimizers
@@ -29,7 +28,7 @@ from app.training.run.level import (
     state_of,
 )
 from app.training.run.metrics import copy_metrics
-from app.training.run.run import Level, State
+from app.training.run.run import Level, Run, State
 
 
 def corpus_of(run: Path) -> Path | None:
@@ -44,21 +43,9 @@ class RunFolder:
     Only the first of several processes writes; all read.
     """
 
-    def __init__(
-        self,
-        path: Path,
-        config: TrainConfig,
-        corpus: Corpus,
-        is_main: bool,
-        tell: Callable[[str], None],
-        fresh: bool = False,
-        level: Level | None = None,
-    ) -> None:
-        self.path, self.config, self.corpus, self.is_main = path, config, corpus, is_main
-        self.tell = tell if is_main else lambda line: None
-        self.fresh = fresh  # start over; the old run is kept until something is saved
-        self.level = level  # the run that this one is cut from
-        self.aside = path.with_name(f".{path.name}.replaced")
+    def __init__(self, run: Run, is_main: bool) -> None:
+        self.run, self.path, self.is_main = run, run.folder, is_main
+        self.aside = self.path.with_name(f".{self.path.name}.replaced")  # the old run, if --fresh
 
     def __enter__(self) -> "RunFolder":
         with contextlib.ExitStack() as stack:
@@ -87,20 +74,21 @@ class RunFolder:
         if not self.is_main:
             return
         with self.writing():
-            if self.fresh and self.path.is_dir():
+            if self.run.fresh and self.path.is_dir():
                 self.path.rename(self.aside)
             self.path.mkdir(parents=True, exist_ok=True)
         self._check_same(plan, self.path)
-        if self.level is not None and not checkpoint.step_folders(self.path):
-            self._cut_from(self.level, plan)
-        folder = self.corpus.folder.resolve()
+        level, corpus = self.run.level, self.run.corpus
+        if level is not None and not checkpoint.step_folders(self.path):
+            self._cut_from(level, plan)
+        folder = corpus.folder.resolve()
         runs = self.path.parent.resolve()
         where = folder.relative_to(runs) if folder.is_relative_to(runs) else folder
         record = Record(
-            dataclasses.asdict(self.config),
-            CorpusRecord(self.corpus.key, str(where)),
+            dataclasses.asdict(self.run.config),
+            CorpusRecord(corpus.key, str(where)),
             plan.rows_per_step,
-            None if self.level is None else LevelRecord(self.level.run.name, self.level.step),
+            None if level is None else LevelRecord(level.run.name, level.step),
         )
         with self.writing(), whole_file(self.path / RECORD) as file:
             file.write_bytes(msgspec.json.format(msgspec.json.encode(record), indent=1))
@@ -110,13 +98,13 @@ class RunFolder:
         folder, broken = checkpoint.newest(self.path)
         for bad in broken:
             back = f"going back to {folder.name}" if folder else "training from scratch"
-            self.tell(f"The checkpoint {bad} is broken: {back}.")
+            self.run.tell(f"The checkpoint {bad} is broken: {back}.")
         if folder is None:
             return State()
         weights, optimizer, state = checkpoint.load(folder)
         model.load_state_dict(weights, strict=False)
         optimizers.load_state_dict(optimizer)
-        self.tell(f"Going on from step {state['step']:,}.")
+        self.run.tell(f"Going on from step {state['step']:,}.")
         return State(**state)
 
     def _cut_from(self, level: Level, plan: Plan) -> None:
@@ -124,19 +112,19 @@ class RunFolder:
         weights, optimizer, state = state_of(level, plan.learning_rate)
         with self.writing():
             copy_metrics(level.run, self.path)
-            checkpoint.save(self.path, weights, optimizer, state, self.config.keep)
+            checkpoint.save(self.path, weights, optimizer, state, self.run.config.keep)
 
     def _check_same(self, plan: Plan, run: Path) -> None:
         """Refuse other options: they would train neither the old model nor a new one."""
         record = read_record(run)
         if record is None:
             return
-        for name in self.config.differences(record.config):
+        for name in self.run.config.differences(record.config):
             raise TrainingError(
                 f"{run} was started with {spelled(name)} {record.config.get(name)}, not "
-                f"{getattr(self.config, name)}; give the same again, or choose another --name."
+                f"{getattr(self.run.config, name)}; give the same again, or choose another --name."
             )
-        if record.corpus.key != self.corpus.key:
+        if record.corpus.key != self.run.corpus.key:
             raise TrainingError(
                 f"{run} was started on another corpus (or the files have changed since); "
                 "choose another --name."
@@ -155,7 +143,7 @@ class RunFolder:
         with self.writing():
             weights, moments = network.weights_of(model), optimizers.state_dict()
             checkpoint.save(
-                self.path, weights, moments, dataclasses.asdict(state), self.config.keep
+                self.path, weights, moments, dataclasses.asdict(state), self.run.config.keep
             )
             shutil.rmtree(self.aside, ignore_errors=True)
 

@@ -1,20 +1,36 @@
 """The numbers of a run: metrics.jsonl and metrics.csv. Knows no model."""
 
 import csv
-import json
 import shutil
 from pathlib import Path
-from typing import Any
+
+import msgspec
 
 from app.gpt2 import whole_file
 
-COLUMNS = (
-    "step", "tokens", "seconds", "loss", "learning_rate", "gradient", "tokens_per_second",
-    "validation_loss", "perplexity", "bits_per_byte",
-)  # fmt: skip
-
-
 NAME = "metrics.jsonl"
+
+
+class Row(msgspec.Struct, omit_defaults=True):
+    """A line of metrics.jsonl: where the run is, and the numbers of some steps, of a validation, or
+    of samples."""
+
+    step: int
+    tokens: int
+    seconds: float
+    loss: float | None = None
+    learning_rate: float | None = None
+    gradient: float | None = None
+    tokens_per_second: float | None = None
+    validation_loss: float | None = None
+    perplexity: float | None = None
+    bits_per_byte: float | None = None
+    copied: float | None = None  # share of the samples' tokens
+    longest_copy: int | None = None  # characters
+    longest: str | None = None
+
+
+COLUMNS = Row.__struct_fields__[:10]  # of metrics.csv: all but what is copied
 
 
 class Metrics:
@@ -22,18 +38,18 @@ class Metrics:
 
     def __init__(self, run: Path, step: int) -> None:
         self.path = run / NAME
-        rows = [row for row in read(run) if row["step"] <= step]
+        rows = [row for row in read(run) if row.step <= step]
         with whole_file(self.path) as file:
-            file.write_text("".join(map(_line, rows)), encoding="utf-8")
-        self._jsonl = self.path.open("a", encoding="utf-8")
+            file.write_bytes(b"".join(map(_line, rows)))
+        self._jsonl = self.path.open("ab")
         self._file = (run / "metrics.csv").open("w", encoding="utf-8", newline="")
         self._csv = csv.DictWriter(self._file, COLUMNS, extrasaction="ignore")
         self._csv.writeheader()
-        self._csv.writerows(rows)
+        self._csv.writerows(map(msgspec.structs.asdict, rows))
 
-    def add(self, row: dict[str, Any]) -> None:
+    def add(self, row: Row) -> None:
         self._jsonl.write(_line(row))
-        self._csv.writerow(row)
+        self._csv.writerow(msgspec.structs.asdict(row))
         self._jsonl.flush()
         self._file.flush()
 
@@ -42,17 +58,17 @@ class Metrics:
         self._file.close()
 
 
-def _line(row: dict[str, Any]) -> str:
-    return json.dumps(row) + "\n"
+def _line(row: Row) -> bytes:
+    return msgspec.json.encode(row) + b"\n"
 
 
-def read(run: Path) -> list[dict[str, Any]]:
+def read(run: Path) -> list[Row]:
     """Every row so far; the last line may have been cut by a crash."""
     path = run / NAME
     rows = []
-    for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else ():
+    for line in path.read_bytes().splitlines() if path.is_file() else ():
         try:
-            rows.append(json.loads(line))
+            rows.append(msgspec.json.decode(line, type=Row))
         except ValueError:
             break
     return rows
