@@ -239,7 +239,8 @@ def _certain(data):
 def _odds(byte, alternatives):
     if alternatives is None:
         return None, []
-    return -0.5, [TopToken(byte + i, bytes([byte + i]), -0.5 - i) for i in range(alternatives)]
+    ids = [(byte + i) % 256 for i in range(alternatives)]
+    return -0.5, [TopToken(id, bytes([id]), -0.5 - i) for i, id in enumerate(ids)]
 
 
 def _scored(prompt, alternatives):
