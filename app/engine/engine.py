@@ -80,8 +80,11 @@ class Engine:
         params: Params,
         model: str | None = None,
         id: str | None = None,
+        told_before: Sequence[Sequence[int]] = (),
     ) -> Completion:
-        return self._submit(prompt, params, model, id)
+        """`told_before` are the ids that each choice began with on an engine that was lost: they
+        are told again, without logprobs, and only read. The text goes on as it would have there."""
+        return self._submit(prompt, params, model, id, told_before)
 
     def _submit(
         self,
@@ -89,6 +92,7 @@ class Engine:
         params: Params,
         model: str | None,
         id: str | None = None,
+        told_before: Sequence[Sequence[int]] = (),
         is_expected: bool = False,  # its room was checked together with others
     ) -> Completion:
         lane = self._lane(model)
@@ -109,6 +113,7 @@ class Engine:
             put=put_and_forget,
             now=time.monotonic(),
             max_time=self.options.max_time,
+            told_before=told_before,
         )
         if not lane.scheduler.fits(request):
             raise InvalidParams(

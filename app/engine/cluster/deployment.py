@@ -55,6 +55,7 @@ class Replica:
         params: Params,
         model: str | None,
         id: str,
+        told_before: Sequence[Sequence[int]],
         client: str,
         refused_by: Sequence[str] = (),
     ) -> AsyncIterator[bytes]:
@@ -71,7 +72,8 @@ class Replica:
             yield encode([name])
             return
         try:
-            completion = await asyncio.to_thread(self._engine.submit, prompt, params, model, id)
+            request = (prompt, params, model, id, told_before)
+            completion = await asyncio.to_thread(self._engine.submit, *request)
         except (EngineError, InvalidParams) as error:
             yield encode([name, refuse(number, error)])
             return

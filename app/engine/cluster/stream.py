@@ -4,6 +4,7 @@ import dataclasses
 from typing import Any
 
 from ..completion import (
+    MAX_UNREAD,
     Completion,
     Ended,
     Event,
@@ -45,6 +46,12 @@ class Stream:
         self.is_lost = True
         self.n_lost += 1
         self.to_skip = {choice: len(seen) for choice, seen in self.seen.items()}
+
+    def told(self) -> list[list[int]]:
+        """Ids of each choice, to go on from; none of a text too long to be told again at once."""
+        seen = [self.seen.get(choice, []) for choice in range(self.params.n)]
+        ids = [[id for id in some if id is not None] for some in seen]
+        return ids if sum(map(len, ids)) < MAX_UNREAD // 2 else []
 
     def take(self, event: Event) -> None:
         """Hand it on, unless its reader has it; AssertionError if the text came out otherwise."""

@@ -1,9 +1,9 @@
 """The texts that one process has the cluster write.
 
 A call for each, but on a replica the events of all of them come through one, the carrier, in one
-item per turn. When a carrier ends, what was not over is asked for again elsewhere with the same
-seed, and what its reader already has is left out: the text is the very same and only a pause is
-seen.
+item per turn. When a carrier ends, what was not over is asked for again elsewhere, with the same
+seed and the ids that its reader has. They are read there, not written, and what comes of them is
+left out here: the text is the very same and only a pause is seen.
 """
 
 import asyncio
@@ -47,7 +47,14 @@ class Texts:
 
     async def start(self, stream: Stream) -> None:
         """Some replica takes it, or what the last one said is raised."""
-        request = (stream.prompt, stream.params, stream.model, stream.id, self.client)
+        request = (
+            stream.prompt,
+            stream.params,
+            stream.model,
+            stream.id,
+            stream.told(),
+            self.client,
+        )
         calls: dict[int, Any] = {}
 
         async def ask(handle: Any, refused_by: list[str]) -> bytes:

@@ -207,7 +207,11 @@ class Lane:
             if row.place.is_prefilling:
                 continue
             rows = [row] if request.is_prefilled else self._fork(row)
-            drawing += [Drawing(row, at - 1 - len(step.guesses)) for row in rows]
+            for each in rows:
+                if each.is_behind:
+                    self._catch_up(each)
+                else:
+                    drawing.append(Drawing(each, at - 1 - len(step.guesses)))
         return drawing
 
     def _fork(self, first: Row) -> list[Row]:
@@ -255,6 +259,11 @@ class Lane:
         if n := written.count_banned():
             return self._draw_again(row, n)
         self._tell(row, written.count_certain())
+        self._go_on(row, end)
+
+    def _go_on(self, row: Row, end: End | None) -> None:
+        """After its last token: to the next one, unless it ends here."""
+        written = row.written
         if written.stopped_by is not None:
             end = End("stop", written.stopped_by)
         elif end is None and written.is_long_enough:
@@ -263,6 +272,17 @@ class Lane:
             self._end(row, end)
         else:
             self._slide_if_full(row)
+
+    def _catch_up(self, row: Row) -> None:
+        """Tell again what was told before; then read it like a prompt."""
+        row.adjuster = None  # it would not see the window slide
+        for id in row.told_before[len(row.written.ids) :]:
+            row.take(id, self.vocabulary.bytes_of(id), None, None)
+            self._tell(row, 1)
+            self._go_on(row, row.request.ends.get(id))
+            if row.is_over:
+                return
+        row.place.n_to_prefill = len(row.ids)
 
     def _draw_again(self, row: Row, n: int) -> None:
         """The last n tokens complete a banned phrase: draw another in place of the first."""

@@ -34,6 +34,7 @@ def prepare(
     put: Callable[[Event], None],
     now: float,
     max_time: float,
+    told_before: Sequence[Sequence[int]] = (),
 ) -> Request:
     read = _read_prompt(prompt, config, vocabulary)
     ends, banned = _ends(params, config, vocabulary), _banned(params, vocabulary)
@@ -71,8 +72,9 @@ def prepare(
             seed=row_seed(seed, k),
             ids=list(ids),
             written=Written(params, request.phrases, heal),
+            told_before=list(told),
         )
-        for k in range(params.n)
+        for k, told in zip(range(params.n), told_before or [()] * params.n, strict=True)
     ]
     return request
 

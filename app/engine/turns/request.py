@@ -57,10 +57,18 @@ class Row:
     seed: int
     ids: list[int]
     written: Written
+    told_before: list[int] = dataclasses.field(default_factory=list)  # by an engine that was lost
     place: Place = dataclasses.field(default_factory=Place)
     guesser: Guesser = dataclasses.field(default_factory=Guesser)
     adjuster: "Adjuster | None" = None  # made when scores must be changed
     is_over: bool = False
+
+    @property
+    def is_behind(self) -> bool:
+        """What comes next has been told before."""
+        written = self.written
+        is_certain = written.heal is None and not written.held
+        return is_certain and len(self.told_before) > len(written.ids)
 
     def rebuild(self, id: int) -> bool:
         """Go on with this token if it is the one that was taken back from the prompt."""

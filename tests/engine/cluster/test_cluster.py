@@ -50,6 +50,19 @@ def test_a_replica_killed_in_mid_stream_costs_a_pause(deploy, client):
         assert ended_of(rest) == ended_of(whole)
 
 
+def test_what_a_reader_has_of_a_lost_text_is_read_not_written_again(deploy, client):
+    deploy(1)
+    while len(replicas()) > 1:
+        time.sleep(0.1)
+    text = ask(client, "The house", **LONG | {"max_tokens": 2000})
+    seen = [until(text, Token).id for _ in range(1500)]
+    [victim] = replicas()
+    victim.kill()
+    seen += ids_of(read(text))
+    assert len(seen) == 2000
+    assert client.stats().turns < 1000  # of the replica that came in its place
+
+
 def test_a_node_killed_in_mid_stream_costs_a_pause(cluster, deploy, client):
     deploy(2)
     expected = undisturbed(client, 6)

@@ -19,7 +19,7 @@ def replica(tiny):
 
 async def begin(replica, number, client, params=ENDLESS):
     """The call, and the number of the one that carries what it writes."""
-    call = replica.complete(number, "The house", params, None, f"{client} {number}", client)
+    call = replica.complete(number, "The house", params, None, f"{client} {number}", [], client)
     _, accepted = decode_replies(await anext(call))
     return call, msgspec.msgpack.decode(accepted.result)
 
