@@ -30,6 +30,7 @@ _FROM = {  # imported when first asked for: some need torch, which takes a secon
     "open_on_gpu": "torch_backend.device",
     "NativeModel": "native.model",
     "n_cores": "native.model",
+    "open_drawer": "native.drawer",
     "BuildError": "native.build",
     "open_int8": "native.quantize",
     "PagedModel": "paged",

@@ -38,8 +38,9 @@ class Rows(Protocol):
     def __getitem__(self, row: int, /) -> np.ndarray: ...
 
 
-# (key, V, bar) -> the ids below V whose hash by sampling.py is at least bar, and those hashes.
-Loud = Callable[[int, int, int], tuple[np.ndarray, np.ndarray]]
+# A draw, logits [V], the likeliest ids and their scores [K], ids that get other scores [N] -> an
+# id, or -1 if sampling.py must draw.
+DrawRow = Callable[["Draw", np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray], int]
 
 
 class Logits(NamedTuple):
@@ -49,7 +50,7 @@ class Logits(NamedTuple):
     top_ids: np.ndarray  # [W, K] the likeliest first, equals by rising id
     top_scores: np.ndarray  # [W, K] float32, their logits
     drawn: np.ndarray | None = None  # [W] ids; -1 if the model has not drawn
-    loud: Loud | None = None  # faster than NumPy's, if the model has it
+    draw_row: DrawRow | None = None  # in C, for rows that the model has not drawn; native/drawer.py
 
 
 class DeviceLost(RuntimeError):

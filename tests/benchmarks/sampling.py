@@ -52,7 +52,7 @@ def make_turn(rng: np.random.Generator, is_peaked: bool, model: NativeModel) -> 
             row[rng.choice(V, 300, replace=False)] += 3 + rng.exponential(2.5, 300)
     top_ids = np.stack([candidates(row, 128) for row in logits])
     top_scores = np.take_along_axis(logits, top_ids, axis=1)
-    return Logits(logits, top_ids, top_scores, loud=model.find_loud)
+    return Logits(logits, top_ids, top_scores, draw_row=model.draw_row)
 
 
 def make_rows(rng: np.random.Generator, vocabulary: Vocabulary, setting: dict) -> list[Row]:

@@ -442,15 +442,15 @@ def test_nothing_is_told_after_a_cancel_but_the_end(engine):
 
 
 def test_a_fault_in_one_requests_sampling_fails_that_request_alone(engine, monkeypatch):
-    whole = choosing.sampling.choose
+    whole = choosing.Adjuster.change
 
-    def faulty(turn, draws, n_known):
-        if any(draw.seed == 666 for draw in draws):
+    def faulty(adjuster, logits):
+        if adjuster._row.seed == 666:
             raise ZeroDivisionError("a planted fault")
-        return whole(turn, draws, n_known)
+        return whole(adjuster, logits)
 
-    monkeypatch.setattr(choosing.sampling, "choose", faulty)
-    here = {"typical_p": 0.9}  # never drawn by a model on its device
+    monkeypatch.setattr(choosing.Adjuster, "change", faulty)
+    here = {"repetition_penalty": 1.1}
     others = [ask(engine, seed=seed, max_tokens=20, **here) for seed in range(3)]
     failed = ask(engine, seed=666, **here)
     assert "a planted fault" in until(failed, Failed).message

@@ -14,7 +14,6 @@ from app.gpt2.sampling import (
     logprobs,
     penalize,
     repetitions,
-    rerank,
 )
 from app.gpt2.seeds import MAX_SEED, row_seed
 
@@ -181,20 +180,6 @@ def test_neutral_penalties_change_nothing():
     before = scores.copy()
     penalize(scores, np.ones(V, bool), np.ones(V, int), Penalties())
     assert (scores == before).all()
-
-
-@settings(max_examples=60, deadline=None)
-@given(seed=st.integers(0, 1000), n_changed=st.integers(1, 100), k=st.sampled_from([8, 64]))
-def test_candidates_are_ranked_again_as_far_as_they_are_sure(seed, n_changed, k):
-    rng = np.random.default_rng(seed)
-    logits = np.round(logits_of(1, seed=seed)[0] * 4) / 4  # with many equals
-    ids = np.sort(rng.choice(V, n_changed, replace=False))
-    top_ids = candidates(logits, k)
-    after = logits.copy()
-    after[ids] += np.round(rng.normal(0, 5, n_changed) * 4).astype(np.float32) / 4
-    ranked, scores = rerank(top_ids, logits[top_ids], ids, after[ids])
-    assert ranked.tolist() == candidates(after, k)[: len(ranked)].tolist()
-    assert scores.tolist() == after[ranked].tolist()
 
 
 def slow_repetitions(text, breakers, n_most):

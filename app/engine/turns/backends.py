@@ -33,15 +33,17 @@ def open_model(
 
 
 def _open_on_gpu(checkpoint: Checkpoint, options: EngineOptions) -> PagedModel:
-    from app.gpt2 import open_on_gpu
+    from app.gpt2 import open_drawer, open_on_gpu
 
-    return open_on_gpu(
+    model = open_on_gpu(
         checkpoint.config,
         checkpoint.weights,
         options.precision,
         options.max_running,
         options.cache_bytes // len(options.models),
     )
+    model.draw_row = open_drawer(checkpoint.config.vocab_size, _folder(options))
+    return model
 
 
 def _open_on_cpu(checkpoint: Checkpoint, options: EngineOptions) -> PagedModel:
@@ -61,7 +63,7 @@ def _open_native(checkpoint: Checkpoint, options: EngineOptions) -> PagedModel:
     from app.gpt2 import NativeModel, open_int8
 
     config, weights, *_ = checkpoint
-    folder = Path(options.compiled) if options.compiled is not None else None
+    folder = _folder(options)
     if options.precision in ("auto", "int8"):
         return open_int8(config, weights, folder, options.threads)
     return NativeModel(config, weights, options.precision, options.threads, folder)
@@ -70,10 +72,17 @@ def _open_native(checkpoint: Checkpoint, options: EngineOptions) -> PagedModel:
 def _open_torch(checkpoint: Checkpoint, options: EngineOptions) -> PagedModel:
     import torch
 
-    from app.gpt2 import TorchPagedModel, n_cores
+    from app.gpt2 import TorchPagedModel, n_cores, open_drawer
 
     if options.precision == "int8":
         raise ValueError("precision int8 needs the native backend; torch has float32 and bfloat16.")
     torch.set_num_threads(options.threads or min(torch.get_num_threads(), n_cores()))
     precision = "float32" if options.precision == "auto" else options.precision
-    return TorchPagedModel(checkpoint.config, checkpoint.weights, precision)
+    model = TorchPagedModel(checkpoint.config, checkpoint.weights, precision)
+    model.draw_row = open_drawer(checkpoint.config.vocab_size, _folder(options))
+    return model
+
+
+def _folder(options: EngineOptions) -> Path | None:
+    """Where the kernel is kept."""
+    return None if options.compiled is None else Path(options.compiled)

@@ -67,7 +67,7 @@ def logits_at(logits: Logits, at: int) -> Logits:
         np.array(logits.logits[at])[None],
         logits.top_ids[at : at + 1].copy(),
         logits.top_scores[at : at + 1].copy(),
-        loud=logits.loud,
+        draw_row=logits.draw_row,
     )
 
 
@@ -75,21 +75,26 @@ def prediction_at(logits: Logits, at: int) -> Prediction:
     return Prediction(sampling.logprobs(logits.logits[at]), logits.top_ids[at])
 
 
+Change = tuple[np.ndarray, np.ndarray]  # ids, each of them once, and their scores [N]
+UNCHANGED: Change = np.array([], np.int32), np.array([], np.float32)
+
+
 class _Scores:
     """The logits [R, V] of the rows that draw: the model's, or a copy where a row changes some."""
 
-    def __init__(self, logits: Rows, places: list[int]) -> None:
-        self.logits, self.places = logits, places
+    def __init__(self, logits: Rows, places: list[int], changes: list[Change]) -> None:
+        self.logits, self.places, self.changes = logits, places, changes
         self.shape = (len(places), logits.shape[1])
-        self.changes: dict[int, tuple[np.ndarray, np.ndarray]] = {}  # ids and their scores
 
     def __getitem__(self, i: int) -> np.ndarray:
         own = self.logits[self.places[i]]
-        if i in self.changes:
-            ids, scores = self.changes[i]
-            own = own.copy()
-            own[ids] = scores
-        return own
+        return own if self.changes[i] is UNCHANGED else _changed(own, self.changes[i])
+
+
+def _changed(logits: np.ndarray, change: Change) -> np.ndarray:
+    own = logits.copy()
+    own[change[0]] = change[1]
+    return own
 
 
 def _choose_one(
@@ -112,35 +117,50 @@ def _choose_together(drawing: list[Drawing], logits: Logits) -> np.ndarray:
 
 
 def _choose_here(drawing: list[Drawing], logits: Logits) -> np.ndarray:
+    ids = np.full(len(drawing), -1)
+    changes = [_change(row, logits.logits, at) for row, at in drawing]
+    for i, (row, at) in enumerate(drawing):
+        ids[i] = _draw_in_c(_draw(row), logits, at, changes[i])
+    if (rest := np.flatnonzero(ids < 0)).size:
+        ids[rest] = _choose_in_numpy([drawing[i] for i in rest], logits, [changes[i] for i in rest])
+    return ids
+
+
+def _draw_in_c(draw: sampling.Draw, logits: Logits, at: int, change: Change) -> int:
+    """An id; or -1 for NumPy, which does as well among candidates: for all rows at once."""
+    K = logits.top_ids.shape[1]
+    if logits.draw_row is None or (change is UNCHANGED and 0 < draw.top_k <= K):
+        return -1
+    own = logits.logits[at], logits.top_ids[at], logits.top_scores[at]
+    return logits.draw_row(draw, *own, *change)
+
+
+def _choose_in_numpy(drawing: list[Drawing], logits: Logits, changes: list[Change]) -> np.ndarray:
     places = [at for _, at in drawing]
-    scores = _Scores(logits.logits, places)
+    scores = _Scores(logits.logits, places, changes)
     top_ids, top_scores = logits.top_ids[places], logits.top_scores[places]  # copies [R, K]
-    K = top_ids.shape[1]
-    n_known = [K] * len(drawing)
-    for i, (row, _) in enumerate(drawing):
-        if not _is_adjusted(row):
-            continue
-        if row.adjuster is None:
-            row.adjuster = Adjuster(row)
-        ids, changed = scores.changes[i] = row.adjuster.change(scores[i])
-        heal = row.written.heal
-        if heal is not None:
-            ids, changed = scores.changes[i] = _only(heal, scores[i])
-        if not ids.size:
-            continue
-        new_ids, new_scores = sampling.rerank(top_ids[i], top_scores[i], ids, changed)
-        if not new_ids.size or heal is not None or K >= scores.shape[1]:
+    for i, change in enumerate(changes):
+        if change is not UNCHANGED:
             own = scores[i]
-            new_ids = sampling.candidates(own, K)
-            new_scores = own[new_ids]
-        n_known[i] = n = len(new_ids)
-        top_ids[i, :n], top_scores[i, :n], top_scores[i, n:] = new_ids, new_scores, -np.inf
-    turn = Logits(scores, top_ids, top_scores, loud=logits.loud)
-    return sampling.choose(turn, [_draw(row) for row, _ in drawing], n_known)
+            top_ids[i] = sampling.candidates(own, top_ids.shape[1])
+            top_scores[i] = own[top_ids[i]]
+    turn = Logits(scores, top_ids, top_scores)
+    return sampling.choose(turn, [_draw(row) for row, _ in drawing])
 
 
-def _only(heal: Heal, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Scores for all tokens, with -inf for all but those that heal.
+def _change(row: Row, logits: Rows, at: int) -> Change:
+    """What the row's request makes of the logits at one place."""
+    if not _is_adjusted(row):
+        return UNCHANGED
+    if row.adjuster is None:
+        row.adjuster = Adjuster(row)
+    change = row.adjuster.change(logits[at])
+    heal = row.written.heal
+    return change if heal is None else _only(heal, _changed(logits[at], change))
+
+
+def _only(heal: Heal, scores: np.ndarray) -> Change:
+    """-inf for all tokens but those that heal.
 
     If all of these are refused, as repetitions may be, the token taken back comes again.
     """
@@ -152,10 +172,8 @@ def _only(heal: Heal, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def plain_draw(row: Row) -> sampling.Draw | None:
-    """How the row draws its next token, if the model can do that itself; else None."""
-    p = row.request.params
-    is_plain = p.typical_p >= 1 and p.xtc_probability == 0 and not _is_adjusted(row)
-    return _draw(row) if is_plain else None
+    """How the row draws its next token, if that takes nothing but the logits; else None."""
+    return None if _is_adjusted(row) else _draw(row)
 
 
 def _draw(row: Row) -> sampling.Draw:

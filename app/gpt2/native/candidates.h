@@ -47,6 +47,13 @@ static int32_t kth_greatest(int32_t *x, int n, int k) {
     return x[k - 1];
 }
 
+static void name_found(const int64_t *found, int n, const float *logits, int32_t *ids, float *scores) {
+    for (int i = 0; i < n; i++) {
+        ids[i] = INT32_MAX - (int32_t)(found[i] & 0xFFFFFFFF);
+        scores[i] = logits[ids[i]];
+    }
+}
+
 /* ids [k] and scores [k] of logits [n]. `greatest` has room for n / 64 + 1 numbers, `found` for n. */
 static void likeliest(const float *logits, int n, int k, int32_t *ids, float *scores, int32_t *greatest,
                       int64_t *found) {
@@ -76,10 +83,45 @@ static void likeliest(const float *logits, int n, int k, int32_t *ids, float *sc
     }
     /* 3. In order. */
     qsort(found, (size_t)n_found, sizeof *found, falling);
-    for (int i = 0; i < k; i++) {
-        ids[i] = INT32_MAX - (int32_t)(found[i] & 0xFFFFFFFF);
-        scores[i] = logits[ids[i]];
+    name_found(found, k, logits, ids, scores);
+}
+
+/* Each of ids [m], of which none comes twice, changes its logit for its score. */
+static void exchange(float *logits, const int32_t *ids, float *scores, int m) {
+    for (int i = 0; i < m; i++) {
+        float logit = logits[ids[i]];
+        logits[ids[i]] = scores[i];
+        scores[i] = logit;
     }
+}
+
+/* Puts a key among n falling ones, of which there is then one more. */
+static int insert(int64_t *keys, int n, int64_t key) {
+    int place = n;
+    for (; place > 0 && keys[place - 1] < key; place--) keys[place] = keys[place - 1];
+    keys[place] = key;
+    return n + 1;
+}
+
+/* ids and scores [at most k] of the likeliest after an exchange. `top_ids` and `top_scores` [k] were
+   those before. All others have at most the last one's score, so the order of those above it is
+   certain. Returns how many they are. */
+static int rank_again(const float *logits, const int32_t *top_ids, const float *top_scores, int k,
+                      const int32_t *changed, const float *before, int m, int32_t *ids, float *scores,
+                      int64_t *found) {
+    const float bar = top_scores[k - 1];
+    int n = 0;
+    for (int i = 0; i < k; i++) {
+        float score = logits[top_ids[i]];
+        if (score == top_scores[i] && score > bar) n = insert(found, n, key_of(score, top_ids[i]));
+    }
+    for (int i = 0; i < m; i++) {
+        float score = logits[changed[i]];
+        if (score != before[i] && score > bar) n = insert(found, n, key_of(score, changed[i]));
+    }
+    if (n > k) n = k;
+    name_found(found, n, logits, ids, scores);
+    return n;
 }
 
 #endif

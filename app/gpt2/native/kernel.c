@@ -234,7 +234,8 @@ static void conclude(path *p) {
         float *scores = e->turn->top_scores + w * (size_t)K;
         likeliest(logits + (size_t)i * (size_t)e->V, net->n_vocab, K, ids, scores, e->greatest + share,
                   e->found + share);
-        e->turn->drawn[w] = draw_one(&e->turn->draws[w], ids, scores, K, net->n_vocab);
+        e->turn->drawn[w] = draw_one(&e->turn->draws[w], logits + (size_t)i * (size_t)e->V, net->n_vocab, ids, scores,
+                                     K, (char *)(e->found + share));
     }
     done(p);
 }
@@ -258,6 +259,31 @@ void native_sizes(int32_t sizes[5]) {
     sizes[2] = (int32_t)sizeof(weights);
     sizes[3] = (int32_t)sizeof(matrix);
     sizes[4] = (int32_t)sizeof(draw);
+}
+
+static bool are_ids(const int32_t *ids, int m, int n) {
+    for (int i = 0; i < m; i++)
+        if (ids[i] < 0 || ids[i] >= n) return false;
+    return true;
+}
+
+/* A token by logits [n], of which `ids` [m], each once, have other `scores`: they change places for
+   the time being. `top_ids` and `top_scores` [k] are the likeliest without that. -1 if it is left to
+   sampling.py. `room`: 16 bytes for each of n, filled up to sixteens. */
+int32_t native_draw(const draw *d, float *logits, int32_t n, const int32_t *top_ids, const float *top_scores,
+                    int32_t k, const int32_t *ids, float *scores, int32_t m, char *room) {
+    const size_t V = (size_t)(n + LANES - 1) / LANES * LANES;
+    int64_t *found = (int64_t *)room;
+    int32_t own_ids[MOST_DRAWN_FROM];
+    float own_scores[MOST_DRAWN_FROM];
+    if (k < 1 || k > n || k > MOST_DRAWN_FROM || !are_ids(top_ids, k, n) || !are_ids(ids, m, n)) return -1;
+    exchange(logits, ids, scores, m);
+    int known = rank_again(logits, top_ids, top_scores, k, ids, scores, m, own_ids, own_scores, found);
+    if (known == 0 || k == n)
+        likeliest(logits, n, known = k, own_ids, own_scores, (int32_t *)(room + 8 * V), found);
+    int32_t id = draw_one(d, logits, n, own_ids, own_scores, known, room);
+    exchange(logits, ids, scores, m);
+    return id;
 }
 
 int64_t native_record_bytes(int32_t whole, int32_t head) {

@@ -14,8 +14,6 @@ from ctypes import (
     c_float,
     c_int32,
     c_int64,
-    c_uint32,
-    c_uint64,
     c_void_p,
 )
 from pathlib import Path
@@ -94,8 +92,8 @@ class Turn(Structure):
     ]
 
 
-# A draw: key, temperature, top_p, min_p, top_k, and whether the kernel is to draw.
-DRAW = struct.Struct("@Qdddii")
+# A draw: key, temperature, top_p, min_p, typical_p, XTC's threshold, top_k, and whether it is one.
+DRAW = struct.Struct("@Qdddddii")
 
 
 def load(folder: Path | None = None) -> ctypes.CDLL:
@@ -142,7 +140,10 @@ def open_library(file: Path, isa: str) -> ctypes.CDLL:
     library.native_forward.argtypes = [c_void_p, POINTER(Turn)]
     library.native_record_bytes.restype = c_int64
     library.native_record_bytes.argtypes = [c_bool, c_int32]
-    library.native_loud.argtypes = [c_uint64, c_int32, c_uint32, c_void_p, c_void_p]
+    library.native_draw.argtypes = [
+        c_char_p, c_void_p, c_int32, c_void_p, c_void_p, c_int32, c_void_p, c_void_p, c_int32,
+        c_void_p,
+    ]  # fmt: skip
     sizes = (c_int32 * 5)()
     library.native_sizes(sizes)
     mirrored = [ctypes.sizeof(kind) for kind in (Network, Turn, Layer, Matrix)] + [DRAW.size]

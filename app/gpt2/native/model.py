@@ -11,7 +11,8 @@ import numpy as np
 
 from app.gpt2.config import Config
 from app.gpt2.native import library
-from app.gpt2.native.library import DRAW, Layer, Matrix, Network, Turn
+from app.gpt2.native.drawer import NOT_HERE, Drawer, pack
+from app.gpt2.native.library import Layer, Matrix, Network, Turn
 from app.gpt2.native.packing import (
     Memory,
     Quantized,
@@ -23,11 +24,9 @@ from app.gpt2.native.packing import (
     room,
 )
 from app.gpt2.paged import CANDIDATES, Feed, Logits
-from app.gpt2.sampling import LEAST_TEMPERATURE, Draw, key_of
 
 INT8, BFLOAT16, FLOAT32 = range(3)  # as matrix.h counts them
 MOST_HEAD = 512  # numbers of a head: rooms in attention.h
-NOT_HERE = DRAW.pack(0, 1.0, 1.0, 0.0, 0, 0)  # a token that the kernel does not draw
 
 
 class NativeModel:
@@ -69,6 +68,7 @@ class NativeModel:
         self.page_bytes = config.n_layer * config.n_head * self._record
         self._cache = np.zeros((config.n_layer, 0, config.n_head * self._record), np.uint8)
         self._outputs = _Outputs(config, 1)
+        self.draw_row = Drawer(self._kernel, config.vocab_size)
         self._engine = self._kernel.native_open(ctypes.byref(self._network))
         if not self._engine:
             raise MemoryError("There is no memory, or no thread, for the kernel.")
@@ -112,13 +112,7 @@ class NativeModel:
         fault = self._kernel.native_forward(self._engine, ctypes.byref(turn))
         assert fault is None, f"The model was fed what it cannot take: {fault.decode()}."
         logits = out.logits[:n, : self.config.vocab_size]
-        return Logits(logits, out.top_ids[:n], out.top_scores[:n], out.drawn[:n], self.find_loud)
-
-    def find_loud(self, key: int, n_tokens: int, bar: int) -> tuple[np.ndarray, np.ndarray]:
-        """Ids of tokens whose noise is above a bar, and its bits: of sampling.py, but in C."""
-        ids, hashes = np.empty(n_tokens, np.int32), np.empty(n_tokens, np.uint32)
-        n = self._kernel.native_loud(key, n_tokens, bar, ids.ctypes.data, hashes.ctypes.data)
-        return ids[:n], hashes[:n]
+        return Logits(logits, out.top_ids[:n], out.top_scores[:n], out.drawn[:n], self.draw_row)
 
     # ---- weights ----
 
@@ -217,21 +211,12 @@ class _Outputs:
 
 
 def _draws(feed: Feed) -> bytes:
-    """As many as tokens are wanted: the last one's and those of guesses, if the kernel can."""
-    if not feed.wanted:
-        return b""
-    ours = b"".join(_draw(feed.draw, n) for n in range(feed.n_guesses + 1))
-    return NOT_HERE * (feed.wanted - feed.n_guesses - 1) + ours
-
-
-def _draw(draw: Draw | None, n_later: int) -> bytes:
-    """The draw of a position so many later."""
-    if draw is None or draw.typical_p < 1 or draw.xtc_probability > 0:
-        return NOT_HERE
-    temperature = max(draw.temperature, LEAST_TEMPERATURE)
-    top_k = draw.top_k if draw.temperature > 0 else 1
-    key = key_of(draw._replace(position=draw.position + n_later))
-    return DRAW.pack(key, temperature, draw.top_p, draw.min_p, top_k, 1)
+    """As many as tokens are wanted: the last one's and those of guesses."""
+    draw, n_drawn = feed.draw, feed.n_guesses + 1
+    if not feed.wanted or draw is None:
+        return NOT_HERE * feed.wanted
+    later = (draw._replace(position=draw.position + n) for n in range(n_drawn))
+    return NOT_HERE * (feed.wanted - n_drawn) + b"".join(map(pack, later))
 
 
 def n_cores() -> int:

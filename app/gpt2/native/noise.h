@@ -1,11 +1,10 @@
-/* The noise of draws: which tokens have much of it. The same bits as _hash in sampling.py. */
+/* The noise of draws: a hash of a row's key and a token's id. The same bits as in sampling.py. */
 
 #ifndef NOISE_H
 #define NOISE_H
 
+#include <math.h>
 #include <stdint.h>
-
-#define HASHED 1024 /* ids at a time: their hashes stay in the nearest cache */
 
 static inline uint32_t mix_32(uint32_t x) {
     x = (x ^ (x >> 16)) * 0x7FEB352Du;
@@ -17,25 +16,13 @@ static inline uint32_t hash(uint64_t key, uint32_t id) {
     return mix_32(mix_32(id * 0x9E3779B1u + (uint32_t)key) + (uint32_t)(key >> 32));
 }
 
-/* Ids below `n` whose hash is at least `bar`, rising, and their hashes: room for n each. How many. */
-int32_t native_loud(uint64_t key, int32_t n, uint32_t bar, int32_t *ids, uint32_t *hashes) {
-    uint32_t some[HASHED];
-    int32_t found = 0;
-    for (int32_t begin = 0; begin < n; begin += HASHED) {
-        int32_t m = n - begin < HASHED ? n - begin : HASHED;
-        uint32_t n_loud = 0;
-        for (int32_t i = 0; i < m; i++) {
-            some[i] = hash(key, (uint32_t)(begin + i));
-            n_loud += some[i] >= bar;
-        }
-        for (int32_t i = 0; n_loud > 0; i++) {
-            if (some[i] < bar) continue;
-            ids[found] = begin + i;
-            hashes[found++] = some[i];
-            n_loud--;
-        }
-    }
-    return found;
+/* The middle of one of 2^32 equal steps of (0, 1), turned into Gumbel noise. */
+static double gumbel(uint32_t hash) { return -log(-log(((double)hash + 0.5) * 0x1p-32)); }
+
+/* A hash that every token with at least this noise has, or a greater one. */
+static uint32_t least_hash(double noise) {
+    double bar = exp(-exp(-noise)) * 0x1p32 - 2;
+    return bar > 0 ? (uint32_t)bar : 0;
 }
 
 #endif

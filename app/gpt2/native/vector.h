@@ -39,6 +39,10 @@ INLINE vec vec_fma(vec a, vec b, vec c) { return _mm512_fmadd_ps(a, b, c); }
 INLINE vec vec_max(vec a, vec b) { return _mm512_max_ps(a, b); }
 INLINE vec vec_min(vec a, vec b) { return _mm512_min_ps(a, b); }
 INLINE vec vec_abs(vec a) { return _mm512_abs_ps(a); }
+/* x where a < b, else 0. */
+INLINE vec vec_if_less(vec a, vec b, vec x) {
+    return _mm512_maskz_mov_ps(_mm512_cmp_ps_mask(a, b, _CMP_LT_OQ), x);
+}
 INLINE vec vec_round(vec a) { return _mm512_roundscale_ps(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }
 
 /* The first n lanes of a, and `other` in the rest. */
@@ -112,6 +116,10 @@ INLINE vec vec_min(vec x, vec y) { return BOTH(_mm256_min_ps(x.a, y.a), _mm256_m
 INLINE vec vec_abs(vec x) {
     __m256 sign = _mm256_set1_ps(-0.0f);
     return BOTH(_mm256_andnot_ps(sign, x.a), _mm256_andnot_ps(sign, x.b));
+}
+INLINE vec vec_if_less(vec x, vec y, vec z) {
+    return BOTH(_mm256_and_ps(_mm256_cmp_ps(x.a, y.a, _CMP_LT_OQ), z.a),
+                _mm256_and_ps(_mm256_cmp_ps(x.b, y.b, _CMP_LT_OQ), z.b));
 }
 INLINE vec vec_round(vec x) {
     enum { NEAREST = _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC };
@@ -195,6 +203,7 @@ INLINE vec vec_fma(vec a, vec b, vec c) { EACH(vec, fmaf(a.at[i], b.at[i], c.at[
 INLINE vec vec_max(vec a, vec b) { EACH(vec, a.at[i] > b.at[i] ? a.at[i] : b.at[i]); }
 INLINE vec vec_min(vec a, vec b) { EACH(vec, a.at[i] < b.at[i] ? a.at[i] : b.at[i]); }
 INLINE vec vec_abs(vec a) { EACH(vec, fabsf(a.at[i])); }
+INLINE vec vec_if_less(vec a, vec b, vec x) { EACH(vec, a.at[i] < b.at[i] ? x.at[i] : 0.0f); }
 INLINE vec vec_round(vec a) { EACH(vec, rintf(a.at[i])); }
 INLINE vec vec_first(vec a, int n, float other) { EACH(vec, i < n ? a.at[i] : other); }
 

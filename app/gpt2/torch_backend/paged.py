@@ -22,7 +22,7 @@ from torch.nn import functional as F
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from app.gpt2.config import Config
-from app.gpt2.paged import CANDIDATES, PAGE, DeviceLost, Feed, Logits
+from app.gpt2.paged import CANDIDATES, PAGE, DeviceLost, DrawRow, Feed, Logits
 from app.gpt2.sampling import Draw
 from app.gpt2.torch_backend import draws as torch_draws
 from app.gpt2.torch_backend.check import NARROW, WIDE, Sample, WrongAnswer, compare
@@ -92,6 +92,9 @@ class TorchPagedModel:
     notes: Sequence[str] = ()
     same_bits = "same batch"  # torch chooses kernels by the size of the batch
     n_guesses = 0  # a chunk has other bits than single tokens
+    draw_row: DrawRow | None = (
+        None  # set where there is a kernel that draws what the device does not
+    )
 
     def __init__(
         self,
@@ -210,7 +213,7 @@ class TorchPagedModel:
         if single:
             answers = Answers(*self._recorded_step(self._pack(single, least_pages)))
             parts.append(Answers(*(tensor[: len(single)] for tensor in answers)))
-            self._draw_wide(parts[-1], [feed.draw for feed in single])
+            self._draw_wide(parts[-1], [_draw_here(feed) for feed in single])
         if longer:
             parts.append(self._read(self._lay_out(longer)))
             self._draw_wide(parts[-1], [draw for feed in longer for draw in _draws(feed)])
@@ -228,7 +231,7 @@ class TorchPagedModel:
         given = self._silent_rows(_step_up(len(feeds)), P)
         rows = []
         for feed, n in zip(feeds, needed, strict=True):
-            settings = torch_draws.settings(feed.draw or NOBODYS)
+            settings = torch_draws.settings(_draw_here(feed) or NOBODYS)
             silent = [self._silent_page] * (P - n)
             rows.append([feed.ids[0], feed.past, *settings, *feed.pages[:n], *silent])
         given[: len(rows)] = rows
@@ -392,7 +395,9 @@ class TorchPagedModel:
             self._clean(feeds)
         is_drawn = [draw is not None for feed in feeds for draw in _draws(feed)]
         far = FarLogits([places[at] for at in order], n_tokens=self.config.vocab_size)
-        return Logits(far, ids, scores, np.where(is_drawn, drawn, torch_draws.NOT_DRAWN))
+        return Logits(
+            far, ids, scores, np.where(is_drawn, drawn, torch_draws.NOT_DRAWN), self.draw_row
+        )
 
     def _clean(self, feeds: Sequence[Feed]) -> None:
         """Clear nan from pages: even masked it would spoil the next row that uses them."""
@@ -419,7 +424,12 @@ def likeliest(logits: Tensor, k: int) -> tuple[Tensor, Tensor]:
 
 def _draws(feed: Feed) -> list[Draw | None]:
     """The draw after each wanted token: only after the last of a feed."""
-    return [*[None] * (feed.wanted - 1), feed.draw] if feed.wanted else []
+    return [*[None] * (feed.wanted - 1), _draw_here(feed)] if feed.wanted else []
+
+
+def _draw_here(feed: Feed) -> Draw | None:
+    """The feed's draw if the device can draw it."""
+    return feed.draw if feed.draw is not None and torch_draws.can_draw(feed.draw) else None
 
 
 def _n_pages(feed: Feed) -> int:

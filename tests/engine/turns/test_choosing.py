@@ -10,7 +10,7 @@ from app.engine import Params
 from app.engine.turns.choosing import Drawing, choose
 from app.engine.turns.prepare import prepare
 from app.engine.turns.vocabulary import Vocabulary
-from app.gpt2 import Config, Logits, Tokenizer
+from app.gpt2 import Config, Logits, Tokenizer, open_drawer
 from app.gpt2.sampling import candidates
 
 RECORDED = Path(__file__).with_name("recorded_draws.json")
@@ -61,10 +61,11 @@ def logits():
     return (np.rint(rows * 1024) / 1024).astype(np.float32)
 
 
-def draw_all(logits, vocabulary, k=64):
+def draw_all(logits, vocabulary, k=64, draw_row=None):
     """What each setting draws from each row of logits, all of a setting in one turn."""
     top_ids = np.stack([candidates(row, k) for row in logits])
-    turn = Logits(logits, top_ids, np.take_along_axis(logits, top_ids, axis=1))
+    top_scores = np.take_along_axis(logits, top_ids, axis=1)
+    turn = Logits(logits, top_ids, top_scores, draw_row=draw_row)
     return [draw(setting, turn, vocabulary) for setting in SETTINGS]
 
 
@@ -95,3 +96,8 @@ def test_every_setting_draws_what_it_always_drew(logits, vocabulary):
 
 def test_how_many_candidates_a_model_names_changes_no_draw(logits, vocabulary):
     assert draw_all(logits, vocabulary, k=128) == json.loads(RECORDED.read_text())
+
+
+def test_the_kernel_draws_what_was_always_drawn(logits, vocabulary, tmp_path):
+    drawn = draw_all(logits, vocabulary, k=128, draw_row=open_drawer(V, tmp_path))
+    assert drawn == json.loads(RECORDED.read_text())

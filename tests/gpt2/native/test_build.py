@@ -127,9 +127,15 @@ from app.gpt2 import Config, NativeModel
 from app.gpt2.native.quantize import quantize
 from app.gpt2.native import library
 from app.gpt2.paged import Feed
+from app.gpt2.sampling import Draw
 from pathlib import Path
 from tests.tiny import random_weights
 
+DRAWS = [
+    {}, {"top_k": 200}, {"top_p": 0.3}, {"min_p": 1e-6}, {"typical_p": 0.2},
+    {"xtc_probability": 1, "xtc_threshold": 0.01},
+    {"top_k": 40, "typical_p": 0.5, "xtc_probability": 1},
+]
 kernel = library.open_library(Path(sys.argv[1]), sys.argv[2])
 for config in (
     Config(vocab_size=77, n_positions=50, n_embd=60, n_layer=2, n_head=5, n_inner=100),
@@ -147,6 +153,13 @@ for config in (
         model.forward([Feed(ids, 0, one, n)])
         for turn in range(4):
             model.forward([Feed(ids[:5], 0, two, 2), Feed(ids[-1:], n - 1, one, 1)])
+        for asked in DRAWS:
+            draw = Draw(seed=1, position=n, **asked)
+            feeds = [Feed(ids[:5], 0, two, 2, draw), Feed(ids[-1:], n - 1, one, 1, draw)]
+            turn = model.forward(feeds)
+            for some in ([], [0, 7, config.vocab_size - 1], range(config.vocab_size)):
+                change = np.array(some, np.int32), np.zeros(len(some), np.float32)
+                model.draw_row(draw, turn.logits[1], turn.top_ids[1], turn.top_scores[1], *change)
 print("done")
 """
 

@@ -27,11 +27,6 @@ PRECISIONS = ("float32", "bfloat16", "int8")
 
 
 @pytest.fixture(scope="session")
-def folder(tmp_path_factory):
-    return tmp_path_factory.mktemp("kernels")
-
-
-@pytest.fixture(scope="session")
 def make(folder):
     def make(config, precision, isa=None, threads=2):
         weights = WEIGHTS[config]
@@ -83,8 +78,8 @@ SETTINGS = st.builds(
     top_k=st.sampled_from([0, 1, 2, 40, 100, CANDIDATES, 200]),
     top_p=st.sampled_from([0.0, 0.3, 0.9, 0.999, 1.0]),
     min_p=st.sampled_from([0.0, 0.01, 0.2, 1.0]),
-    typical_p=st.just(1.0),
-    xtc_probability=st.just(0.0),
+    typical_p=st.sampled_from([0.2, 0.9, 1.0]),
+    xtc_probability=st.sampled_from([0.0, 0.5]),
 )
 
 
@@ -99,8 +94,8 @@ def test_it_draws_what_numpy_draws(models, id, draws):
 
 
 def test_it_draws_only_the_last_token_and_only_what_it_can(models):
-    plain, typical = sampling.Draw(1, 0, top_k=40), sampling.Draw(1, 0, top_k=40, typical_p=0.5)
-    feeds = [Feed(IDS[:3], 0, [0], 2, plain), Feed(IDS[:3], 0, [1], 1, typical)]
+    plain, mixed = sampling.Draw(1, 0, top_k=40), sampling.Draw(1, 0, top_p=0.9, typical_p=0.5)
+    feeds = [Feed(IDS[:3], 0, [0], 2, plain), Feed(IDS[:3], 0, [1], 1, mixed)]
     drawn = models["int8"].forward([*feeds, Feed(IDS[:2], 0, [2], 1)]).drawn
     assert (drawn >= 0).tolist() == [False, True, False, False]
 
@@ -224,15 +219,3 @@ def test_a_turn_of_which_nothing_is_wanted_gives_nothing(models):
     turn = models["int8"].forward([Feed(IDS[:5], 0, [0], 0)])
     assert turn.logits.shape == (0, SMALL.vocab_size)
     assert turn.top_ids.shape == turn.top_scores.shape == (0, CANDIDATES)
-
-
-@pytest.mark.parametrize("isa", build.runnable())
-def test_its_noise_is_that_of_sampling(make, isa):
-    find_loud, rng = make(SMALL, "float32", isa).find_loud, np.random.default_rng(4)
-    for n_tokens in (1, 77, 1024, 50257):
-        key = int(rng.integers(0, 2**63))
-        expected = sampling._hash(np.array([[key]], np.uint64), np.arange(n_tokens)[None])[0]
-        for bar in (0, 2**31, 2**32 - 2**20, 2**32 - 1):
-            ids, hashes = find_loud(key, n_tokens, bar)
-            assert ids.tolist() == np.flatnonzero(expected >= bar).tolist()
-            assert hashes.tolist() == expected[ids].tolist()
