@@ -38,12 +38,9 @@ class Service:
         self._models = self._models or {model.name: model for model in self.engine.info().models}
         return self._models
 
-    def default_model(self) -> str:
-        return next(iter(self.models()))
-
     def model(self, name: str | None = None) -> ModelInfo:
         models = self.models()
-        name = self.default_model() if name is None else name
+        name = next(iter(models)) if name is None else name
         if name not in models:
             raise UnknownModel(
                 f"No model {name!r:.80} is served; name one of: {', '.join(models)}."

@@ -6,11 +6,9 @@ corpus.json                                    what was read, by which rules, an
 """
 
 import codecs
-import dataclasses
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
@@ -137,7 +135,3 @@ class Corpus:
 
 def is_prepared(folder: Path) -> bool:
     return (folder / REPORT).is_file() and (folder / "train.tokens").is_file()
-
-
-def as_json(rules: Rules) -> dict[str, Any]:
-    return dataclasses.asdict(rules)

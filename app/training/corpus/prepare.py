@@ -5,6 +5,7 @@ made again. Holds a few megabytes of text in memory, and three numbers for each 
 """
 
 import contextlib
+import dataclasses
 import functools
 import hashlib
 import json
@@ -19,7 +20,7 @@ import numpy as np
 
 from app.gpt2 import Tokenizer, whole_folder
 from app.training.corpus import documents, split
-from app.training.corpus.corpus import REPORT, Corpus, Report, Rules, as_json, is_prepared
+from app.training.corpus.corpus import REPORT, Corpus, Report, Rules, is_prepared
 from app.training.corpus.documents import Pieces
 from app.training.corpus.encoder import GROUP, Encoder
 from app.training.corpus.formats import BadFile, chunks
@@ -63,7 +64,7 @@ def prepare(
 def _key(files: Files, tokenizer: Tokenizer | None, rules: Rules) -> str:
     """The folder's name: a hash of everything that its content depends on."""
     digest = hashlib.blake2b(digest_size=12)
-    digest.update(json.dumps([VERSION, as_json(rules)]).encode())
+    digest.update(json.dumps([VERSION, dataclasses.asdict(rules)]).encode())
     if tokenizer is not None and rules.new_vocabulary is None:
         digest.update(tokenizer.to_json().encode())
 

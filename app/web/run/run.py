@@ -199,7 +199,7 @@ def submit(prompt: Prompt, params: Params, model: str | None = None, id: str | N
     here = service()
     if isinstance(prompt, str):
         bounded("prompt", prompt)
-    name = here.default_model() if model is None else model
+    name = here.model(model).name
     id = secrets.token_urlsafe(16) if id is None else id
     give_back = here.limits.take_share(params.n)
     try:

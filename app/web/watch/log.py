@@ -54,19 +54,15 @@ def _begin() -> None:
 
 def _end_later(response: Response) -> Response:
     response.headers["X-Request-Id"] = g.request_id
-    _count(response)
+    service().metrics.responses.labels(str(response.status_code)).inc()
+    if "problem" in g:
+        service().metrics.rejected.labels(g.problem.kind).inc()
     line, runs, here = _describe(response), g.get("runs", []), service()
     response.call_on_close(partial(_end, g.started, line, runs, here))
     parent = request.headers.get("traceparent")
     response.call_on_close(lambda: here.traces.note(line, runs, parent))
     response.call_on_close(g.stopping.end)
     return response
-
-
-def _count(response: Response) -> None:
-    service().metrics.responses.labels(str(response.status_code)).inc()
-    if "problem" in g:
-        service().metrics.rejected.labels(g.problem.kind).inc()
 
 
 def _describe(response: Response) -> Line:
@@ -112,11 +108,8 @@ def _describe_run(run: Run, with_prompt: bool) -> dict[str, Any]:
 def _for_people(line: Line) -> str:
     parts = [f"{line.method} {line.path!r} {line.status} {line.ms:.0f} ms"]
     for run in line.runs:
-        parts.append(f"{run['model']}: " + ", ".join(_pairs(run)))
+        about = [f"{key} {value!r}" for key, value in run.items() if key != "model"]
+        parts.append(f"{run['model']}: " + ", ".join(about))
     if line.problem:
         parts.append(line.problem)
     return " | ".join([*parts, line.id])
-
-
-def _pairs(run: dict[str, Any]) -> list[str]:
-    return [f"{key} {value!r}" for key, value in run.items() if key != "model"]
