@@ -3,7 +3,6 @@
 import dataclasses
 import itertools
 import json
-import math
 import os
 import signal
 from types import SimpleNamespace
@@ -18,14 +17,12 @@ from app import gpt2
 from app.gpt2 import Config
 from app.training import train
 from app.training.config import TrainConfig
-from app.training.corpus.corpus import Corpus
 from app.training.corpus.tokens import TokenFile, TokenWriter
 from app.training.errors import TrainingError
 from app.training.learn.model import merged, tuned_model
-from app.training.learn.optimizers import Optimizers, learning_rate
-from app.training.run import checkpoint, metrics
+from app.training.learn.optimizers import Optimizers
+from app.training.run import metrics
 from app.training.run.checkpoint import named, sha256
-from app.training.run.folder import alone
 from app.training.run.level import cooling, level_of, read_record
 from tests.tiny import random_weights
 from tests.training.conftest import SMALL
@@ -222,100 +219,6 @@ def test_an_interrupted_step_is_saved_before_it_is_validated(begin, monkeypatch)
     assert "Going on from step 4." in told
 
 
-def test_going_on_with_other_options_is_refused(begin):
-    begin(steps=4)
-    with pytest.raises(TrainingError, match="started with --dropout 0.0, not 0.5"):
-        begin(steps=4, dropout=0.5)
-
-
-def test_going_on_with_more_rows_a_step_is_refused(begin):
-    begin(steps=4)
-    with pytest.raises(TrainingError, match="learns from 4 rows a step, and this would take 8;"):
-        begin(steps=4, batch=8)
-
-
-def test_going_on_with_the_same_rows_in_other_batches_learns_the_same(begin):
-    """A GPU that was full could only be told to throw the run away."""
-    _, straight = begin("straight", precision="float32")
-    begin(steps=4, schedule="constant", precision="float32")
-    told = []
-    state, run = begin(
-        batch=2, accumulate=2, checkpointing=True, precision="float32", tell=told.append
-    )
-    assert "Going on from step 4." in told and state.step == 12
-    changed = [row.step for row in metrics.read(run.folder) if row.learning_rate is not None]
-    assert changed
-
-
-def test_the_rate_may_change_on_resume(begin):
-    """Losses that became nan could only be mended by throwing the run away."""
-    begin(steps=4, learning_rate=1e-3)
-    state, run = begin(steps=12, learning_rate=1e-4, schedule="constant")
-    assert state.step == 12
-    assert metrics.read(run.folder)[-1] and losses(run)
-
-
-def test_a_run_whose_corpus_has_changed_is_not_gone_on_with(begin, corpus, tmp_path):
-    """A prepared corpus was known by its folder's name."""
-    ready = tmp_path / "ready"
-    begin(steps=4, on=Corpus.open(corpus.copy(ready)))
-    moved = ready.rename(tmp_path / "moved")
-    begin(steps=5, on=Corpus.open(moved))
-    report = json.loads((moved / "corpus.json").read_text(encoding="utf-8"))
-    (moved / "corpus.json").write_text(json.dumps(report | {"key": "0"}), encoding="utf-8")
-    moved.rename(ready)
-    with pytest.raises(TrainingError, match="another corpus"):
-        begin(steps=6, on=Corpus.open(ready))
-
-
-def test_two_commands_never_train_one_run(begin, corpus):
-    _, run = begin(steps=4)
-    with alone(run.folder), pytest.raises(TrainingError, match="by another process"):
-        begin(steps=8)
-    assert begin(steps=8)[0].step == 8
-
-
-def test_a_fresh_start_that_is_refused_leaves_the_run(begin):
-    """A typo in --block or --batch cost all checkpoints."""
-    _, run = begin(steps=4)
-    before = named(run.folder, "last")
-    with pytest.raises(TrainingError, match="block is 99, more than the model's window"):
-        begin(block=99, fresh=True)
-    assert named(run.folder, "last") == before and checkpoint.is_intact(before)
-
-
-def test_a_fresh_start_that_fails_before_it_saves_leaves_the_run(begin):
-    _, run = begin(steps=4)
-    before = sorted(path.name for path in run.folder.iterdir())
-    with pytest.raises(TrainingError, match="The loss became"):
-        begin(learning_rate=1e30, evaluate_every=12, fresh=True)
-    assert sorted(path.name for path in run.folder.iterdir()) == before
-    assert begin(steps=8)[0].step == 8
-
-
-def test_a_fresh_start_that_was_killed_before_it_saved_leaves_the_run(begin):
-    _, run = begin(steps=4)
-    run.folder.rename(run.folder.with_name(".run.replaced"))
-    (run.folder / "samples").mkdir(parents=True)
-    told = []
-    begin(steps=8, tell=told.append)
-    assert "Going on from step 4." in told
-
-
-def test_a_fresh_start_that_has_saved_takes_the_runs_place(begin):
-    begin(steps=8)
-    state, run = begin(steps=4, fresh=True)
-    assert state.step == 4
-    assert [folder.name for folder in checkpoint.step_folders(run.folder)] == ["step-00000004"]
-    assert sorted(path.name for path in run.folder.parent.iterdir()) == [".run.lock", "run"]
-
-
-def test_a_run_of_few_steps_can_be_made_longer(begin):
-    begin(steps=4)
-    state, _ = begin(steps=6)
-    assert state.step == 6
-
-
 SHAPE = Config(
     vocab_size=300, n_positions=32, n_embd=32, n_layer=2, n_head=2, n_inner=128,
     bos_token_id=0, eos_token_ids=(0,),
@@ -371,17 +274,6 @@ def test_new_tokens_begin_as_the_mean_of_the_others(base, corpus):
     embeddings = model.transformer.wte.weight
     assert embeddings.shape[0] == 300
     torch.testing.assert_close(embeddings[298], embeddings[:297].mean(dim=0))
-
-
-@pytest.mark.parametrize(
-    "schedule, middle, end", [("cosine", 0.55, 0.1), ("linear", 0.5, 0.0), ("wsd", 1.0, 0.0)]
-)
-def test_the_rate_rises_then_follows_its_schedule(schedule, middle, end):
-    config = TrainConfig(schedule=schedule, warmup=0.1)
-    rates = [learning_rate(config, 1.0, step, 1000) for step in range(1001)]
-    assert rates[0] == 0.01 and math.isclose(rates[99], 1.0)
-    assert math.isclose(rates[550], middle, abs_tol=2e-3)
-    assert math.isclose(rates[1000], end, abs_tol=2e-3)
 
 
 def test_what_learns_no_tokens_is_given_none(base, corpus):

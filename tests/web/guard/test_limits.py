@@ -9,6 +9,32 @@ def ask(client, path="/generate", address="10.0.0.7", **fields):
     return client.post(path, json=body, environ_overrides={"REMOTE_ADDR": address})
 
 
+def test_limits_hold_per_key(make_client):
+    client = make_client(api_keys=("a", "b"), limit_per_key="2/hour")
+
+    def ask(key):
+        return client.post("/generate", json={"prompt": "x"}, headers={"X-Api-Key": key})
+
+    assert [ask("a").status_code for _ in range(3)] == [200, 200, 429]
+    assert ask("b").status_code == 200
+    assert int(ask("a").headers["Retry-After"]) > 1
+
+
+def test_limits_hold_per_address(make_client):
+    client = make_client(limit_per_address="1/hour")
+    score = {"text": "x"}
+    asked = [
+        ("/generate", "127.0.0.1", {}),
+        ("/score", "127.0.0.1", score),
+        ("/generate", "127.0.0.2", {}),
+    ]
+    replies = [
+        client.post(path, json={"prompt": "x"} | more, environ_overrides={"REMOTE_ADDR": address})
+        for path, address, more in asked
+    ]
+    assert [reply.status_code for reply in replies] == [200, 429, 200]
+
+
 def test_typing_looking_and_stopping_cost_nothing(make_client):
     client = make_client(limit_per_address="1/hour")
     for _ in range(3):
