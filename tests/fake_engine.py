@@ -6,7 +6,6 @@ that were cancelled while running.
 """
 
 import itertools
-import math
 import queue
 import secrets
 import threading
@@ -25,7 +24,6 @@ from app.engine import (
     ModelInfo,
     PromptToken,
     Queued,
-    Scored,
     Started,
     Timings,
     Token,
@@ -161,15 +159,6 @@ class FakeEngine:
     def pieces(self, ids, model=None):
         self._check(model)
         return [bytes([id]) if id < 256 else b"" for id in ids]
-
-    def score(self, prompt, continuations, top=0, model=None):
-        self._check(model)
-        results = []
-        for text in continuations:
-            tokens = [PromptToken(b, bytes([b]), *_odds(b, top)) for b in text.encode()]
-            logprob = sum(token.logprob for token in tokens)
-            results.append(Scored(tokens, logprob, -logprob / math.log(2)))
-        return results
 
     def models(self):
         return ["fake", "other"]

@@ -5,7 +5,7 @@ from typing import Any
 
 from app.gpt2 import MAX_SEED
 
-from .answers import EngineInfo, EngineState, EngineStats, ModelInfo, Scored, Tokenized
+from .answers import EngineInfo, EngineState, EngineStats, ModelInfo, Tokenized
 from .completion import (
     Completion,
     Ended,
@@ -69,7 +69,6 @@ __all__ = [
     "Params",
     "PromptToken",
     "Queued",
-    "Scored",
     "Slid",
     "Started",
     "Timings",

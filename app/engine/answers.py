@@ -1,4 +1,4 @@
-"""What the engine answers besides completions: ids, scores, its models and how it is doing.
+"""What the engine answers besides completions: ids, its models and how it is doing.
 
 Imports no torch: these cross the socket.
 """
@@ -6,8 +6,6 @@ Imports no torch: these cross the socket.
 from typing import Any
 
 import msgspec
-
-from .completion import PromptToken
 
 
 class EngineState(msgspec.Struct, frozen=True):
@@ -20,14 +18,6 @@ class EngineState(msgspec.Struct, frozen=True):
 class Tokenized(msgspec.Struct, frozen=True):
     ids: list[int]
     offsets: list[tuple[int, int]]  # of each id: start and end in the text's characters
-
-
-class Scored(msgspec.Struct, frozen=True):
-    """How likely the model finds one continuation of a prompt."""
-
-    tokens: list[PromptToken]
-    logprob: float  # natural logarithm, summed over the tokens
-    bits: float  # the same as bits
 
 
 class ModelInfo(msgspec.Struct, frozen=True):

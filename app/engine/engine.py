@@ -17,7 +17,7 @@ import msgspec
 
 from app import gpt2
 
-from .answers import EngineInfo, EngineState, EngineStats, ModelInfo, Scored, Tokenized
+from .answers import EngineInfo, EngineState, EngineStats, ModelInfo, Tokenized
 from .cards import card_data
 from .completion import (
     Completion,
@@ -30,7 +30,6 @@ from .completion import (
 )
 from .options import EngineOptions
 from .parameters import InvalidParams, Params
-from .scoring import Part, Scoring
 from .turns.backends import open_model
 from .turns.lane import OUTCOMES, Lane
 from .turns.prepare import prepare
@@ -84,17 +83,6 @@ class Engine:
     ) -> Completion:
         """`told_before` are the ids that each choice began with on an engine that was lost: they
         are told again, without logprobs, and only read. The text goes on as it would have there."""
-        return self._submit(prompt, params, model, id, told_before)
-
-    def _submit(
-        self,
-        prompt: str | Sequence[int],
-        params: Params,
-        model: str | None,
-        id: str | None = None,
-        told_before: Sequence[Sequence[int]] = (),
-        is_expected: bool = False,  # its room was checked together with others
-    ) -> Completion:
         lane = self._lane(model)
         id = secrets.token_urlsafe(12) if id is None else id
         completion = Completion(id, cancel=lambda: self.cancel(id))
@@ -121,8 +109,7 @@ class Engine:
             )
         with self._changed:
             self._check_open(request)
-            if not is_expected:
-                self._check_room(lane, request)
+            self._check_room(lane, request)
             self._alive[id] = request
             self._inbox.append((lane, request))
             self._changed.notify()
@@ -188,43 +175,6 @@ class Engine:
 
     def pieces(self, ids: Sequence[int], model: str | None = None) -> list[bytes]:
         return [self._lane(model).vocabulary.bytes_of(id) for id in ids]
-
-    def score(
-        self, prompt: str, continuations: Sequence[str], top: int = 0, model: str | None = None
-    ) -> list[Scored]:
-        return self.begin_score(prompt, continuations, top, model).wait()
-
-    def begin_score(
-        self, prompt: str, continuations: Sequence[str], top: int = 0, model: str | None = None
-    ) -> Scoring:
-        """score() for a caller that must not block."""
-        params = Params(max_tokens=0, prompt_logprobs=top)
-        window = self._lane(model).config.n_positions
-        texts = [self._ids_to_score(prompt, text, model) for text in continuations]
-        for _, n_scored in texts:
-            if n_scored >= window:
-                raise InvalidParams(
-                    "continuations",
-                    f"A continuation has {n_scored} tokens; the window is {window}.",
-                )
-        # Once the first is admitted all are, so none runs on for a caller who was refused.
-        return Scoring(
-            [
-                Part(self._submit(ids[-window:], params, model, is_expected=at > 0), n_scored)
-                for at, (ids, n_scored) in enumerate(texts)
-            ]
-        )
-
-    def _ids_to_score(
-        self, prompt: str, continuation: str, model: str | None
-    ) -> tuple[list[int], int]:
-        """The ids of prompt + continuation, and how many of them reach past the prompt."""
-        coded = self.tokenize(prompt + continuation, model)
-        n_scored = sum(end > len(prompt) for _, end in coded.offsets)
-        ids = coded.ids
-        if n_scored == len(ids):  # the first token is scored too, so something must precede it
-            ids = [self._lane(model).config.bos_token_id, *ids]
-        return ids, n_scored
 
     def models(self) -> list[str]:
         return list(self._lanes)

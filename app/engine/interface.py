@@ -8,10 +8,9 @@ them together; g must not block.
 from collections.abc import Sequence
 from typing import Protocol
 
-from .answers import EngineInfo, EngineState, EngineStats, Scored, Tokenized
+from .answers import EngineInfo, EngineState, EngineStats, Tokenized
 from .completion import Completion
 from .parameters import Params
-from .scoring import Scoring
 
 
 class AnyEngine(Protocol):
@@ -44,12 +43,6 @@ class AnyEngine(Protocol):
         """The bytes of each token; b"" for an id outside the vocabulary."""
         ...
 
-    def score(
-        self, prompt: str, continuations: Sequence[str], top: int = 0, model: str | None = None
-    ) -> list[Scored]:
-        """How likely each continuation is after the prompt. Queued like any request."""
-        ...
-
     def models(self) -> list[str]:
         """Names, the default one first."""
         ...
@@ -68,11 +61,3 @@ class AnyEngine(Protocol):
         Those get Failed("engine_stopped", ...). Closing again does nothing.
         """
         ...
-
-
-class ServableEngine(AnyEngine, Protocol):
-    """An engine that one thread can ask for many readers: only close() blocks."""
-
-    def begin_score(
-        self, prompt: str, continuations: Sequence[str], top: int = 0, model: str | None = None
-    ) -> Scoring: ...

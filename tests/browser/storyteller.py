@@ -14,7 +14,6 @@ from app.engine import (
     Failed,
     PromptToken,
     Queued,
-    Scored,
     Started,
     Token,
     Tokenized,
@@ -27,14 +26,14 @@ WORDS = (
     " lane", " water", " church", " ladder", " listen", " night", ",", ".", " children", " road",
 )  # fmt: skip
 WINDOW = 1024  # as the fake says of itself
-LN2 = 0.6931471805599453
 
 
 class Storyteller(FakeEngine):
     def __init__(self):
         super().__init__()
         self.story = None  # words to tell instead, over and over
-        self.requests = []  # (prompt, params) as they came
+        self.requests = []  # (prompt, params) as they came, but for scores
+        self._words = [""]  # by id
         self._allowed = None
         self._moved = threading.Condition()
 
@@ -49,7 +48,8 @@ class Storyteller(FakeEngine):
             self._moved.notify_all()
 
     def submit(self, prompt, params, model=None, id=None):
-        self.requests.append((prompt, params))
+        if params.prompt_logprobs is None:
+            self.requests.append((prompt, params))
         return super().submit(prompt, params, model, id)
 
     def _events(self, prompt, params, stop):
@@ -59,7 +59,7 @@ class Storyteller(FakeEngine):
             pass
         first = random.randrange(2**32) if params.seed is None else params.seed
         seeds = [first + choice for choice in range(params.n)]
-        yield self._started(prompt, seeds)
+        yield self._started(prompt, seeds, params.prompt_logprobs)
         tellers = [random.Random(f"{seed} {prompt}") for seed in seeds]
         limit = itertools.count() if params.max_tokens is None else range(params.max_tokens)
         written, reason = 0, "length"
@@ -76,11 +76,12 @@ class Storyteller(FakeEngine):
             yield Ended(choice, reason)
         yield self._finished(prompt, written + 1)
 
-    def _started(self, prompt, seeds):
-        offsets = self.tokenize(prompt).offsets
-        dropped = max(0, len(offsets) - WINDOW)
-        start = offsets[dropped][0] if dropped else 0
-        return Started(len(offsets), 0, dropped > 0, dropped, start, seeds)
+    def _started(self, prompt, seeds, top):
+        words = _split(prompt) if isinstance(prompt, str) else [self._words[id] for id in prompt]
+        dropped = max(0, len(words) - WINDOW)
+        start = sum(len(word) for word in words[:dropped])
+        scored = None if top is None else _score(words, top)
+        return Started(len(words), 0, dropped > 0, dropped, start, seeds, scored)
 
     def _may_write(self, written, stop):
         with self._moved:
@@ -98,12 +99,16 @@ class Storyteller(FakeEngine):
 
     def tokenize(self, text, model=None):
         self._check(model)
-        ends = list(itertools.accumulate(len(word) for word in _split(text)))
-        return Tokenized([1] * len(ends), list(zip([0, *ends], ends, strict=False)))
+        words = _split(text)
+        ends = list(itertools.accumulate(len(word) for word in words))
+        return Tokenized(
+            [self._id(word) for word in words], list(zip([0, *ends], ends, strict=False))
+        )
 
-    def score(self, prompt, continuations, top=0, model=None):
-        self._check(model)
-        return [_score(prompt, text, top) for text in continuations]
+    def _id(self, word):
+        if word not in self._words:
+            self._words.append(word)
+        return self._words.index(word)
 
 
 def _split(text):
@@ -123,14 +128,10 @@ def _alternatives(drawn, teller, count):
     ]
 
 
-def _score(prompt, text, top):
-    words = _split(text)
-    teller = random.Random(f"{prompt} {text}")
-    tokens = [_scored(word, teller, top) for word in words]
-    if prompt == "" and tokens:
-        tokens[0] = PromptToken(tokens[0].id, tokens[0].bytes, None, [])
-    logprob = sum(token.logprob or 0.0 for token in tokens)
-    return Scored(tokens, logprob, -logprob / LN2)
+def _score(words, top):
+    teller = random.Random(" ".join(words))
+    first, *others = [_scored(word, teller, top) for word in words]
+    return [PromptToken(first.id, first.bytes, None, []), *others]
 
 
 def _scored(word, teller, top):

@@ -27,7 +27,6 @@ from app.engine import (
     Usage,
 )
 from app.engine.process import service as process
-from app.engine.scoring import Part, Scoring
 
 TURN_S = 0.001
 FOREVER = 10**9
@@ -66,9 +65,6 @@ class FakeEngine:
         if row is not None:
             row.is_cancelled = True
         return row is not None
-
-    def begin_score(self, prompt, continuations, top=0, model=None):
-        return Scoring([Part(self.submit(prompt, None, id=object()), 0) for _ in continuations])
 
     def tokenize(self, text, model=None):
         return Tokenized([ord(letter) for letter in text], [(i, i + 1) for i in range(len(text))])

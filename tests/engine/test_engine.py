@@ -9,7 +9,6 @@ from app.engine import (
     Ended,
     Engine,
     EngineBusy,
-    EngineError,
     EngineOptions,
     EngineStopped,
     Failed,
@@ -280,42 +279,7 @@ def test_ids_are_not_healed(engine):
     assert ids_of(read(ask(engine, ids))) == ids_of(read(ask(engine, prompt)))
 
 
-# ---- score, tokenize ----
-
-
-def test_a_score_is_the_sum_of_what_the_model_gives_each_token(engine):
-    scored = engine.score("One two", [" three four", " five"])
-    events = read(ask(engine, "One two three four", prompt_logprobs=0, max_tokens=0))
-    expected = sum(token.logprob for token in started_of(events).prompt[2:])
-    assert scored[0].logprob == pytest.approx(expected, abs=1e-5)
-    assert scored[0].bits == pytest.approx(-expected / 0.6931472, rel=1e-5)
-    assert [token.bytes for token in scored[1].tokens] == [b" five"]
-
-
-def test_a_score_without_a_prompt_counts_every_token(engine):
-    [scored] = engine.score("", ["One two"])
-    assert [token.bytes for token in scored.tokens] == [b"One", b" two"]
-    assert all(token.logprob is not None for token in scored.tokens)
-
-
-def test_a_score_that_does_not_come_in_time_is_no_score(tiny):
-    """It was 0.0: certainty."""
-    options = EngineOptions(models={"tiny": str(tiny)}, precision="float32", max_time=1e-6)
-    engine = Engine(options)
-    with pytest.raises(EngineError, match="within max_time"):
-        engine.score("One two", [" three"])
-    engine.close()
-
-
-def test_of_scores_that_are_refused_together_none_runs_on(small):
-    with ask(small, max_tokens=None) as running:
-        until(running, Token)
-        waiting = [ask(small, prompt_logprobs=0) for _ in range(2)]
-        with pytest.raises(EngineBusy):
-            small.score("One two", [" three"] * 6)
-        assert small.stats().waiting == 2
-    for completion in waiting:
-        completion.cancel()
+# ---- scores, tokenize ----
 
 
 def test_more_scores_than_can_be_read_in_time_are_refused_and_texts_are_not(engine, monkeypatch):
@@ -323,15 +287,15 @@ def test_more_scores_than_can_be_read_in_time_are_refused_and_texts_are_not(engi
     [lane] = engine._lanes.values()
     monkeypatch.setattr(lane.model, "forward", gate := Gate(lane.model.forward))
     lane.speed.scored_per_s = 2.0
-    scores = [engine.begin_score("", ["a b c " * 8]) for _ in range(3)]
+    scores = [ask(engine, "a b c " * 8, prompt_logprobs=0) for _ in range(3)]
     with pytest.raises(EngineBusy):
         for _ in range(60):
-            scores.append(engine.begin_score("", ["a b c " * 8]))
+            scores.append(ask(engine, "a b c " * 8, prompt_logprobs=0))
     text = ask(engine)
     gate.open.set()
     assert ended_of(read(text)).reason == "length"
-    for scoring in scores:
-        scoring.cancel()
+    for score in scores:
+        score.cancel()
 
 
 class Gate:

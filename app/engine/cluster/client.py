@@ -7,7 +7,7 @@ import os
 import secrets
 from collections.abc import Sequence
 
-from ..answers import EngineInfo, EngineState, EngineStats, Scored, Tokenized
+from ..answers import EngineInfo, EngineState, EngineStats, Tokenized
 from ..completion import Completion
 from ..interface import AnyEngine
 from ..parameters import Params
@@ -49,12 +49,6 @@ class ClusterClient:
     def pieces(self, ids: Sequence[int], model: str | None = None) -> list[bytes]:
         ids = list(ids)
         return self._driver().call(list[bytes], model, ids, "pieces", ids, model)
-
-    def score(
-        self, prompt: str, continuations: Sequence[str], top: int = 0, model: str | None = None
-    ) -> list[Scored]:
-        arguments = (prompt, list(continuations), top, model)
-        return self._driver().call(list[Scored], model, prompt, "score", *arguments)
 
     def models(self) -> list[str]:
         return self._driver().call(list[str], None, "", "models")

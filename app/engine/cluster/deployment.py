@@ -14,7 +14,6 @@ from typing import Any
 from ray import serve
 from ray.serve.config import AutoscalingConfig, RequestRouterConfig
 
-from ..answers import Scored
 from ..completion import EngineError, Token
 from ..engine import Engine
 from ..options import EngineOptions
@@ -116,27 +115,11 @@ class Replica:
             return encode([name])
         reply: Reply
         try:
-            if method == "score":
-                reply = answer(0, await self._score(*arguments))
-            else:
-                work = getattr(self._engine, method)
-                reply = answer(0, await asyncio.to_thread(work, *arguments))
+            work = getattr(self._engine, method)
+            reply = answer(0, await asyncio.to_thread(work, *arguments))
         except (EngineError, InvalidParams) as error:
             reply = refuse(0, error)
         return encode([name, reply])
-
-    async def _score(self, *arguments: Any) -> list[Scored]:
-        """Holds no thread while it waits: there are only a few, for all other calls."""
-        self._loop = asyncio.get_running_loop()
-        scoring = await asyncio.to_thread(self._engine.begin_score, *arguments)
-        try:
-            while True:
-                turned = self._turned
-                if scoring.is_done():
-                    return scoring.result()
-                await turned.wait()
-        finally:
-            scoring.cancel()
 
     def check_health(self) -> None:
         """Serve replaces a replica whose check fails three times."""

@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from ..answers import EngineInfo, EngineState, EngineStats, Scored, Tokenized
+from ..answers import EngineInfo, EngineState, EngineStats, Tokenized
 from ..completion import Completion
 from ..options import EngineOptions
 from ..parameters import Params
@@ -66,11 +66,6 @@ class Client:
 
     def pieces(self, ids: Sequence[int], model: str | None = None) -> list[bytes]:
         return self._call(list[bytes], "pieces", list(ids), model)
-
-    def score(
-        self, prompt: str, continuations: Sequence[str], top: int = 0, model: str | None = None
-    ) -> list[Scored]:
-        return self._call(list[Scored], "score", prompt, list(continuations), top, model)
 
     def models(self) -> list[str]:
         return self._call(list[str], "models")

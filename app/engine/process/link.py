@@ -29,7 +29,7 @@ from .launch import AGAIN_S, Home, Launch
 HELLO_MS = 100  # between greetings until the engine answers
 FIRST_WORD_S = 1.0  # how long state() waits for the first answer, and cancel() for an engine
 PATIENCE_S = 10.0  # how long a request waits for an engine that loads or restarts
-ANSWER_S = 120.0  # for an answer; a score may take longer
+ANSWER_S = 120.0  # for an answer
 RETRY_S = 3.0  # until readers of a killed engine should try again
 LEAVE_MS = 5000  # for an engine to stop
 BEAT_S = 2.0  # of silence, after which the engine is greeted and must answer
@@ -151,9 +151,8 @@ class Link:
                 self._completions[request.number] = completion
             self._outbox.append(frame)
             os.eventfd_write(self._bell, 1)
-        scores = isinstance(request, wire.Call) and request.method == "score"
         try:
-            reply = answer.get(timeout=ANSWER_S + scores * self._launch.options.max_time)
+            reply = answer.get(timeout=ANSWER_S)
         except queue.Empty:
             reply = wire.refuse(request.number, EngineStopped("The engine does not answer."))
             if isinstance(request, wire.Submit):

@@ -24,7 +24,7 @@ from ..completion import (
 from ..parameters import InvalidParams, Params
 
 AnyEvent = Queued | Started | Token | Slid | Ended | Finished | Failed
-Method = Literal["cancel", "tokenize", "detokenize", "pieces", "score", "models", "info", "stats"]
+Method = Literal["cancel", "tokenize", "detokenize", "pieces", "models", "info", "stats"]
 
 
 class Message(msgspec.Struct, frozen=True, tag=True, array_like=True):

@@ -4,8 +4,7 @@ import os
 from collections import deque
 from typing import Any
 
-from ..completion import Completion, EngineError, is_last
-from ..scoring import Scoring
+from ..completion import Completion, is_last
 from . import messages as wire
 
 
@@ -14,7 +13,6 @@ class Peer:
         self.address = address
         self.pidfd = os.pidfd_open(pid)
         self.completions: dict[int, Completion] = {}
-        self.scorings: dict[int, Scoring] = {}
         self.replies: deque[wire.Message] = deque()
         self.frame: bytes | None = None  # packed, but not yet taken by the socket
 
@@ -24,7 +22,6 @@ class Peer:
             # Events first, so that all that came before a cancel() arrives before its answer.
             unread = [number for number, c in list(self.completions.items()) if c.unread]
             messages: list[wire.Message] = [self._take_events(number) for number in unread]
-            messages += self._take_scores()
             messages += [self.replies.popleft() for _ in range(len(self.replies))]
             self.frame = wire.encode(messages) if messages else None
         return self.frame
@@ -33,12 +30,6 @@ class Peer:
         """End what this worker asked for."""
         for completion in list(self.completions.values()):
             completion.cancel()
-        for scoring in list(self.scorings.values()):
-            scoring.cancel()
-
-    def _take_scores(self) -> list[wire.Message]:
-        done = [number for number, scoring in list(self.scorings.items()) if scoring.is_done()]
-        return [_answer_score(number, self.scorings.pop(number)) for number in done]
 
     def _take_events(self, number: int) -> wire.Events:
         completion = self.completions[number]
@@ -48,10 +39,3 @@ class Peer:
         if is_last(events[-1]):
             del self.completions[number]
         return wire.Events(number, events)
-
-
-def _answer_score(number: int, scoring: Scoring) -> wire.Message:
-    try:
-        return wire.answer(number, scoring.result())
-    except EngineError as error:
-        return wire.refuse(number, error)

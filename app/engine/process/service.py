@@ -19,7 +19,7 @@ import msgspec
 import zmq
 
 from ..completion import EngineError, EngineStopped
-from ..interface import AnyEngine, ServableEngine
+from ..interface import AnyEngine
 from ..options import EngineOptions
 from ..parameters import InvalidParams
 from . import messages as wire
@@ -31,12 +31,12 @@ MAX_UNSENT = 1000  # frames waiting for a worker that takes none; further events
 RETRY_MS = 100  # until we try such a worker again
 # Encoding a long text takes 2 ms for a thousand characters and would hold up everybody's tokens, so
 # it has threads of its own, which never wait for the engine.
-SLOW = ("tokenize", "detokenize", "pieces", "score")
+SLOW = ("tokenize", "detokenize", "pieces")
 LONG = 1000
 N_SLOW = 4
 SWITCH_S = 0.0005  # how long those threads may keep the interpreter from the engine's
 
-MakeEngine = Callable[[EngineOptions, Callable[[], None]], ServableEngine]
+MakeEngine = Callable[[EngineOptions, Callable[[], None]], AnyEngine]
 
 log = logging.getLogger(__name__)
 
@@ -48,7 +48,7 @@ class EngineProcess:
         self._home = home
         self._launch = home.read_launch()
         self._make_engine = make_engine
-        self._engine: ServableEngine | None = None
+        self._engine: AnyEngine | None = None
         self._delay = (0, *RESTARTS)[home.count_starts() - 1]
         due = time.monotonic() + self._delay
         self._status = wire.Status(os.getpid(), "restarting" if self._delay else "loading", due)
@@ -208,7 +208,7 @@ class EngineProcess:
     # ---- on that thread, or for slow requests on their own
 
     def _answer(self, worker: Peer, request: wire.Submit | wire.Call) -> None:
-        reply: wire.Reply | None
+        reply: wire.Reply
         try:
             reply = self._ask_engine(worker, request)
         except (EngineError, InvalidParams) as error:
@@ -216,23 +216,16 @@ class EngineProcess:
         except Exception as error:
             log.exception("A request failed in the engine.")
             reply = wire.refuse(request.number, EngineError(f"The engine failed: {error!r}."))
-        if reply is not None:
-            worker.replies.append(reply)
+        worker.replies.append(reply)
         self.ring()
 
-    def _ask_engine(self, worker: Peer, request: wire.Submit | wire.Call) -> wire.Answer | None:
-        """The answer; None for a score, whose answer follows once its texts are read."""
+    def _ask_engine(self, worker: Peer, request: wire.Submit | wire.Call) -> wire.Answer:
         if self._engine is None:
             raise EngineStopped("The engine is loading.")
         match request:
             case wire.Submit():
                 self._submit(self._engine, worker, request)
                 return wire.answer(request.number, None)
-            case wire.Call(method="score"):
-                worker.scorings[request.number] = self._engine.begin_score(*request.arguments)
-                if worker.address not in self._workers:
-                    worker.cancel()  # the worker was lost while its texts were encoded
-                return None
             case wire.Call(method="cancel", arguments=[id]):
                 return wire.answer(request.number, self._cancel(self._engine, id))
             case _:
@@ -281,7 +274,7 @@ def _die(what: threading.ExceptHookArgs) -> None:
     os._exit(1)
 
 
-def load_engine(options: EngineOptions, after_turn: Callable[[], None]) -> ServableEngine:
+def load_engine(options: EngineOptions, after_turn: Callable[[], None]) -> AnyEngine:
     from ..engine import Engine  # importing torch takes seconds; the socket is answered meanwhile
 
     return Engine(options, after_turn=after_turn)

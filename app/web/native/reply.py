@@ -12,6 +12,7 @@ The events, the same for text/event-stream and application/x-ndjson:
     error  {type, message, retry_after_ms?}
 """
 
+import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -26,7 +27,6 @@ from app.engine import (
     Parameter,
     PromptToken,
     Queued,
-    Scored,
     Slid,
     Started,
     Timings,
@@ -217,9 +217,11 @@ class Scores(msgspec.Struct):
     results: list[Score]
 
 
-def score(scored: Scored, text: str) -> Score:
-    per_char = scored.bits / len(text) if text else None
-    return Score(finite(scored.logprob), scored.bits, per_char, _entries(scored.tokens, 0))
+def score(tokens: list[PromptToken], text: str) -> Score:
+    logprob = sum(token.logprob or 0.0 for token in tokens)
+    bits = -logprob / math.log(2)
+    per_char = bits / len(text) if text else None
+    return Score(finite(logprob), bits, per_char, _entries(tokens, 0))
 
 
 class Tokens(msgspec.Struct):

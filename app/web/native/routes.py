@@ -18,6 +18,7 @@ from ..run.run import Run, start
 from ..run.stream import each, respond
 from ..service import service
 from . import reply as replies
+from . import scores
 from .context import DEPTH, MAX_DEPTH
 from .request import GenerateRequest, read
 from .spans import utf16_places
@@ -145,12 +146,8 @@ def score() -> Response:
         raise bad_value("top", f"top must be from 0 to {MAX_TOP}; got {top}.", low=0, high=MAX_TOP)
     prompt = body.bounded("prompt", body.take(fields, "prompt", str, ""))
     model = body.take(fields, "model", str, None)
-    service().limits.charge(len(texts))
-    give_back = service().limits.take_share(len(texts))
-    try:
-        scored = service().engine.score(prompt, texts, top, model)
-    finally:
-        give_back()
+    field = "text" if "text" in fields else "continuations"
+    scored = scores.score(prompt, texts, field, top, model)
     return reply(replies.Scores([replies.score(s, t) for s, t in zip(scored, texts, strict=True)]))
 
 

@@ -2,7 +2,6 @@
 
 import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
 
 import psutil
 import pytest
@@ -155,33 +154,6 @@ def test_readers_are_sent_away_only_when_all_replicas_are_full(deploy, client):
     for text in running:
         text.cancel()
         read(text)
-
-
-def test_a_score_that_a_full_replica_refuses_goes_to_another(deploy, client):
-    deploy(2, max_running=1, max_queue=1, max_wait=600)
-    text = ask(client, "The house", max_tokens=None, ignore_eos=True)
-    until(text, Token)
-    with ThreadPoolExecutor(1) as pool:
-        waits = pool.submit(client.score, "The house", [" is"])
-        while not client.stats().waiting:
-            pass
-        [at_once] = client.score("The house", [" is"])
-        assert not waits.done()
-        text.cancel()
-        assert waits.result() == [at_once]
-
-
-def test_scores_that_wait_hold_up_nothing_else(deploy, client):
-    """Each held one of six threads, so the seventh stopped every new text, cancel and check."""
-    deploy(1, max_running=1, max_queue=20, max_wait=600)
-    text = ask(client, max_tokens=None, ignore_eos=True)
-    until(text, Token)
-    with ThreadPoolExecutor(12) as pool:
-        scores = [pool.submit(client.score, "The house", [" is"]) for _ in range(12)]
-        while client.stats().waiting < 12:
-            pass
-        text.cancel()
-        assert len({score.result()[0].logprob for score in scores}) == 1
 
 
 def test_two_replicas_are_told_as_one_engine(deploy, client):

@@ -103,40 +103,6 @@ def test_a_long_prompt_that_is_still_being_read_can_be_cancelled(client):
     assert told[-2].reason == "cancelled"
 
 
-def test_scores_keep_nobody_else_waiting(client):
-    """They held the threads that encode, until the engine had read every one of them."""
-
-    def score():
-        with contextlib.suppress(EngineStopped):  # the client closes at the end
-            client.score("count", ["a"])
-
-    threads = [threading.Thread(target=score) for _ in range(32)]
-    for thread in threads:
-        thread.start()
-    while client.stats().running < 32:
-        pass
-    assert client.tokenize("a").ids == [97]
-    assert tokens(client.submit("count 3".ljust(2000), PARAMS)) == [0, 1, 2]
-    client.close()
-    for thread in threads:
-        thread.join()
-
-
-def test_the_scores_of_a_worker_that_ends_are_cancelled(client):
-    client.stats()
-    assert run_in_fork(lambda: _ask_for_a_score_and_end(client))
-    while client.stats().running:
-        pass
-
-
-def _ask_for_a_score_and_end(client):
-    thread = threading.Thread(target=client.score, args=("count", ["a"]), daemon=True)
-    thread.start()
-    while client.stats().running < 1:
-        pass
-    return True
-
-
 def test_cancel_by_id_reaches_another_process(client):
     completion = client.submit("count", PARAMS, id="known")
     assert run_in_fork(lambda: client.cancel("known"))
