@@ -166,7 +166,7 @@ class Lane:
         for request in self.scheduler.admit():
             request.started = now
             if not request.wants_prompt:
-                self._tell_started(request)
+                self._send_started(request)
         waiting = list(self.scheduler.waiting)
         if all(request.ahead == ahead for ahead, request in enumerate(waiting)):
             return
@@ -175,7 +175,7 @@ class Lane:
                 waiting[ahead].ahead = ahead
                 waiting[ahead].put(Queued(ahead, wait_s))
 
-    def _tell_started(self, request: Request) -> None:
+    def _send_started(self, request: Request) -> None:
         self.tally.prompt_tokens += request.prompt_tokens
         self.tally.cached_tokens += request.cached_tokens
         request.put(
@@ -220,7 +220,7 @@ class Lane:
         for copy in self.scheduler.fork(first):
             self.model.copy_page(copy.source, copy.target)
         if was_wanted:
-            self._tell_started(first.request)
+            self._send_started(first.request)
         return [row for row in first.request.rows if not row.is_over]
 
     def _score(self, step: Step, predictions: list[Prediction]) -> None:
@@ -258,7 +258,7 @@ class Lane:
         row.take(id, self.vocabulary.bytes_of(id), drawn.prediction, kept)
         if n := written.count_banned():
             return self._draw_again(row, n)
-        self._tell(row, written.count_certain())
+        self._send(row, written.count_certain())
         self._go_on(row, end)
 
     def _go_on(self, row: Row, end: End | None) -> None:
@@ -274,11 +274,11 @@ class Lane:
             self._slide_if_full(row)
 
     def _catch_up(self, row: Row) -> None:
-        """Tell again what was told before; then read it like a prompt."""
+        """Send again what was sent before; then read it like a prompt."""
         row.adjuster = None  # it would not see the window slide
         for id in row.told_before[len(row.written.ids) :]:
             row.take(id, self.vocabulary.bytes_of(id), None, None)
-            self._tell(row, 1)
+            self._send(row, 1)
             self._go_on(row, row.request.ends.get(id))
             if row.is_over:
                 return
@@ -292,8 +292,8 @@ class Lane:
         for drawn in choose([Drawing(row, 0)], first.logits, self._fail_draw):
             self._hand_out(drawn, first.logits)
 
-    def _tell(self, row: Row, n: int) -> None:
-        for held, text in row.written.tell(n):
+    def _send(self, row: Row, n: int) -> None:
+        for held, text in row.written.release(n):
             self._put_token(row, held, text)
 
     def _put_token(self, row: Row, held: Held, text: str) -> None:
@@ -331,8 +331,8 @@ class Lane:
     def _end(self, row: Row, end: End) -> None:
         request, written = row.request, row.written
         if end.reason != "cancelled":
-            self._tell(row, len(written.held))
-        if written.held:  # drawn, but never to be told
+            self._send(row, len(written.held))
+        if written.held:  # drawn, but never to be sent
             row.take_back(len(written.held))
         if written.stopped_by is not None:
             end = End("stop", written.stopped_by)

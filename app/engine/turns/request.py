@@ -65,7 +65,7 @@ class Row:
 
     @property
     def is_behind(self) -> bool:
-        """What comes next has been told before."""
+        """What comes next has been sent before."""
         written = self.written
         is_certain = written.heal is None and not written.held
         return is_certain and len(self.told_before) > len(written.ids)
@@ -80,12 +80,12 @@ class Row:
     def take(
         self, id: int, data: bytes, prediction: "Prediction | None", logits: "Logits | None"
     ) -> None:
-        """Go on with this token, not told yet."""
+        """Go on with this token, not sent yet."""
         self.written.take(id, data, prediction, logits)
         self.ids.append(id)
 
     def take_back(self, n: int) -> Held:
-        """Undo the last n tokens, none of them told. Returns the first of them."""
+        """Undo the last n tokens, none of them sent. Returns the first of them."""
         del self.ids[-n:]
         return self.written.take_back(n)
 
@@ -106,7 +106,7 @@ class Request:
     phrases: Phrases | None = None  # banned ones
     is_breaker: np.ndarray | None = None  # [V] the tokens that end a repetition for DRY
     rows: list[Row] = dataclasses.field(default_factory=list)
-    ahead: int | None = None  # requests before it, as its reader was last told
+    ahead: int | None = None  # requests before it, as last sent to its reader
     cached_tokens: int = 0
     prompt: list[PromptToken] = dataclasses.field(default_factory=list)
     is_prefilled: bool = False  # the other rows have forked from the first

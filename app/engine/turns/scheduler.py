@@ -222,7 +222,7 @@ class Scheduler:
     def _publish(self, row: Row) -> None:
         """Let others find the row's whole pages that have keys and will not be rewritten."""
         place = row.place
-        n_kept = len(row.ids) - len(row.written.held)  # a token not yet told may be taken back
+        n_kept = len(row.ids) - len(row.written.held)  # a token not yet sent may be taken back
         n_known = min(min(place.n_computed, n_kept) // PAGE, len(place.keys))
         if place.may_slide and not row.is_over:
             n_known = min(n_known, place.n_shared)  # a row that slides rewrites its own pages

@@ -1,4 +1,4 @@
-"""What a row has written: its tokens, which of them have been told, and their text.
+"""What a row has written: its tokens, which of them have been sent, and their text.
 
 The first draw may only rebuild the end of the prompt (`heal`). Tokens in which a banned phrase may
 begin are held back; if it is completed they are taken back, and another is drawn in their place.
@@ -31,7 +31,7 @@ class Heal(NamedTuple):
 
 
 class Held(NamedTuple):
-    """A token drawn and not yet told, with what it takes to draw another in its place."""
+    """A token drawn and not yet sent, with what it takes to draw another in its place."""
 
     id: int
     data: bytes
@@ -51,7 +51,7 @@ class Written:
         self, params: Params, phrases: Phrases | None = None, heal: Heal | None = None
     ) -> None:
         self.ids: list[int] = []
-        self.held: list[Held] = []  # the last of these, not yet told
+        self.held: list[Held] = []  # the last of these, not yet sent
         self.heal = heal  # until the first draw
         self.refused: list[int] = []  # ids that must not come next
         self._params, self._phrases = params, phrases
@@ -59,7 +59,7 @@ class Written:
 
     @property
     def stopped_by(self) -> str | None:
-        """The stop text that ended what was told."""
+        """The stop text that ended what was sent."""
         return self._stream.stopped_by
 
     @property
@@ -82,14 +82,14 @@ class Written:
     def take(
         self, id: int, data: bytes, prediction: "Prediction | None", logits: "Logits | None"
     ) -> None:
-        """Add a token, still to be told."""
+        """Add a token, not sent yet."""
         new = data if self.heal is None else data.removeprefix(self.heal.data)
         self.held.append(Held(id, new, prediction, logits, self.heal, self.refused))
         self.ids.append(id)
         self.heal, self.refused = None, []
 
     def take_back(self, n: int) -> Held:
-        """Undo the last n tokens, none of them told. Returns the first of them."""
+        """Undo the last n tokens, none of them sent. Returns the first of them."""
         first = self.held[-n]
         del self.held[-n:], self.ids[-n:]
         self.heal, self.refused = first.heal, [*first.refused, first.id]
@@ -125,18 +125,18 @@ class Written:
     def _held_data(self) -> bytes:
         return b"".join(held.data for held in self.held)
 
-    # ---- told ----
+    # ---- sent ----
 
-    def tell(self, n: int) -> Iterator[tuple[Held, str]]:
+    def release(self, n: int) -> Iterator[tuple[Held, str]]:
         """The first n held tokens, each with its text; up to one that completes a stop text."""
         for _ in range(n):
             if self.stopped_by is not None:
                 return
             held = self.held.pop(0)
-            n_told = len(self.ids) - len(self.held)
-            self._stream.may_stop = n_told >= self._params.min_tokens
+            n_sent = len(self.ids) - len(self.held)
+            self._stream.may_stop = n_sent >= self._params.min_tokens
             yield held, self._stream.push(held.data)
 
     def flush(self) -> str:
-        """The text that was held back and now will not be continued."""
+        """The text that was held back, which nothing will complete now."""
         return self._stream.flush()

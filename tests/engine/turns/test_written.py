@@ -11,7 +11,7 @@ def take(written, *texts):
 
 
 def told(written):
-    return [text for _, text in written.tell(written.count_certain())]
+    return [text for _, text in written.release(written.count_certain())]
 
 
 def test_the_token_taken_back_from_the_prompt_writes_nothing_when_it_is_drawn_again():
