@@ -3,6 +3,7 @@
 The planted one computes on the CPU's tensors and takes the GPU's road: its checks, its recordings.
 """
 
+import contextlib
 import logging
 import warnings
 
@@ -151,6 +152,18 @@ def test_memory_that_runs_out_in_mid_turn_fails_who_was_in_it(open_engine, engin
         message = of_kind(write(ours), Failed)[0].message
     assert "The GPU ran out of memory in this turn." in message
     assert ids_of(write(ours)) == ids_of(write(engine))
+
+
+@pytest.mark.parametrize("setting", [{"top_k": 0, "typical_p": 0.8}, {"repetition_penalty": 1.3}])
+def test_torchs_logits_are_drawn_from_by_the_kernel_and_as_well_without_it(tiny, setting):
+    options = EngineOptions(models={"tiny": str(tiny)}, backend="torch", precision="float32")
+    with contextlib.closing(Engine(options)) as engine:
+        [lane] = engine._lanes.values()
+        assert lane.model.draw_row is not None
+        params = Params(seed=1, max_tokens=20, **setting)
+        by_kernel = ids_of(read(engine.submit("A", params)))
+        lane.model.draw_row = None
+        assert ids_of(read(engine.submit("A", params))) == by_kernel
 
 
 def test_a_gpu_that_is_lost_ends_the_turn_and_then_the_engines_thread(tiny, monkeypatch):

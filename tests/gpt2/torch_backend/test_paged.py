@@ -272,6 +272,13 @@ def test_rows_that_say_how_are_drawn_from_in_their_places(model):
     assert (turn.drawn[rows] == sampling.choose(there, [wanted[row] for row in rows])).all()
 
 
+def test_what_the_device_cannot_draw_is_left_to_the_caller(model):
+    typical = Draw(1, 2, top_k=40, typical_p=0.5)
+    single = next_ones([0])[0]._replace(draw=typical)
+    chunk = Feed(IDS[:5], 0, pages_of(5), 1, typical)
+    assert model.forward([single, chunk]).drawn.tolist() == [-1, -1]
+
+
 def test_what_is_not_a_number_is_not_drawn_and_spoils_no_page(model, exact):
     weight = model.net.w["wte.weight"]
     good = weight[IDS[3]].clone()
