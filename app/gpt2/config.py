@@ -90,7 +90,7 @@ class Config:
 
 
 # The names in config.json (transformers) and hparams.json (OpenAI) for the same sizes.
-WORDS = {
+SPELLINGS = {
     "vocab_size": ("vocab_size", "n_vocab"),
     "n_positions": ("n_positions", "n_ctx"),
     "n_embd": ("n_embd",),
@@ -123,10 +123,10 @@ def read_config(path: Path) -> dict:
     if content.get("scale_attn_weights", True) is not True:
         raise ConfigError(f"{path}: scale_attn_weights false is not GPT-2's attention.")
     known: dict[str, Any] = {}
-    for name, words in WORDS.items():
-        for word in words:
-            if content.get(word) is not None:
-                known.setdefault(name, content[word])
+    for name, spellings in SPELLINGS.items():
+        for spelling in spellings:
+            if content.get(spelling) is not None:
+                known.setdefault(name, content[spelling])
     end = content.get("eos_token_id")
     if end is not None:
         known["eos_token_ids"] = tuple(end) if isinstance(end, list) else (end,)

@@ -38,6 +38,5 @@ def transformers_model(checkpoint: Checkpoint, dropout: float = 0.0) -> GPT2LMHe
 
 
 def tensor(weights: np.ndarray) -> torch.Tensor:
-    return torch.from_numpy(
-        np.array(weights, np.float32)
-    )  # copied, since files are mapped read-only
+    # Copied, since files are mapped read-only.
+    return torch.from_numpy(np.array(weights, np.float32))

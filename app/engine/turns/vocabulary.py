@@ -60,9 +60,8 @@ class Vocabulary:
     def _range(self, prefix: bytes) -> tuple[int, int]:
         """Where the tokens that begin with `prefix` are in the sorted table."""
         first = bisect_left(self._sorted, prefix)
-        following = prefix.rstrip(
-            b"\xff"
-        )  # to find the least bytes beyond all that begin with prefix
+        # The least bytes beyond all that begin with `prefix`: its last byte, one higher.
+        following = prefix.rstrip(b"\xff")
         if not following:
             return first, len(self._sorted)
         return first, bisect_left(self._sorted, following[:-1] + bytes([following[-1] + 1]))

@@ -95,12 +95,8 @@ WEIGHTS_BY_RANK = (  # in a folder, the first of these that is there
     "pytorch_model.bin.index.json",
     "gpt2-pytorch_model.bin",
 )
-OTHER_WEIGHTS = (
-    ".safetensors",
-    ".bin",
-    ".pt",
-    ".pth",
-)  # next, by rank; more than one of a kind is an error
+# Next, by rank; more than one of a kind is an error.
+OTHER_WEIGHTS = (".safetensors", ".bin", ".pt", ".pth")
 NEVER_WEIGHTS = ("optimizer", "scheduler", "training_args", "rng_state", "scaler")
 
 

@@ -129,9 +129,8 @@ def _fetch(model: Published, file: "RepoSibling", aside: Path) -> None:
     if whole.exists():
         return
     url = hf_hub_url(model.id, file.rfilename, revision=model.commit, endpoint=constants.ENDPOINT)
-    headers = build_hf_headers() | {
-        "Accept-Encoding": "identity"
-    }  # so that sizes are those of the file
+    # Uncompressed, so that sizes are those of the file.
+    headers = build_hf_headers() | {"Accept-Encoding": "identity"}
     with part.open("ab") as out:
         if file.size is not None and out.tell() > file.size:
             out.truncate(0)  # it is damaged: a server once sent too much

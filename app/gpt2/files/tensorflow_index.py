@@ -93,9 +93,8 @@ def _block(file: Path, data: bytes, start: int, size: int) -> bytes:
 
 
 def _entries(block: bytes) -> dict[bytes, bytes]:
-    n_restarts = int.from_bytes(
-        block[-4:], "little"
-    )  # restart points for searches; we read everything
+    # Restart points are for searches; we read everything.
+    n_restarts = int.from_bytes(block[-4:], "little")
     end = len(block) - 4 * (n_restarts + 1)
     entries, key, at = {}, b"", 0
     while at < end:

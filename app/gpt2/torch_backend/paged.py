@@ -413,9 +413,8 @@ def likeliest(logits: Tensor, k: int) -> tuple[Tensor, Tensor]:
     """
     last = logits.shape[1] - 1
     bits = (logits + 0.0).view(torch.int32)  # + 0.0 makes -0.0 the 0.0 that it equals
-    rising = bits ^ (
-        (bits >> 31) & 0x7FFFFFFF
-    )  # for negative numbers the order of bits is reversed
+    # The bits of negative numbers are in reverse order.
+    rising = bits ^ ((bits >> 31) & 0x7FFFFFFF)
     from_last = torch.arange(last, -1, -1, device=logits.device)
     keys = rising.long().bitwise_left_shift_(32).add_(from_last)  # [W, V], in place: it is large
     ids = last - (keys.topk(k, dim=1).values & 0xFFFFFFFF)

@@ -33,9 +33,8 @@ def precision(wish: str) -> str:
 
 def has_bfloat16() -> bool:
     if torch.cuda.is_available():
-        return torch.cuda.is_bf16_supported(
-            including_emulation=False
-        )  # emulation is slow, as on a T4
+        # Emulation is slow, as on a T4.
+        return torch.cuda.is_bf16_supported(including_emulation=False)
     return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
 
 
@@ -60,9 +59,8 @@ class Interrupted:
 def interruptible() -> Iterator[Interrupted]:
     """The first Ctrl-C or SIGTERM stops after the current step, the second at once."""
     interrupted = Interrupted()
-    if (
-        threading.current_thread() is not threading.main_thread()
-    ):  # only the main thread gets signals
+    # Only the main thread gets signals.
+    if threading.current_thread() is not threading.main_thread():
         yield interrupted
         return
 

@@ -47,9 +47,8 @@ def _template() -> jinja2.Template:
     where = jinja2.FileSystemLoader(Path(__file__).parent)
     page = jinja2.Environment(loader=where, autoescape=True, trim_blocks=True, lstrip_blocks=True)
     page.filters["duration"] = duration
-    page.filters["calmed"] = lambda text: re.sub(
-        r"\n{3,}", "\n\n", text
-    )  # no large gaps in samples
+    # No large gaps in samples.
+    page.filters["calmed"] = lambda text: re.sub(r"\n{3,}", "\n\n", text)
     return page.get_template("report.html")
 
 

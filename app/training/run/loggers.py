@@ -35,9 +35,8 @@ def _tensorboard(run: Path, step: int) -> Any:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError:
         raise TrainingError("--tensorboard needs its package: pip install tensorboard.") from None
-    return SummaryWriter(
-        str(run / "tensorboard"), purge_step=step + 1
-    )  # drops what a crash has lost
+    # purge_step drops the numbers of steps that a crash has lost.
+    return SummaryWriter(str(run / "tensorboard"), purge_step=step + 1)
 
 
 def _wandb(run: Path) -> Any:

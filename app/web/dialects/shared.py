@@ -141,13 +141,8 @@ MODERN: Names = {
 
 def refuse_grammars(fields: Fields) -> None:
     for name in GRAMMARS:
-        if fields.get(name) not in (
-            None,
-            False,
-            "",
-            [],
-            {"type": "text"},
-        ):  # even {}, which allows any JSON
+        # {} is refused too: it allows any JSON, which is not any text.
+        if fields.get(name) not in (None, False, "", [], {"type": "text"}):
             raise bad_value(name, f"{name} is not supported: this server writes free text only.")
 
 

@@ -28,9 +28,8 @@ def _admit() -> Response | None:
     warnings.warn_once()
     origins.check_host()
     if origins.is_preflight():
-        return Response(
-            status=204
-        )  # for any path, so that a page of another origin can read our 404
+        # For any path, so that a page of another origin can read our 404.
+        return Response(status=204)
     origins.check_origin()
     if request.method == "OPTIONS":
         return None  # Flask answers with the route's methods

@@ -61,9 +61,8 @@ class SQLiteStorage(Storage):
     def _ask(self, query: str, values: Any = ()) -> tuple[Any, ...] | None:
         """One connection for each statement: cheap, and shared by no thread or fork."""
         with contextlib.closing(sqlite3.connect(self._path, timeout=5)) as connection, connection:
-            connection.execute(
-                "PRAGMA synchronous = OFF"
-            )  # losing a count at a power cut does no harm
+            # Losing a count at a power cut does no harm.
+            connection.execute("PRAGMA synchronous = OFF")
             if time.time() > self._next_purge:
                 connection.execute("DELETE FROM tally WHERE until < ?", (time.time(),))
                 self._next_purge = time.time() + PURGE_S

@@ -158,9 +158,8 @@ class Worker(ThreadWorker):
         conn.sock.setblocking(False)
         self._waiting[conn] = None
         self.poller.register(conn.sock, selectors.EVENT_READ, partial(self._receive, conn))
-        if conn.received and conn.is_whole(
-            self._max_body
-        ):  # it was sent along with the request before
+        # The next request may have been sent along with the one before.
+        if conn.received and conn.is_whole(self._max_body):
             self._answer(conn)
 
     def _receive(self, conn: Connection, sock: socket.socket) -> None:

@@ -38,9 +38,8 @@ class Faults:
             return
         with contextlib.suppress(OSError):  # a full disk must not cause another failure
             with self._file.open("ab") as file:
-                file.write(
-                    msgspec.json.encode(fault) + b"\n"
-                )  # in one write, so that lines stay whole
+                # In one write, so that lines stay whole.
+                file.write(msgspec.json.encode(fault) + b"\n")
                 is_long = file.tell() > 400 * MOST
             if is_long:
                 self._forget_the_older_half()

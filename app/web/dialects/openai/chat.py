@@ -195,9 +195,8 @@ def stream(run: Run, wanted: ChatRequest) -> Iterator[bytes]:
 class Deltas(Frames):
     def __init__(self, run: Run, wanted: ChatRequest) -> None:
         self._wanted = wanted
-        self._is_begun = [
-            False for _ in run.choices
-        ]  # the space after the speaker's name has been removed
+        # Of each: whether the space after the speaker's name has been removed.
+        self._is_begun = [False for _ in run.choices]
 
     def started(self, event: Started) -> bytes:
         roles = (ChatMessage("", "assistant") for _ in self._is_begun)
