@@ -225,10 +225,14 @@ def n_cores() -> int:
     return max(1, min(cores or 1, _quota()))
 
 
-def _quota() -> int:
+def _quota(root: Path = Path("/sys/fs/cgroup")) -> int:
     """Whole cores of time that a cgroup allows; as good as endless without one."""
-    try:
-        most, period = Path("/sys/fs/cgroup/cpu.max").read_text(encoding="ascii").split()
-    except (OSError, ValueError):
-        return 1 << 16
-    return 1 << 16 if most == "max" else -(-int(most) // int(period))
+    version_1 = [root / "cpu" / f"cpu.cfs_{name}_us" for name in ("quota", "period")]
+    for files in ([root / "cpu.max"], version_1):
+        try:
+            most, period = " ".join(file.read_text(encoding="ascii") for file in files).split()
+        except (OSError, ValueError):
+            continue
+        if most not in ("max", "-1"):
+            return -(-int(most) // int(period))
+    return 1 << 16

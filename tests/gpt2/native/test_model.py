@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from app.gpt2 import Config, NativeModel, TorchModel, sampling
 from app.gpt2.native import build, library
+from app.gpt2.native.model import _quota
 from app.gpt2.native.quantize import quantize
 from app.gpt2.paged import CANDIDATES, Feed
 from app.gpt2.seeds import MAX_SEED
@@ -219,3 +220,20 @@ def test_a_turn_of_which_nothing_is_wanted_gives_nothing(models):
     turn = models["int8"].forward([Feed(IDS[:5], 0, [0], 0)])
     assert turn.logits.shape == (0, SMALL.vocab_size)
     assert turn.top_ids.shape == turn.top_scores.shape == (0, CANDIDATES)
+
+
+@pytest.mark.parametrize(
+    "files, cores",
+    [
+        ({"cpu.max": "150000 100000"}, 2),
+        ({"cpu.max": "max 100000"}, 1 << 16),
+        ({"cpu/cpu.cfs_quota_us": "50000", "cpu/cpu.cfs_period_us": "100000"}, 1),
+        ({"cpu/cpu.cfs_quota_us": "-1", "cpu/cpu.cfs_period_us": "100000"}, 1 << 16),
+        ({}, 1 << 16),
+    ],
+)
+def test_a_quota_is_read_from_both_versions_of_cgroups(tmp_path, files, cores):
+    (tmp_path / "cpu").mkdir()
+    for name, text in files.items():
+        (tmp_path / name).write_text(text + "\n", encoding="ascii")
+    assert _quota(tmp_path) == cores
