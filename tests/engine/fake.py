@@ -2,9 +2,9 @@
 
 `python -m tests.engine.fake HOME LOCK` serves it. A prompt says what it does: "count 3" gives three
 tokens, "count" goes on for ever, "flood" does so by the hundred, "nap" takes its time to be read,
-"busy" and "bug" raise, "break" ends the thread that writes. The model's path says how it loads:
-".../missing" cannot be opened until it is there, "large" and "crash" end the process, the former
-with a reason.
+"stall" is a turn that ends only once it is cancelled, "busy" and "bug" raise, "break" ends the
+thread that writes. The model's path says how it loads: ".../missing" cannot be opened until it is
+there, "large" and "crash" end the process, the former with a reason.
 """
 
 import os
@@ -76,13 +76,19 @@ class FakeEngine:
         return EngineStats(0, len(self._rows), 0, 0, 0, {}, 0, 0, 0, 0, 0.0, 0.0, 0)
 
     def state(self):
-        return EngineState("ready", "")
+        return EngineState("stuck" if self._is_stalled() else "ready", "")
+
+    def _is_stalled(self):
+        rows = list(self._rows.values())
+        return any(row.word == "stall" and not row.is_cancelled for row in rows)
 
     def close(self, grace=0.0):
         self._is_closed.set()
 
     def _run(self):
         while not self._is_closed.wait(TURN_S):
+            if self._is_stalled():
+                continue
             for id, row in list(self._rows.items()):
                 if row.is_over():
                     row.finish()

@@ -33,7 +33,7 @@ ANSWER_S = 120.0  # for an answer
 RETRY_S = 3.0  # until readers of a killed engine should try again
 LEAVE_MS = 5000  # for an engine to stop
 BEAT_S = 2.0  # of silence, after which the engine is greeted and must answer
-SILENT_S = 8.0  # of silence, after which it counts as hanging
+SILENT_S = 8.0  # of silence or of one turn, after which its readers are given up
 LAST_WORDS_S = 1.0  # for an orphaned worker to tell its readers before it ends
 
 UNHEARD = EngineState("loading", "The engine is starting.")
@@ -219,11 +219,12 @@ class Link:
             awake = dict(poller.poll(int(1000 * BEAT_S)))
             if self._bell in awake:
                 os.eventfd_read(self._bell)
-            if self._receive(socket):  # even if it has died: its last messages may be there
+            is_heard = self._receive(socket)  # even if it has died: its last messages may be there
+            if is_heard and self._state is not STUCK:
                 heard = time.monotonic()
             elif time.monotonic() - heard > SILENT_S:
                 self._give_up_readers()
-            elif not awake:
+            if not awake:
                 socket.send(wire.encode([wire.Hello(os.getpid())]))
             while self._outbox:
                 socket.send(self._outbox.popleft())
@@ -305,7 +306,7 @@ class Link:
         self._fail_readers("The engine stopped before the end.")
 
     def _give_up_readers(self) -> None:
-        """Fail and cancel the requests of a silent engine: it may wake, and must not write on."""
+        """Fail and cancel the requests of a hanging engine: it may wake, and must not write on."""
         self._become(STUCK)
         for id in self._fail_readers("The engine hangs; the text ends here."):
             self._cancel_soon(id)

@@ -250,6 +250,21 @@ def test_silence_of_the_engine_is_noticed(client, tmp_path, monkeypatch):
     os.kill(engine, signal.SIGCONT)
 
 
+def test_a_turn_that_does_not_end_is_told_to_its_readers(client, monkeypatch):
+    """The engine's process still answered, so they heard nothing until the turn ended."""
+    monkeypatch.setattr(link, "BEAT_S", 0.1)
+    monkeypatch.setattr(link, "SILENT_S", 1.0)
+    reader = client.submit("count", PARAMS)
+    reader.next()
+    client.submit("stall", PARAMS)
+    *_, failed = reader
+    assert failed.kind == "engine_stopped" and "hangs" in failed.message
+    while client.state().name != "ready":
+        time.sleep(0.01)
+    while client.stats().running:
+        time.sleep(0.01)
+
+
 def test_a_request_that_is_taken_on_too_late_writes_for_nobody(client, monkeypatch):
     client.stats()
     with monkeypatch.context() as hasty:
