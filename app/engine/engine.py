@@ -141,7 +141,10 @@ class Engine:
             seconds > 0 and other.wants_prompt == request.wants_prompt
             for other, seconds in zip(before, others, strict=True)
         )
-        if ahead >= self.options.max_queue or wait > self.options.max_wait:
+        max_queue, max_wait = self.options.max_queue, self.options.max_wait
+        if request.params.gives_way:
+            max_queue, max_wait = 1, 0.0
+        if ahead >= max_queue or wait > max_wait:
             self._n_refused += 1
             raise EngineBusy(
                 f"Busy: {ahead} requests are waiting; try again in {math.ceil(wait)} s.",

@@ -170,6 +170,13 @@ class Params(msgspec.Struct, frozen=True, kw_only=True):
         float | None,
         _Says("The most seconds to spend, waiting included; null = the server's.", 0.01, 86_400),
     ] = None
+    gives_way: Annotated[
+        bool,
+        _Says(
+            "Begin at once or not at all, and end as soon as somebody has to wait.",
+            neutral=False,
+        ),
+    ] = False
     healing: Annotated[
         bool,
         _Says("Let the first token also complete a word cut at the prompt's end.", neutral=False),

@@ -8,7 +8,7 @@ import { has, say } from "../frame/language.js";
 
 const NEAR = ["max_tokens", "temperature", "top_k", "top_p", "seed"];
 const OFTEN = ["min_p", "repetition_penalty", "presence_penalty", "frequency_penalty", "stop", "banned_phrases", "finish_sentence", "dry_multiplier", "xtc_probability"];
-const HIDDEN = ["n", "logprobs", "prompt_logprobs", "keep"]; // the page's own affair
+const HIDDEN = ["n", "logprobs", "prompt_logprobs", "keep", "gives_way"]; // the page's own affair
 const OURS = { finish_sentence: 32 }; // where the page begins with something else than the server
 const SLIDERS = { max_tokens: [0, 512, 8], temperature: [0, 2, 0.05] };
 const PRESETS = {

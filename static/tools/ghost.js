@@ -61,10 +61,9 @@ export class Ghost {
 		if (place === null || !this.on.isFree() || document.activeElement !== this.surface.element) return;
 		this.asking = new AbortController();
 		const { signal } = this.asking;
-		const settings = { ...this.on.settings(), max_tokens: TOKENS, logprobs: ALTERNATIVES, n: 1 };
+		const settings = { ...this.on.settings(), max_tokens: TOKENS, logprobs: ALTERNATIVES, n: 1, gives_way: true };
 		try {
 			for await (const { event, data } of generate({ ...promptAt(this.story, place), ...settings }, signal)) {
-				if (event === "queue") return this.hide(); // somebody waits: this is not worth their time
 				if (event === "token") this.#add(data);
 			}
 			if (!signal.aborted) this.#show(place);

@@ -378,6 +378,26 @@ def test_a_full_queue_is_refused_with_an_estimate(small):
         assert until(completion, Finished)
 
 
+def test_what_gives_way_ends_for_who_waits(small):
+    giving = ask(small, max_tokens=None, gives_way=True)
+    until(giving, Token)
+    assert until(ask(small, max_tokens=1), Finished)
+    assert until(giving, Ended).reason == "cancelled"
+
+
+def test_what_gives_way_never_waits(small):
+    with ask(small, max_tokens=None) as running:
+        until(running, Token)
+        with pytest.raises(EngineBusy):
+            ask(small, gives_way=True)
+
+
+def test_what_gives_way_goes_on_where_there_is_room(engine):
+    with ask(engine, max_tokens=None) as running:
+        until(running, Token)
+        assert until(ask(engine, gives_way=True), Ended).reason == "length"
+
+
 def test_a_long_text_does_not_close_the_door_to_others(engine):
     """Requests that only had to be taken in were counted as waiting for all that ran."""
     asked = [ask(engine, max_tokens=100_000) for _ in range(3)]

@@ -103,6 +103,8 @@ class Lane:
             n_pages = self.scheduler.pages_needed(request)
         else:
             n_pages = len({page for row in rows for page in (*row.place.pages, *row.place.spare)})
+        if request.params.gives_way:
+            seconds = 0.0  # as soon as anybody waits
         return Need(min(seconds, max(0.0, request.deadline - now)), len(rows), n_pages)
 
     # ---- a turn ----
@@ -112,6 +114,7 @@ class Lane:
         began = time.monotonic()
         self._end_overdue(began)
         self._admit(began)
+        self._make_way()
         steps = self.scheduler.plan()
         work = _Work.of(steps)
         n_fed = sum(work) + sum(len(step.guesses) for step in steps)
@@ -174,6 +177,14 @@ class Lane:
             if waiting[ahead].ahead != ahead:
                 waiting[ahead].ahead = ahead
                 waiting[ahead].put(Queued(ahead, wait_s))
+
+    def _make_way(self) -> None:
+        """End what only wrote while nobody waited; who waits starts in the next turn."""
+        if all(request.wants_prompt for request in self.scheduler.waiting):
+            return  # scores wait for each other
+        for request in [*self.scheduler.running, *self.scheduler.waiting]:
+            if request.params.gives_way:
+                self._end_all(request, "cancelled")
 
     def _send_started(self, request: Request) -> None:
         self.tally.prompt_tokens += request.prompt_tokens

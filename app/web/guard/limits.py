@@ -1,7 +1,8 @@
 """Limits for each key and each address: continuations in a time, and at a time.
 
 Only writing counts: a list of 128 prompts counts as 128, times n. Counting tokens, following a
-request and ending it are free.
+request and ending it are free. What gives way to others is counted apart, within the same limits,
+so that a page that guesses ahead takes nothing from what its writer asks for.
 """
 
 import importlib
@@ -40,9 +41,9 @@ class Limits:
                 items = [] if rate is None else limits.parse_many(rate)
                 self._rates += [(item, name, who) for item in items]
 
-    def charge(self, cost: int) -> None:
+    def charge(self, cost: int, gives_way: bool = False) -> None:
         """Count a request's continuations against the rates; raises a Problem if too many."""
-        counted = [(item, name, who()) for item, name, who in self._rates]
+        counted = [(item, name, _account(who(), gives_way)) for item, name, who in self._rates]
         for item, name, whose in counted:
             if whose is None:
                 continue
@@ -59,7 +60,7 @@ class Limits:
             if whose is not None:
                 self._counter.hit(item, name, whose, cost=cost)
 
-    def take_share(self, n: int) -> Callable[[], None]:
+    def take_share(self, n: int, gives_way: bool = False) -> Callable[[], None]:
         """Count n continuations as running until the returned function is called.
 
         Raises TooMany if this key or address has as many running as it may.
@@ -70,9 +71,8 @@ class Limits:
             while taken:
                 self.shares.give_back(taken.pop(), n)
 
-        for whose, most, kind in zip(
-            (key(), remote()), self._most, ("key", "address"), strict=True
-        ):
+        for who, most, kind in zip((key, remote), self._most, ("key", "address"), strict=True):
+            whose = _account(who(), gives_way)
             if whose is None or most is None:
                 continue
             if not self.shares.take(f"{kind} {whose}", n, most):
@@ -80,6 +80,10 @@ class Limits:
                 raise TooMany(kind, most)
             taken.append(f"{kind} {whose}")
         return give_back
+
+
+def _account(whose: str | None, gives_way: bool) -> str | None:
+    return f"{whose}, giving way" if whose is not None and gives_way else whose
 
 
 class TooMany(Problem):

@@ -55,7 +55,7 @@ def in_turn(
 
     A list may be longer than the queue: once some prompts run, the others wait here.
     """
-    service().limits.charge(len(prompts) * params.n)
+    service().limits.charge(len(prompts) * params.n, params.gives_way)
     waiting, running = deque(prompts), deque[Run]()
     try:
         while waiting or running:

@@ -190,7 +190,7 @@ class Run:
 
 def start(prompt: Prompt, params: Params, model: str | None = None, id: str | None = None) -> Run:
     """Admit a request, or raise what errors.py renders. Call it before the first byte."""
-    service().limits.charge(params.n)
+    service().limits.charge(params.n, params.gives_way)
     return submit(prompt, params, model, id)
 
 
@@ -201,7 +201,7 @@ def submit(prompt: Prompt, params: Params, model: str | None = None, id: str | N
         bounded("prompt", prompt)
     name = here.model(model).name
     id = secrets.token_urlsafe(16) if id is None else id
-    give_back = here.limits.take_share(params.n)
+    give_back = here.limits.take_share(params.n, params.gives_way)
     try:
         completion = here.engine.submit(prompt, params, name, id)
     except BaseException:

@@ -55,6 +55,12 @@ def test_a_request_costs_what_it_writes(make_client):
     assert ask(client).status_code == 429
 
 
+def test_what_gives_way_takes_nothing_from_what_does_not(make_client):
+    client = make_client(limit_per_address="1/hour", running_per_address=1)
+    assert [ask(client, gives_way=way).status_code for way in (True, False)] == [200, 200]
+    assert [ask(client, gives_way=way).status_code for way in (True, False)] == [429, 429]
+
+
 def test_what_will_never_be_allowed_says_so(make_client):
     reply = ask(make_client(limit_per_address="10/hour"), n=11)
     assert reply.status_code == 422 and "limit_per_address" in reply.json["error"]["message"]
