@@ -108,18 +108,15 @@ class Replica:
         self._heard[client] = time.monotonic()
         return encode([answer(0, None)])
 
-    async def call(self, refused_by: Sequence[str], method: str, *arguments: Any) -> bytes:
+    async def call(self, method: str, *arguments: Any) -> bytes:
         """Any other method of the engine: first who this is, then its answer."""
-        name = answer(0, self._name)
-        if self._name in refused_by:
-            return encode([name])
         reply: Reply
         try:
             work = getattr(self._engine, method)
             reply = answer(0, await asyncio.to_thread(work, *arguments))
         except (EngineError, InvalidParams) as error:
             reply = refuse(0, error)
-        return encode([name, reply])
+        return encode([answer(0, self._name), reply])
 
     def check_health(self) -> None:
         """Serve replaces a replica whose check fails three times."""

@@ -85,7 +85,7 @@ class Driver:
     def call(
         self, type: Any, model: str | None, prompt: str | list[int], method: str, *arguments: Any
     ) -> Any:
-        """What a replica answers, the one that knows the prompt if it has room."""
+        """What the replica answers that knows the prompt."""
         work = self._replicas.ask_one(type, model, prompt, method, *arguments)
         return self._wait(work, ANSWER_S)
 

@@ -57,16 +57,15 @@ class Replicas:
         method: str,
         *arguments: Any,
     ) -> T:
-        def ask(handle: Any, refused_by: list[str]) -> Awaitable[bytes]:
-            answer: Awaitable[bytes] = handle.call.remote(refused_by, method, *arguments)
-            return answer
-
-        return await self.find_room(type, model, prompt, ask)
+        """What the replica answers that knows the prompt."""
+        ask = self.handle.options(session_id=session(model, prompt)).call
+        _, reply = decode_replies(await ask.remote(method, *arguments))
+        return _result(type, reply)
 
     async def ask_all(self, type: type[T], method: str, *arguments: Any) -> dict[str, T]:
         """What each replica answers that is there, by its name."""
         found = {}
-        for item in await self.broadcast("call", [], method, *arguments):
+        for item in await self.broadcast("call", method, *arguments):
             name, reply = decode_replies(item)
             found[_result(str, name)] = _result(type, reply)
         return found
