@@ -133,7 +133,9 @@ class FakeEngine:
                 yield Token(choice, byte, text, bytes([byte]), logprob, top)
             written += 1
         for choice in range(params.n):
-            yield Ended(choice, reason, text=held.decode("utf-8", "replace"))
+            text = held.decode("utf-8", "replace")
+            is_ended = reason == "end_of_text" and params.logprobs is not None
+            yield Ended(choice, reason, text=text, logprob=-0.25 if is_ended else None)
         yield self._finished(prompt, written * params.n)
 
     def _finished(self, prompt, written):

@@ -102,6 +102,7 @@ class Ended(Event, frozen=True):
     reason: str  # length | stop | end_of_text | deadline | cancelled
     stop: str | int | None = None  # the stop text or token that ended it
     text: str = ""  # the rest that was held back
+    logprob: float | None = None  # of the token that ended it, which is not part of the text
 
 
 class Usage(msgspec.Struct, frozen=True):

@@ -279,6 +279,14 @@ def test_ids_are_not_healed(engine):
     assert ids_of(read(ask(engine, ids))) == ids_of(read(ask(engine, prompt)))
 
 
+def test_the_token_that_ends_a_text_has_its_logprob(engine):
+    """TGI's clients were told null for it."""
+    greedy = {"temperature": 0, "max_tokens": 3, "logprobs": 0}
+    first, *_ = [event for event in read(ask(engine, **greedy)) if isinstance(event, Token)]
+    ended = ended_of(read(ask(engine, **greedy, stop_token_ids=[first.id])))
+    assert (ended.reason, ended.logprob) == ("stop", first.logprob)
+
+
 # ---- scores, tokenize ----
 
 

@@ -264,7 +264,9 @@ class Lane:
             return self._slide_if_full(row)
         end = request.ends.get(id)
         if end is not None and (end.reason == "end_of_text" or not request.params.include_stop):
-            return self._end(row, end)
+            prediction = drawn.prediction
+            logprob = None if prediction is None else float(prediction.logprobs[id])
+            return self._end(row, end, logprob)
         kept = logits_at(logits, drawn.at) if request.phrases is not None else None
         row.take(id, self.vocabulary.bytes_of(id), drawn.prediction, kept)
         if n := written.count_banned():
@@ -339,15 +341,15 @@ class Lane:
             if not row.is_over:
                 self._end(row, End(reason, None))
 
-    def _end(self, row: Row, end: End) -> None:
+    def _end(self, row: Row, end: End, logprob: float | None = None) -> None:
         request, written = row.request, row.written
         if end.reason != "cancelled":
             self._send(row, len(written.held))
         if written.held:  # drawn, but never to be sent
             row.take_back(len(written.held))
         if written.stopped_by is not None:
-            end = End("stop", written.stopped_by)
-        request.put(Ended(row.choice, end.reason, end.stop, written.flush()))
+            end, logprob = End("stop", written.stopped_by), None
+        request.put(Ended(row.choice, end.reason, end.stop, written.flush(), logprob))
         if written.ids:
             self.speed.note_length(len(written.ids))
         self.scheduler.retire(row)

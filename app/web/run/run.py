@@ -51,6 +51,7 @@ class Choice(msgspec.Struct):
     tokens: list[Token] = []  # with their alternatives, if keeps_tokens
     reason: str | None = None  # None while it is being written
     stop: str | int | None = None
+    end_logprob: float | None = None  # of the token that ended it
     dropped_tokens: int = 0  # dropped from the window since the start
 
     @property
@@ -170,6 +171,7 @@ class Run:
                 choice = self.choices[event.choice]
                 choice.pieces.append(event.text)
                 choice.reason, choice.stop = event.reason, event.stop
+                choice.end_logprob = event.logprob
                 if by := _ENDED_BY.get(event.reason):
                     self._metrics.cancelled.labels(self.phase, by).inc()
             case Finished():

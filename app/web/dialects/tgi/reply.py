@@ -124,7 +124,7 @@ def whole(run: Run, wanted: TgiRequest) -> Generated:
 def _details(choice: Choice, run: Run, wanted: TgiRequest) -> Details:
     tokens = [_token(token, wanted) for token in choice.tokens]
     if choice.reason == "end_of_text":
-        tokens.append(_end(wanted))
+        tokens.append(_end(wanted, choice.end_logprob))
     details = _summary(choice.reason, len(tokens), choice)
     details.tokens, details.prefill = tokens, []
     if wanted.prefill and run.started is not None:
@@ -151,9 +151,9 @@ def _token(token: Token | TopToken, wanted: TgiRequest, text: str | None = None)
     )
 
 
-def _end(wanted: TgiRequest, text: str = "") -> TgiToken:
+def _end(wanted: TgiRequest, logprob: float | None, text: str = "") -> TgiToken:
     """The token that ended the text: TGI counts it, and its clients skip special tokens."""
-    return TgiToken(wanted.info.eos_token_ids[0], text, None, True)
+    return TgiToken(wanted.info.eos_token_ids[0], text, finite(logprob), True)
 
 
 def _prefill(token: PromptToken) -> Prefill:
@@ -197,7 +197,7 @@ class Messages(Frames):
         choice, held = self._run.choices[0], self._held
         if held is None:
             self._index += 1
-            entry = _end(self._wanted, event.text)
+            entry = _end(self._wanted, event.logprob, event.text)
         else:
             entry = _token(held, self._wanted, held.text + event.text)
         details = _summary(event.reason, self._index, choice)

@@ -50,7 +50,7 @@ def test_the_end_of_the_text_is_a_token_too(ask, engine):
     engine.lasts = 2
     said = ask(details=True).json["details"]
     assert said["finish_reason"] == "eos_token" and said["generated_tokens"] == 3
-    assert said["tokens"][-1] == {"id": 0, "text": "", "logprob": None, "special": True}
+    assert said["tokens"][-1] == {"id": 0, "text": "", "logprob": -0.25, "special": True}
 
 
 def test_best_of_tells_the_best_and_then_the_others(ask, engine):
