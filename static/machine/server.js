@@ -7,7 +7,7 @@ const BASE = new URL("../../", import.meta.url); // where the server is, under a
 let key = recall("key", "sessionStorage") ?? recall("key");
 let story = null;
 
-/** What can go wrong. The page has a sentence for each: why.KIND, where busy and limit may be waited out. */
+/** What can go wrong. The page has a sentence for each, why.KIND, though who writes waits out most of them. */
 export const KINDS = ["offline", "broken", "key", "wrongKey", "busy", "limit", "loading", "request", "server"];
 
 /** One of KINDS, with the server's own sentence. */
@@ -97,7 +97,7 @@ async function ask(path, { body, accept = "application/json", signal } = {}) {
 }
 
 const BY_TYPE = { no_key: "key", wrong_key: "wrongKey", rate_limit: "limit", overloaded: "busy" };
-const BY_STATUS = { 401: "key", 429: "limit", 503: "loading" }; // where a proxy refuses, without a type
+const BY_STATUS = { 401: "key", 429: "limit", 502: "loading", 503: "loading", 504: "loading" }; // where a proxy refuses, without a type
 
 async function refusal(response) {
 	const reply = await response.json().catch(() => ({})); // a proxy's page is no JSON

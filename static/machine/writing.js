@@ -5,7 +5,7 @@ import { lengthOf, textOf } from "../story/pieces.js";
 import { Run } from "./run.js";
 import { ServerError } from "./server.js";
 
-const WAITS = { busy: "full", limit: "limited" }; // the phase while a refusal is waited out
+const WAITS = { busy: "full", limit: "limited", offline: "away", loading: "away" }; // the phase meanwhile
 const MOST_WAITED = 120; // seconds
 
 export class Writing {
@@ -108,8 +108,8 @@ export class Writing {
 		return run;
 	}
 
-	/** A server that is full, or that has been asked too often, is asked again when it said; the seconds until
-	 * then are counted down, unless they are too many to wait. */
+	/** A server that is full or away, or that has been asked too often, is asked again when it said; the seconds
+	 * until then are counted down, unless they are too many to wait. */
 	async #untilAdmitted(run) {
 		for (;;) {
 			try {

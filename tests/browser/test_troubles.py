@@ -55,15 +55,31 @@ def test_a_failure_keeps_what_came_and_retry_is_ready(desk, engine):
     expect(desk.notice("error")).to_have_count(0)
 
 
-def test_a_server_that_is_gone(desk, context):
+def test_writing_on_waits_for_a_server_that_is_gone(desk, context):
     desk.type("Once")
     context.set_offline(True)
     desk.press("Control+Enter")
-    expect(desk.notice("error")).to_contain_text("cannot be reached")
+    expect(desk.status).to_contain_text("The server is away. Your text is safe.")
     assert desk.text == "Once"
     context.set_offline(False)
-    desk.notice("error").get_by_role("button", name="Retry").click()
     expect(desk.status).to_contain_text("per second")
+    assert desk.text.startswith("Once") and len(desk.text) > len("Once")
+
+
+def test_writing_on_waits_where_a_proxy_has_no_server(desk):
+    desk.page.route("**/generate", lambda route: route.fulfill(status=502, body="<h1>Sorry</h1>"))
+    desk.type("Once").press("Control+Enter")
+    expect(desk.status).to_contain_text("The server is away.")
+    desk.page.unroute("**/generate")
+    expect(desk.status).to_contain_text("per second")
+
+
+def test_stop_ends_the_waiting_for_a_server_that_is_gone(desk, context):
+    context.set_offline(True)
+    desk.type("Once").press("Control+Enter")
+    expect(desk.status).to_contain_text("The server is away.")
+    desk.press("Escape").idle()
+    assert desk.text == "Once"
 
 
 def test_retry_asks_again_for_what_failed(desk, context):
@@ -78,11 +94,11 @@ def test_retry_asks_again_for_what_failed(desk, context):
     assert desk.text == text
 
 
-def test_retry_asks_for_candidates_again(desk, engine, context):
-    context.set_offline(True)
+def test_retry_asks_for_candidates_again(desk, engine):
+    engine.fails_after = 0
     desk.type("Once").press("Alt+Enter")
-    expect(desk.notice("error")).to_contain_text("cannot be reached")
-    context.set_offline(False)
+    expect(desk.notice("error")).to_contain_text("The engine stumbled.")
+    engine.fails_after = None
     desk.notice("error").get_by_role("button", name="Retry").click()
     expect(desk.status).to_contain_text("per second")
     assert desk.text == "Once"
@@ -101,10 +117,12 @@ def test_a_connection_that_breaks_off_keeps_what_came(desk, engine):
     assert desk.text.startswith(text)
 
 
-def test_an_engine_that_is_loading(desk, engine):
+def test_writing_on_waits_for_an_engine_that_is_loading(desk, engine):
     engine.condition = EngineState("loading", "The model is being loaded.")
     desk.type("Once").press("Control+Enter")
-    expect(desk.notice("error")).to_contain_text("The model is being loaded.")
+    expect(desk.status).to_contain_text("The server is away.")
+    engine.condition = EngineState("ready", "")
+    expect(desk.status).to_contain_text("per second")
 
 
 def test_a_refused_value_is_told_in_the_servers_words(desk, engine):

@@ -50,7 +50,7 @@ COMPOSED = {
     "note.": ["label", "why"],
     "map.": ["edit", "continuation"],
     "heat.": ["word", "surprise", "odds", "author", "you", "machine"],
-    "status.": ["waiting", "queue", "next", "full", "limited", "writing", "written", "stopped"],
+    "status.": "waiting queue next full limited away writing written stopped".split(),
 }
 
 
