@@ -18,7 +18,7 @@ export class Run {
 		this.tokens = 0;
 		this.begun = null; // when the first token came
 		this.place = nodes[0].at + nodes[0].given;
-		this.prompt = promptAt(story, this.place); // as it is now
+		this.prompt = promptAt(story, this.place); // aside, the text as it is now
 		this.admitted = new Promise((resolve) => { this.admit = () => resolve(null); });
 	}
 
@@ -35,6 +35,7 @@ export class Run {
 	/** Ask the server and write down what comes, telling `report` of each event. */
 	async read(report) {
 		const { signal } = this.abort;
+		if (!this.aside) this.prompt = promptAt(this.story, this.place); // edits meanwhile count
 		const body = { ...this.prompt, logprobs: ALTERNATIVES, ...this.settings };
 		for await (const { event, data } of generate(body, signal)) {
 			signal.throwIfAborted(); // one network read may hold more words after the stop

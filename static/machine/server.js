@@ -96,7 +96,7 @@ async function ask(path, { body, accept = "application/json", signal } = {}) {
 	return response;
 }
 
-const BY_TYPE = { no_key: "key", wrong_key: "wrongKey", rate_limit: "limit", overloaded: "busy" };
+const BY_TYPE = { no_key: "key", wrong_key: "wrongKey", rate_limit: "limit", overloaded: "busy", engine_error: "server" };
 const BY_STATUS = { 401: "key", 429: "limit", 502: "loading", 503: "loading", 504: "loading" }; // where a proxy refuses, without a type
 
 async function refusal(response) {

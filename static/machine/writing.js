@@ -7,6 +7,7 @@ import { ServerError } from "./server.js";
 
 const WAITS = { busy: "full", limit: "limited", offline: "away", loading: "away" }; // the phase meanwhile
 const MOST_WAITED = 120; // seconds
+const MOST_BETWEEN = 15; // seconds between two attempts to reach a server that is away
 
 export class Writing {
 	/** `settings()` gives the request's parameters; `report(state)` hears how it goes, {phase, run, …}. */
@@ -108,24 +109,28 @@ export class Writing {
 		return run;
 	}
 
-	/** A server that is full or away, or that has been asked too often, is asked again when it said; the seconds
-	 * until then are counted down, unless they are too many to wait. */
+	/** A server that is full, or that has been asked too often, is asked again when it said, unless that is too
+	 * long to wait; one that is away, after a second and then ever more rarely. The seconds are counted down. */
 	async #untilAdmitted(run) {
-		for (;;) {
+		for (let next = 1; ;) {
 			try {
 				return await run.read(this.report);
 			} catch (error) {
-				const seconds = error.retryAfter ?? 5;
-				if (!(error instanceof ServerError) || !(error.kind in WAITS) || seconds > MOST_WAITED) throw error;
-				await this.#countDown(run, WAITS[error.kind], seconds);
+				const phase = WAITS[error.kind];
+				const seconds = phase === "away" ? next : error.retryAfter ?? 5;
+				if (!(error instanceof ServerError) || phase === undefined || seconds > MOST_WAITED) throw error;
+				await this.#countDown(run, phase, seconds);
+				if (phase === "away") next = Math.min(2 * next, MOST_BETWEEN);
 			}
 		}
 	}
 
+	/** A network that returns ends the waiting for a server that is away. */
 	async #countDown(run, phase, seconds) {
-		for (let left = Math.ceil(seconds); left > 0; left -= 1) {
+		let isBack = false;
+		for (let left = Math.ceil(seconds); left > 0 && !isBack; left -= 1) {
 			this.report({ phase, seconds: left, run });
-			await pause(1000, run.abort.signal);
+			isBack = await pause(1000, run.abort.signal) && phase === "away";
 		}
 	}
 }
@@ -149,12 +154,17 @@ function endOfStretch(pieces, at) {
 	return end;
 }
 
+/** Wait so long, or until the network is back: then true. Throws the signal's reason. */
 function pause(ms, signal) {
+	const over = new AbortController();
+	const once = { signal: over.signal };
+	let timer;
 	return new Promise((resolve, reject) => {
-		const timer = setTimeout(resolve, ms);
-		signal.addEventListener("abort", () => {
-			clearTimeout(timer);
-			reject(signal.reason);
-		}, { once: true });
+		timer = setTimeout(() => resolve(false), ms);
+		addEventListener("online", () => resolve(true), once);
+		signal.addEventListener("abort", () => reject(signal.reason), once);
+	}).finally(() => {
+		clearTimeout(timer);
+		over.abort();
 	});
 }

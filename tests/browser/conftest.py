@@ -43,21 +43,27 @@ def engine():
 
 
 @pytest.fixture
-def serve(engine):
-    """Starts a server with these settings; gives its address."""
+def servers():
+    """Those that run; all are stopped in the end."""
     servers = []
+    yield servers
+    for server in servers:
+        server.shutdown()
 
-    def start(**settings) -> str:
+
+@pytest.fixture
+def serve(engine, servers):
+    """Starts a server with these settings; gives its address."""
+
+    def start(port=0, **settings) -> str:
         server = make_server(
-            "127.0.0.1", 0, create_app(Settings(**settings), engine), threaded=True
+            "127.0.0.1", port, create_app(Settings(**settings), engine), threaded=True
         )
         threading.Thread(target=server.serve_forever, daemon=True).start()
         servers.append(server)
         return f"http://127.0.0.1:{server.server_port}/"
 
-    yield start
-    for server in servers:
-        server.shutdown()
+    return start
 
 
 @pytest.fixture

@@ -66,6 +66,40 @@ def test_writing_on_waits_for_a_server_that_is_gone(desk, context):
     assert desk.text.startswith("Once") and len(desk.text) > len("Once")
 
 
+def test_a_server_that_was_stopped_writes_on_when_it_is_started_again(desk, serve, servers):
+    server = servers.pop()
+    server.shutdown()
+    server.server_close()
+    desk.type("Once").press("Control+Enter")
+    expect(desk.status).to_contain_text("The server is away.")
+    expect(desk.go).to_have_attribute("data-do", "stop")
+    serve(port=server.server_port)
+    expect(desk.status).to_contain_text("per second")
+    assert desk.text.startswith("Once") and desk.text != "Once"
+    expect(desk.notice("error")).to_have_count(0)
+
+
+def test_writing_on_goes_on_from_what_was_edited_meanwhile(desk, engine, context):
+    desk.type("Once")
+    context.set_offline(True)
+    desk.press("Control+Enter")
+    expect(desk.status).to_contain_text("The server is away.")
+    desk.press("Control+Home").type("> ").wait_for_text("> Once")
+    context.set_offline(False)
+    expect(desk.status).to_contain_text("per second")
+    assert desk.text.startswith("> Once")
+    assert engine.requests[-1][0] == "> Once"
+
+
+def test_typing_ends_the_waiting_for_a_server_that_is_gone(desk, engine, context):
+    context.set_offline(True)
+    desk.type("Once").press("Control+Enter")
+    expect(desk.status).to_contain_text("The server is away.")
+    desk.type(" upon").idle()
+    assert desk.text == "Once upon"
+    assert engine.requests == []
+
+
 def test_writing_on_waits_where_a_proxy_has_no_server(desk):
     desk.page.route("**/generate", lambda route: route.fulfill(status=502, body="<h1>Sorry</h1>"))
     desk.type("Once").press("Control+Enter")
