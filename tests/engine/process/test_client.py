@@ -138,7 +138,7 @@ def test_a_killed_engine_fails_every_reader_and_comes_back(client, tmp_path):
     assert tokens(client.submit("count 3", PARAMS)) == [0, 1, 2]
     assert wait_for_engine(tmp_path)
     with pytest.raises(ChildProcessError):  # it was nobody's child, and so is nobody's zombie
-        os.waitpid(-1, os.WNOHANG)
+        os.waitpid(engine, os.WNOHANG)
 
 
 def test_an_engine_told_to_end_with_everybody_waits_for_its_server(client, tmp_path):
