@@ -45,8 +45,6 @@ def begin(request: TrainRequest, tell: Tell) -> Outcome:
         base, config = opened_base(request), config_of(request)
         with processes.local_main_process_first():  # the others then find it prepared
             corpus = corpus_for(request, base, tell, processes.is_local_main_process)
-    for notice in corpus.notices():
-        tell(notice)
     config = dataclasses.replace(config, line_by_line=corpus.line_by_line)
     if base is None:
         model = network.new_model(config, corpus)
@@ -186,8 +184,6 @@ def prepared(request: TextRequest, output: Path | None, tell: Tell) -> Corpus:
             raise TrainingError("--from has its own vocabulary; leave out --new-vocabulary.")
         base = load(find(request.base, request.into / "models"))
     corpus = corpus_for(request, base, tell)
-    for notice in corpus.notices():
-        tell(notice)
     return corpus if output is None else Corpus.open(corpus.copy(output))
 
 

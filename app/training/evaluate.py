@@ -101,8 +101,6 @@ def _texts(
         except TrainingError as error:
             tell(f"Skipped: {source.name}. {error}")
             continue
-        for notice in corpus.notices():
-            tell(notice)
         yield source.name, corpus, corpus.train
 
 

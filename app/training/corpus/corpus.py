@@ -14,7 +14,7 @@ import msgspec
 
 from app.gpt2 import Tokenizer, whole_folder
 from app.training.corpus import documents, split
-from app.training.corpus.seen import Seen, notices
+from app.training.corpus.seen import Seen
 from app.training.corpus.tokens import TokenFile
 from app.training.errors import TrainingError
 
@@ -102,10 +102,6 @@ class Corpus:
     @property
     def line_by_line(self) -> bool:
         return self.report.rules.line_by_line
-
-    def notices(self) -> list[str]:
-        rules = self.report.rules
-        return list(notices(self.report.files, rules.marks or (), rules.encoding))
 
     def copy(self, folder: Path) -> Path:
         """Copy its files into a new folder, unless the same corpus is there already."""

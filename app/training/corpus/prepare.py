@@ -24,7 +24,7 @@ from app.training.corpus.corpus import REPORT, Corpus, Report, Rules, is_prepare
 from app.training.corpus.documents import Pieces
 from app.training.corpus.encoder import GROUP, Encoder
 from app.training.corpus.formats import BadFile, chunks
-from app.training.corpus.seen import Seen
+from app.training.corpus.seen import Seen, notices
 from app.training.corpus.sources import Source
 from app.training.corpus.tokens import DATA, TokenFile, TokenWriter
 from app.training.corpus.vocabulary import new_vocabulary
@@ -58,7 +58,10 @@ def prepare(
     if not is_prepared(folder):
         with whole_folder(folder, ours=REPORT) as temporary:
             _make(files, tokenizer, rules, key, temporary, tell)
-    return Corpus.open(folder)
+    corpus = Corpus.open(folder)
+    for notice in notices(corpus.report.files, rules.marks or (), rules.encoding):
+        tell(notice)
+    return corpus
 
 
 def _key(files: Files, tokenizer: Tokenizer | None, rules: Rules) -> str:
