@@ -129,10 +129,12 @@ def _read(part: int, source: Source, rules: Rules, encoder: Encoder, tell: Tell)
     before = encoder.mark()
     try:
         encoder.read(_pieces(source, rules, seen))
+        if encoder.mark() == before:
+            raise BadFile("holds no text")
     except BadFile as error:
         tell(f"Skipped: {source.name} {error}.")
         encoder.rewind(before)
-        seen = Seen(name=source.name, part=seen.part, skipped=str(error))
+        seen = Seen(name=source.name, part=seen.part, skipped=str(error), is_table=seen.is_table)
     counts = (b - a for a, b in zip(before, encoder.mark(), strict=True))
     seen.tokens, seen.bytes, seen.documents = counts
     return seen

@@ -202,6 +202,18 @@ def test_a_column_where_there_is_no_table_is_refused(make):
         make({"a.txt": story(1)}, Rules(column="text"))
 
 
+def test_a_table_without_the_column_is_reported_as_that(make):
+    """The error went on to say that no table was read and --column should be left out."""
+    with pytest.raises(TrainingError, match="None of the files holds text"):
+        make({"a.csv": "name,age\nJo,9\n"}, Rules(column="text"))
+
+
+def test_an_empty_file_is_reported(make):
+    """An empty file to validate with left the run without a validation, silently."""
+    _, told = make({"a.txt": story(1)}, validation={"b.txt": " \n"})
+    assert [line for line in told if line.startswith("Skipped")][0].endswith("b.txt holds no text.")
+
+
 def test_a_split_that_leaves_nothing_to_train_on_is_refused(make):
     with pytest.raises(TrainingError, match="Nothing is left to train on"):
         make({"a.txt": "a b"}, Rules((1, 1, 98)))
