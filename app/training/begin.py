@@ -13,14 +13,14 @@ import torch
 from accelerate import PartialState
 from accelerate.utils import broadcast_object_list, gather_object
 
-from app.gpt2 import Checkpoint, ModelNotFound, Tokenizer, check_free, find, load
+from app.gpt2 import Checkpoint, ModelNotFound, Tokenizer, check_free, load
 from app.training.config import SIZES, TrainConfig, spelled
 from app.training.corpus import sources
 from app.training.corpus.corpus import Corpus, Rules, is_prepared
 from app.training.corpus.prepare import Files, prepare
 from app.training.errors import TrainingError
 from app.training.learn import model as network
-from app.training.request import OF_PREPARING, TextRequest, TrainRequest
+from app.training.request import OF_PREPARING, TextRequest, TrainRequest, model_at
 from app.training.run.folder import corpus_of
 from app.training.run.level import cooling, level_of, read_record
 from app.training.run.publish import TRAINING
@@ -167,7 +167,7 @@ def cut(
     level = level_of(run, release if is_cut else None)
     [step] = broadcast_object_list([level.step])  # several processes leave it at the same
     config = cooling(record.config, request.config, step)
-    base = None if config.base is None else load(find(config.base, request.into / "models"))
+    base = None if config.base is None else load(model_at(config.base, request.into))
     return Level(run, step), base, config, Corpus.open(tokens)
 
 
@@ -182,7 +182,7 @@ def prepared(request: TextRequest, output: Path | None, tell: Tell) -> Corpus:
     if request.base is not None:
         if request.new_vocabulary is not None:
             raise TrainingError("--from has its own vocabulary; leave out --new-vocabulary.")
-        base = load(find(request.base, request.into / "models"))
+        base = load(model_at(request.base, request.into))
     corpus = corpus_for(request, base, tell)
     return corpus if output is None else Corpus.open(corpus.copy(output))
 
@@ -270,7 +270,6 @@ def is_from_scratch(request: TrainRequest) -> bool:
 
 def opened_base(request: TrainRequest) -> Checkpoint | None:
     """What --from names, gpt2 by default; None to train from scratch."""
-    models = request.into / "models"
     if is_from_scratch(request):
         if request.base is not None:
             raise TrainingError(
@@ -285,9 +284,9 @@ def opened_base(request: TrainRequest) -> Checkpoint | None:
                 "instead of --from."
             )
     if request.base is not None:
-        return load(find(request.base, models))
+        return load(model_at(request.base, request.into))
     try:
-        return load(find("gpt2", models))
+        return load(model_at("gpt2", request.into))
     except ModelNotFound:
         raise TrainingError(
             "There is no model gpt2 to start from: run `continuo download gpt2`, or name another "

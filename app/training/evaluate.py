@@ -18,7 +18,7 @@ from app.training.learn import machine
 from app.training.learn.batches import Lines
 from app.training.learn.loss import SummedLoss
 from app.training.learn.score import Score, line_rows, score, stream_rows
-from app.training.request import EvaluateRequest
+from app.training.request import EvaluateRequest, model_at
 from app.training.run.folder import corpus_of
 
 Tell = Callable[[str], None]
@@ -38,7 +38,7 @@ class Result(msgspec.Struct, frozen=True):
 def evaluate(request: EvaluateRequest, tell: Tell) -> list[Result]:
     """A result for each model and text, and one for each model over all its texts."""
     results: list[Result] = []
-    opened = {name: load(find(name, request.into / "models")) for name in request.models}
+    opened = {name: load(model_at(name, request.into)) for name in request.models}
     own = None if request.texts else own_test_part(request, opened, tell)
     for name, checkpoint in opened.items():
         scorer = Scorer(checkpoint, request.batch)

@@ -4,6 +4,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from app.gpt2 import ModelNotFound, find
+
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -62,3 +64,11 @@ class EvaluateRequest:
     line_by_line: bool = False
     batch: int = 4
     into: Path = ROOT
+
+
+def model_at(name: str, into: Path) -> Path:
+    """The model of this name in into/models, or else in this checkout, which has the starter."""
+    try:
+        return find(name, into / "models")
+    except ModelNotFound:
+        return find(name, ROOT / "models")

@@ -5,9 +5,10 @@ from types import SimpleNamespace
 import pytest
 import torch
 
+from app import MODELS
 from app.training import begin
 from app.training.errors import TrainingError
-from app.training.request import TextRequest, TrainRequest
+from app.training.request import TextRequest, TrainRequest, model_at
 from app.training.run.run import State
 from app.training.train import check_together
 
@@ -41,6 +42,13 @@ def test_the_printed_command_goes_on_with_as_many_processes(monkeypatch, hosts, 
 )
 def test_a_part_with_files_of_its_own_takes_nothing_of_the_texts(files, shares):
     assert begin.shares_of(TextRequest(texts=("a",), **files)) == shares
+
+
+def test_the_bundled_starter_is_a_base_wherever_the_run_is_kept(tmp_path):
+    """With --into it was not found, though an error proposed it."""
+    assert model_at("starter", tmp_path) == MODELS / "starter"
+    (tmp_path / "models" / "starter").mkdir(parents=True)
+    assert model_at("starter", tmp_path) == tmp_path / "models" / "starter"
 
 
 def test_machines_at_different_steps_do_not_go_on():

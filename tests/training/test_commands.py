@@ -18,7 +18,7 @@ from click.testing import CliRunner
 import app
 from app import MODELS, gpt2
 from app.__main__ import main
-from app.training import TrainingError, commands
+from app.training import TrainingError, commands, request
 from app.training.run import metrics
 from app.training.run.checkpoint import sha256
 from tests.training.conftest import story
@@ -31,6 +31,7 @@ STEPS = "--steps 6 --sample-tokens 5 --evaluate-every 3"
 def home(tmp_path, monkeypatch):
     """A folder for models/ and runs/, with some text in it."""
     monkeypatch.setattr(commands, "ROOT", tmp_path)
+    monkeypatch.setattr(request, "ROOT", tmp_path)
     (tmp_path / "texts").mkdir()
     for n in range(20):
         (tmp_path / "texts" / f"{n}.txt").write_text(story(n), encoding="utf-8")
@@ -214,7 +215,7 @@ def test_a_dry_run_prints_the_plan_and_writes_no_run(home):
         ("--layers 1 --bos <s>", "--bos marks lines; use it with --line-by-line"),
         ("--layers 1 --prose --line-by-line", "--prose is for chapters"),
         ("--layers 1 --encoding klingon", "--encoding is 'klingon'; name one such as"),
-        ("--from starter --window 64", "--window is for a model from scratch"),
+        (f"--from {MODELS}/starter --window 64", "--window is for a model from scratch"),
         ("--new-vocabulary 300", "--new-vocabulary is for a model from scratch"),
         (f"{TINY} --validation nosuch.txt", "no file or folder nosuch.txt"),
         ("", "There is no model gpt2 to start from: run `continuo download gpt2`, or name"),
