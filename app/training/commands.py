@@ -1,9 +1,11 @@
 """train, prepare, evaluate and export on the command line. Each imports what it needs."""
 
+import contextlib
 import dataclasses
 import shlex
+import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
@@ -166,7 +168,8 @@ def train(more_texts: tuple[str, ...], restore_from: str | None, **given: Any) -
     if given["texts"] or given["cool_down"] is None:
         _texts(*given["texts"])
     given["fresh"] |= restore_from == "fresh"
-    from app.training.begin import begin
+    with ending_at_once():
+        from app.training.begin import begin
 
     config = {f.name: given.pop(f.name, None) for f in dataclasses.fields(TrainConfig)
               if f.name not in BY_OTHER_OPTIONS}  # fmt: skip
@@ -186,7 +189,8 @@ def train(more_texts: tuple[str, ...], restore_from: str | None, **given: Any) -
 def prepare(output: Path | None, quiet: bool, **given: Any) -> None:
     """Turn TEXTS into token files, to train on later or elsewhere."""
     given["texts"] = _texts(*given["texts"])
-    from app.training.begin import prepared
+    with ending_at_once():
+        from app.training.begin import prepared
 
     request = TextRequest(**given)
     folder = prepared(request, output, _teller(quiet)).folder
@@ -212,7 +216,8 @@ def evaluate(model: str, others: tuple[str, ...], as_json: bool, **given: Any) -
     """
     if given["texts"]:
         _texts(*given["texts"])
-    from app.training.evaluate import evaluate, table
+    with ending_at_once():
+        from app.training.evaluate import evaluate, table
 
     results = evaluate(EvaluateRequest(models=(model, *others), **given), _teller(as_json))
     if as_json:
@@ -256,6 +261,16 @@ def _texts(*names: str) -> tuple[str, ...]:
     for name in names:
         check_there(name)
     return names
+
+
+@contextlib.contextmanager
+def ending_at_once() -> Iterator[None]:
+    """Let Ctrl-C end the process: an exception in the import of torch makes it dump core."""
+    before = signal.signal(signal.SIGINT, signal.SIG_DFL)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _teller(quiet: bool) -> Callable[[str], None]:

@@ -297,6 +297,14 @@ def test_a_signal_finishes_the_step_saves_and_says_how_to_go_on(home, number):
 
 
 def test_two_processes_learn_as_one_with_twice_the_batch_and_prepare_once(home):
+def test_ctrl_c_while_the_libraries_are_loaded_ends_quietly():
+    """torch's import aborted: "terminate called after throwing an instance of ..."."""
+    code = "import os, signal; from app.training.commands import ending_at_once\n"
+    code += "with ending_at_once():\n    os.kill(os.getpid(), signal.SIGINT)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True)
+    assert (done.returncode, done.stderr) == (-signal.SIGINT, b"")
+
+
     words = [f"{home}/texts", *f"--into {home} {STEPS} --precision float32".split(), *TINY.split()]
     pair = subprocess.run(
         [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2",
