@@ -102,6 +102,9 @@ def learn(
 
     # 4. Step by step, until the last or a reason to stop.
     stop, is_last = None, place(state, plan) >= plan.steps
+    if is_last:
+        more = "--max-minutes" if plan.config.timed else "--steps or --epochs"
+        run.tell(f"This run is complete, at step {state.step:,}; to train further, raise {more}.")
     with (
         machine.interruptible() as interrupted,
         torch.compiler.set_stance("force_eager"),  # steps aside, which always have the same shape

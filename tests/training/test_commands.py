@@ -52,6 +52,7 @@ def train(home, *words, code=0):
 def test_train_evaluate_and_export(home):
     said = train(home, TINY, STEPS)
     assert "holds the best weights" in said
+    assert "is complete, at step 6; to train further, raise --steps" in train(home, TINY, STEPS)
     assert {path.name for path in (home / "models" / "mine").iterdir()} >= {
         "config.json", "model.safetensors", "tokenizer.json", "training.json", "report.html",
     }  # fmt: skip
