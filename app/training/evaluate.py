@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 import torch
 
-from app.gpt2 import Checkpoint, find, load, transformers_model
+from app.gpt2 import Checkpoint, load, transformers_model
 from app.training.corpus import sources
 from app.training.corpus.corpus import Corpus, Rules, is_prepared
 from app.training.corpus.prepare import Files, prepare

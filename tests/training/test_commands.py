@@ -297,7 +297,6 @@ def test_a_signal_finishes_the_step_saves_and_says_how_to_go_on(home, number):
     assert int(newest.name[-8:]) >= rows[-1].step >= 10
 
 
-def test_two_processes_learn_as_one_with_twice_the_batch_and_prepare_once(home):
 def test_ctrl_c_while_the_libraries_are_loaded_ends_quietly():
     """torch's import aborted: "terminate called after throwing an instance of ..."."""
     code = "import os, signal; from app.training.commands import ending_at_once\n"
@@ -306,6 +305,7 @@ def test_ctrl_c_while_the_libraries_are_loaded_ends_quietly():
     assert (done.returncode, done.stderr) == (-signal.SIGINT, b"")
 
 
+def test_two_processes_learn_as_one_with_twice_the_batch_and_prepare_once(home):
     words = [f"{home}/texts", *f"--into {home} {STEPS} --precision float32".split(), *TINY.split()]
     pair = subprocess.run(
         [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2",

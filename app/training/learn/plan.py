@@ -59,10 +59,11 @@ def make_plan(config: TrainConfig, corpus: Corpus, model: GPT2LMHeadModel, world
     if config.block is not None and config.block > window:
         raise TrainingError(f"--block is {config.block}, more than the model's window of {window}.")
     block = min(config.block or window, max(1, len(corpus.train) - 1))
-    batch = config.batch or max(1, (8192 if config.base is None else 2048) // block)
     n_rows = len(corpus.train) // block
     if config.line_by_line:
         n_rows = len(corpus.train.pieces(block)[0])
+    usual_rows = (8192 if config.base is None else 2048) // block
+    batch = config.batch or max(1, min(usual_rows, n_rows))
     epoch = n_rows / (batch * config.accumulate * world)
     steps = config.steps or max(1, math.ceil(config.epochs * epoch))
     every = config.evaluate_every or min(1000, max(1, steps // 10))
