@@ -29,7 +29,6 @@ from app.engine import (
 from ..body import fields as body
 from ..body.read import read_body, read_json
 from ..errors import bad_value
-from ..native.reply import encode
 from ..run.run import Choice, Prompt
 from ..service import service
 
@@ -230,7 +229,7 @@ def text_of(prompt: Prompt, info: ModelInfo) -> str:
 
 def data(value: Any) -> bytes:
     """One event of a stream."""
-    return b"data: " + encode(value) + b"\n\n"
+    return b"data: " + msgspec.json.encode(value) + b"\n\n"
 
 
 def piece(token: bytes) -> str | list[int]:

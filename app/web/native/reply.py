@@ -1,53 +1,19 @@
-"""The native API's replies: whole as JSON, or streamed as events, lines or plain text.
-
-The events, the same for text/event-stream and application/x-ndjson:
-
-    queue  {ahead, wait_ms}
-    start  {id, model, seeds, prompt_tokens, cached_tokens, truncated, dropped_tokens,
-            context_start, prompt_logprobs?}
-    token  {index, id, text, dropped_tokens?, and with logprobs: bytes, logprob, start, end, top}
-           The last one of a continuation has id null, the rest of the text, finish_reason and
-           stop. The texts, joined, are the continuation.
-    done   the whole reply without the texts
-    error  {type, message, retry_after_ms?}
-"""
+"""The native API's replies as JSON: whole continuations, scores, tokens and models."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from app.engine import (
-    Ended,
-    Failed,
-    Finished,
-    ModelInfo,
-    Parameter,
-    PromptToken,
-    Queued,
-    Slid,
-    Started,
-    Timings,
-    Token,
-    TopToken,
-    Usage,
-)
+from app.engine import ModelInfo, Parameter, PromptToken, Timings, Token, TopToken, Usage
 
-from ..errors import CutOff
 from ..run.run import Choice, Run
-from ..run.stream import Frames, each
 from ..service import service
 from .spans import Spans, utf16_length
 
 LEAST_LOGPROB = -9999.0  # JSON has no infinity
-
-RED, PLAIN = b"\x1b[31m", b"\x1b[0m"
-
-
-def encode(value: Any) -> bytes:
-    return msgspec.json.encode(value)
 
 
 def finite(logprob: float | None) -> float | None:
@@ -136,7 +102,7 @@ class Results(msgspec.Struct):
 def whole(run: Run, include_prompt: bool = False) -> Reply:
     prompt = run.prompt if isinstance(run.prompt, str) else ""
     front = prompt if include_prompt else ""
-    reply = _summary(run)
+    reply = summary(run)
     reply.prompt, reply.text = run.prompt, front + run.text
     for choice, continuation in zip(run.choices, reply.continuations, strict=True):
         continuation.text = front + choice.text
@@ -146,7 +112,7 @@ def whole(run: Run, include_prompt: bool = False) -> Reply:
     return reply
 
 
-def _summary(run: Run) -> Reply:
+def summary(run: Run) -> Reply:
     first, started = run.choices[0], run.started  # None: cancelled while it was queued
     return Reply(
         id=run.id,
@@ -156,10 +122,10 @@ def _summary(run: Run) -> Reply:
         continuations=[_continuation(choice) for choice in run.choices],
         usage=run.usage,
         timings=run.timings,
-        prompt_logprobs=_prompt_logprobs(run),
+        prompt_logprobs=prompt_logprobs(run),
         truncated=started is not None and started.truncated,
         dropped_tokens=_dropped(run),
-        context_start=_context_start(run),
+        context_start=context_start(run),
         warnings=_warnings(run),
     )
 
@@ -194,16 +160,16 @@ def _dropped(run: Run) -> int:
     return at_start + max(choice.dropped_tokens for choice in run.choices)
 
 
-def _context_start(run: Run) -> int:
+def context_start(run: Run) -> int:
     """From the engine's characters to UTF-16 units."""
     start = 0 if run.started is None else run.started.context_start
     return utf16_length(run.prompt[:start]) if isinstance(run.prompt, str) else start
 
 
-def _prompt_logprobs(run: Run) -> list[Entry] | None:
+def prompt_logprobs(run: Run) -> list[Entry] | None:
     if run.started is None or run.started.prompt is None:
         return None
-    return _entries(run.started.prompt, _context_start(run))
+    return _entries(run.started.prompt, context_start(run))
 
 
 class Score(msgspec.Struct):
@@ -293,146 +259,3 @@ class Parameters(msgspec.Struct):
 class Cancelled(msgspec.Struct):
     id: str
     cancelled: bool = True
-
-
-# ---- as it comes
-
-
-class QueueEvent(msgspec.Struct):
-    ahead: int
-    wait_ms: int
-
-
-class StartEvent(msgspec.Struct, kw_only=True):
-    id: str
-    model: str
-    seeds: list[int]
-    prompt_tokens: int
-    cached_tokens: int
-    truncated: bool
-    dropped_tokens: int
-    context_start: int
-    prompt_logprobs: list[Entry] | UnsetType = UNSET
-
-
-class TokenEvent(msgspec.Struct, kw_only=True):
-    index: int
-    id: int | None  # null at the continuation's end
-    text: str  # what has become certain, rather than the token's own text
-    bytes: list[int] | UnsetType = UNSET
-    logprob: float | None | UnsetType = UNSET
-    start: int | UnsetType = UNSET
-    end: int | UnsetType = UNSET
-    top: list[Alternative] | UnsetType = UNSET
-    dropped_tokens: int | UnsetType = UNSET
-    finish_reason: str | UnsetType = UNSET
-    stop: str | int | None | UnsetType = UNSET
-
-
-class ErrorEvent(msgspec.Struct):
-    type: str
-    message: str
-    retry_after_ms: int | UnsetType = UNSET
-
-
-class Events(Frames):
-    """As server-sent events."""
-
-    def __init__(self, run: Run) -> None:
-        self._run = run
-        self._spans = [Spans() for _ in run.choices]
-        self._dropped = [0 for _ in run.choices]  # since the latest token
-
-    def write(self, name: str, event: msgspec.Struct) -> bytes:
-        return b"event: %s\ndata: %s\n\n" % (name.encode(), encode(event))
-
-    def queued(self, event: Queued) -> bytes:
-        return self.write("queue", QueueEvent(event.ahead, round(event.wait_s * 1000)))
-
-    def started(self, event: Started) -> bytes:
-        start = StartEvent(
-            id=self._run.id,
-            model=self._run.model,
-            seeds=event.seeds,
-            prompt_tokens=event.prompt_tokens,
-            cached_tokens=event.cached_tokens,
-            truncated=event.truncated,
-            dropped_tokens=event.dropped_tokens,
-            context_start=_context_start(self._run),
-        )
-        if (prompt := _prompt_logprobs(self._run)) is not None:
-            start.prompt_logprobs = prompt
-        return self.write("start", start)
-
-    def slid(self, event: Slid) -> bytes:
-        self._dropped[event.choice] += event.dropped_tokens
-        return b""
-
-    def token(self, event: Token) -> bytes:
-        token = TokenEvent(index=event.choice, id=event.id, text=event.text)
-        if self._run.params.logprobs is not None:
-            full = entry(event, self._spans[event.choice])
-            token.bytes, token.logprob, token.top = full.bytes, full.logprob, full.top
-            token.start, token.end = full.start, full.end
-        if self._dropped[event.choice]:
-            token.dropped_tokens, self._dropped[event.choice] = self._dropped[event.choice], 0
-        return self.write("token", token)
-
-    def ended(self, event: Ended) -> bytes:
-        last = TokenEvent(index=event.choice, id=None, text=event.text)
-        last.finish_reason, last.stop = event.reason, event.stop
-        return self.write("token", last)
-
-    def finished(self, event: Finished) -> bytes:
-        return self.write("done", _summary(self._run))
-
-    def failed(self, event: Failed) -> bytes:
-        error = ErrorEvent(event.kind, event.message)
-        if event.retry_after is not None:
-            error.retry_after_ms = round(event.retry_after * 1000)
-        return self.write("error", error)
-
-
-class Lines(Events):
-    """The same as one JSON object on each line; an empty line as a ping."""
-
-    def ping(self) -> bytes:
-        return b"\n"
-
-    def write(self, name: str, event: msgspec.Struct) -> bytes:
-        return b'{"event":"%s",%s\n' % (name.encode(), encode(event)[1:])
-
-
-class Plain(Frames):
-    """The first continuation's text, as it becomes certain."""
-
-    def ping(self) -> bytes:
-        return b""
-
-    def token(self, event: Token) -> bytes:
-        return event.text.encode() if event.choice == 0 else b""
-
-    def ended(self, event: Ended) -> bytes:
-        return event.text.encode() if event.choice == 0 else b""
-
-    def failed(self, event: Failed) -> bytes:
-        return b""
-
-
-def plain(run: Run, include_prompt: bool, color: bool) -> Iterator[bytes]:
-    """Only the first continuation. On a failure the connection breaks off: plain text has no other
-    way to tell it from an end."""
-    if include_prompt and isinstance(run.prompt, str):
-        yield run.prompt.encode()
-    if color:
-        yield RED
-    yield from each(run, Plain())
-    if color:
-        yield PLAIN
-    if run.failure is not None:
-        raise CutOff(run.failure.message)
-
-
-def texts(run: Run) -> Iterator[str]:
-    for piece in each(run, Plain()):
-        yield piece.decode()

@@ -17,8 +17,8 @@ from ..run.lists import collect_all
 from ..run.run import Run, start
 from ..run.stream import each, respond
 from ..service import service
+from . import frames, scores
 from . import reply as replies
-from . import scores
 from .context import DEPTH, MAX_DEPTH
 from .request import GenerateRequest, read
 from .spans import utf16_places
@@ -100,14 +100,14 @@ def _stream(wanted: GenerateRequest, format: str) -> Response:
 
 def _frames(run: Run, wanted: GenerateRequest, format: str) -> Iterable[str | bytes]:
     if format == SSE:
-        return each(run, replies.Events(run))
+        return each(run, frames.Events(run))
     if format == NDJSON:
-        return each(run, replies.Lines(run))
+        return each(run, frames.Lines(run))
     if format == TEXT:
         color = request.args.get("color") in ("1", "true")
         with_prompt = color if wanted.include_prompt is None else wanted.include_prompt
-        return replies.plain(run, with_prompt, color)
-    return stream_template("continuation.html", run=run, pieces=replies.texts(run))
+        return frames.plain(run, with_prompt, color)
+    return stream_template("continuation.html", run=run, pieces=frames.texts(run))
 
 
 @native.delete("/generate/<id>")
