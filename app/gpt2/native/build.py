@@ -1,4 +1,4 @@
-"""Compiles kernel.c: a shared library for each instruction set, under a name that says of what.
+"""Compile kernel.c: a shared library for each instruction set, named after its source and compiler.
 
 `python -m app.gpt2.native.build` makes all of them beside the source, where they are found before
 any cache: for images whose last stage has no compiler.
@@ -18,11 +18,11 @@ log = logging.getLogger(__name__)
 
 SOURCE = Path(__file__).parent
 BUILT = SOURCE / "built"
-# No operation is fused or reordered but where the source says so: the bits are a promise.
+# No operation is fused or reordered unless the source says so: the bits are a promise.
 FLAGS = "-std=c11 -D_GNU_SOURCE -ffp-contract=off -fno-math-errno -fPIC -shared -pthread"
-DIGEST = 32  # bytes of SHA-256 behind each library: loading half a file would end the process
+DIGEST = 32  # bytes of SHA-256 after each library: loading half a file would end the process
 
-# Best first: what the processor must have, by Linux's names, and what the compiler is told.
+# Best first: what the processor must have, by Linux's names, and the compiler's flags.
 INSTRUCTION_SETS = {
     "avx512-vnni": (
         {"avx512f", "avx512bw", "avx512vl", "avx512dq", "avx512_vnni", "avx2", "fma"},
@@ -49,7 +49,7 @@ def runnable() -> list[str]:
 
 
 def find(isa: str, folders: Sequence[Path]) -> Path | None:
-    """A library built of this source that is whole: by this compiler, if there is one."""
+    """A complete library built from this source, and by this compiler if there is one."""
     compiler = _compiler()
     mark = "*" if compiler is None else _hash(_version(compiler))
     for folder in folders:
@@ -100,7 +100,7 @@ def _hash(data: bytes) -> str:
 
 
 def main() -> None:
-    """Beside the source, for every processor that the compiler knows."""
+    """Build beside the source, for every instruction set that the compiler knows."""
     for isa in INSTRUCTION_SETS:
         try:
             print(find(isa, [BUILT]) or build(isa, BUILT))

@@ -1,4 +1,4 @@
-/* The likeliest tokens of a row of logits: in falling order, equals by rising id. */
+/* The likeliest tokens of a row of logits, in falling order, equals by rising id. */
 
 #ifndef CANDIDATES_H
 #define CANDIDATES_H
@@ -9,7 +9,7 @@
 
 #define GROUP 64
 
-/* A whole number that rises as x does; zeros of both signs are equal. */
+/* An integer that orders as x does, with 0.0 and -0.0 equal. */
 INLINE int32_t rank_of(float x) {
     int32_t bits;
     x += 0.0f;
@@ -17,7 +17,7 @@ INLINE int32_t rank_of(float x) {
     return bits ^ ((bits >> 31) & 0x7FFFFFFF);
 }
 
-/* Greater for greater scores, then for smaller ids. */
+/* Greater for a greater score, then for a smaller id. */
 INLINE int64_t key_of(float x, int id) { return (int64_t)rank_of(x) * (INT64_C(1) << 32) + (INT32_MAX - id); }
 
 static int falling(const void *a, const void *b) {
@@ -25,7 +25,7 @@ static int falling(const void *a, const void *b) {
     return (x < y) - (x > y);
 }
 
-/* The k-th greatest of n whole numbers, in whose array it leaves another order. */
+/* The k-th greatest of n integers, which it reorders. */
 static int32_t kth_greatest(int32_t *x, int n, int k) {
     int low = 0, high = n - 1;
     while (low < high) {
@@ -54,10 +54,11 @@ static void name_found(const int64_t *found, int n, const float *logits, int32_t
     }
 }
 
-/* ids [k] and scores [k] of logits [n]. `greatest` has room for n / 64 + 1 numbers, `found` for n. */
+/* Writes the likeliest ids [k] of logits [n], and their scores [k]. `greatest` and `found` are scratch:
+   2 (n / 64 + 1) and n numbers. */
 static void likeliest(const float *logits, int n, int k, int32_t *ids, float *scores, int32_t *greatest,
                       int64_t *found) {
-    /* 1. If k groups have a number as great as the bar, k numbers are: none below it is wanted. */
+    /* 1. The greatest rank of each group of 64. */
     int n_groups = (n + GROUP - 1) / GROUP, n_found = 0;
     int32_t bar = INT32_MIN;
     for (int g = 0; g < n_groups; g++) {
@@ -69,24 +70,25 @@ static void likeliest(const float *logits, int n, int k, int32_t *ids, float *sc
         }
         greatest[g] = most;
     }
-    /* 2. What reaches it. Groups are looked through only where their greatest does. */
+    /* 2. The k-th greatest of these is a bar: at least k ranks reach it, so none below it is needed. */
     if (n_groups >= k) {
         int32_t *copy = greatest + n_groups;
         memcpy(copy, greatest, (size_t)n_groups * sizeof *copy);
         bar = kth_greatest(copy, n_groups, k);
     }
+    /* 3. All that reach it, in the groups whose greatest does. */
     for (int g = 0; g < n_groups; g++) {
         if (greatest[g] < bar) continue;
         int end = (g + 1) * GROUP < n ? (g + 1) * GROUP : n;
         for (int i = g * GROUP; i < end; i++)
             if (rank_of(logits[i]) >= bar) found[n_found++] = key_of(logits[i], i);
     }
-    /* 3. In order. */
+    /* 4. In order. */
     qsort(found, (size_t)n_found, sizeof *found, falling);
     name_found(found, k, logits, ids, scores);
 }
 
-/* Each of ids [m], of which none comes twice, changes its logit for its score. */
+/* Swaps the logits of ids [m], all different, with `scores` [m]. */
 static void exchange(float *logits, const int32_t *ids, float *scores, int m) {
     for (int i = 0; i < m; i++) {
         float logit = logits[ids[i]];
@@ -95,7 +97,7 @@ static void exchange(float *logits, const int32_t *ids, float *scores, int m) {
     }
 }
 
-/* Puts a key among n falling ones, of which there is then one more. */
+/* Inserts a key among n in falling order. */
 static int insert(int64_t *keys, int n, int64_t key) {
     int place = n;
     for (; place > 0 && keys[place - 1] < key; place--) keys[place] = keys[place - 1];
@@ -103,9 +105,9 @@ static int insert(int64_t *keys, int n, int64_t key) {
     return n + 1;
 }
 
-/* ids and scores [at most k] of the likeliest after an exchange. `top_ids` and `top_scores` [k] were
-   those before. All others have at most the last one's score, so the order of those above it is
-   certain. Returns how many they are. */
+/* Writes the likeliest ids and scores after an exchange; `top_ids` and `top_scores` [k] were the
+   likeliest before it. Other tokens had at most the last one's score, so only the order above it is
+   certain. Returns how many that are, at most k. */
 static int rank_again(const float *logits, const int32_t *top_ids, const float *top_scores, int k,
                       const int32_t *changed, const float *before, int m, int32_t *ids, float *scores,
                       int64_t *found) {

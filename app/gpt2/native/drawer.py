@@ -1,4 +1,4 @@
-"""Draws in C what sampling.py would draw, from any backend's logits: see draws.h."""
+"""Draw in C what sampling.py would draw, from any backend's logits: see draws.h."""
 
 import ctypes
 from pathlib import Path
@@ -10,7 +10,7 @@ from app.gpt2.native.build import BuildError
 from app.gpt2.native.library import DRAW
 from app.gpt2.sampling import LEAST_TEMPERATURE, Draw, key_of
 
-NEVER = 2.0  # a threshold that no share reaches
+NEVER = 2.0  # a threshold that no probability reaches
 NOT_HERE = DRAW.pack(0, 1.0, 1.0, 0.0, 1.0, NEVER, 0, 0)  # a token that the kernel does not draw
 
 
@@ -31,7 +31,7 @@ class Drawer:
     def __init__(self, kernel: ctypes.CDLL, n_tokens: int) -> None:
         self._draw = kernel.native_draw
         self._n_tokens = n_tokens
-        self._room = np.empty(2 * (n_tokens + 16), np.int64)
+        self._scratch = np.empty(2 * (n_tokens + 16), np.int64)
 
     def __call__(
         self,
@@ -42,9 +42,9 @@ class Drawer:
         ids: np.ndarray,
         scores: np.ndarray,
     ) -> int:
-        """A token by logits [V] whose likeliest are top_ids [K]; -1 if sampling.py must draw it.
+        """Draw by logits [V] whose likeliest are top_ids [K]; -1 if sampling.py must draw instead.
 
-        `ids` [N], each of them once, have other `scores` [N] than in the logits.
+        `ids` [N], all different, have these `scores` [N] instead of their logits.
         """
         assert logits.shape == (self._n_tokens,) and logits.flags.writeable
         assert len(ids) == len(scores)
@@ -56,7 +56,7 @@ class Drawer:
             *(logits.ctypes.data, len(logits)),
             *(top_ids.ctypes.data, top_scores.ctypes.data, len(top_ids)),
             *(ids.ctypes.data, scores.ctypes.data, len(ids)),
-            self._room.ctypes.data,
+            self._scratch.ctypes.data,
         )
 
 

@@ -1,5 +1,5 @@
-/* A row's next token: what sampling.py's `choose` does, for all settings but mixtures of filters that
-   are not settled among the candidates. It stays the oracle, and draws those. */
+/* A row's next token, as `choose` of sampling.py draws it. That stays the oracle, and still draws where
+   several filters are combined and the candidates do not settle them. */
 
 #ifndef DRAWS_H
 #define DRAWS_H
@@ -12,24 +12,24 @@
 #include "functions.h"
 #include "noise.h"
 
-#define MOST_DRAWN_FROM 128 /* candidates, as paged.py has it */
-#define BLOCK 1024          /* tokens at a time: they stay in the nearest cache, and floats hold their sum */
+#define MOST_DRAWN_FROM 128 /* CANDIDATES in paged.py */
+#define BLOCK 1024          /* tokens at a time: few enough for the L1 cache and for sums of floats */
 
 typedef struct draw { /* mirrored in library.py */
     uint64_t key;     /* of the noise */
     double temperature, top_p, min_p, typical_p;
     double xtc_threshold; /* above 1: XTC drops nothing */
     int32_t top_k;        /* 0: all tokens */
-    int32_t is_here;      /* or the row is drawn by others, or not at all */
+    int32_t is_here;      /* 0: the kernel does not draw this row */
 } draw;
 
 /* ---- among the likeliest ---- */
 
-/* Keeps the tokens whose surprise is nearest to the expected one, until they reach typical_p. */
+/* Keeps the tokens whose surprise is nearest to the mean, until they reach typical_p. */
 static void keep_typical(bool *kept, const double *weights, int n, double typical_p) {
     double total = 0, expected = 0, before = 0, far[MOST_DRAWN_FROM];
     int order[MOST_DRAWN_FROM];
-    while (weights[n - 1] == 0) kept[--n] = false; /* of no surprise that could be computed */
+    while (weights[n - 1] == 0) kept[--n] = false; /* their surprise would be infinite */
     for (int i = 0; i < n; i++) total += weights[i];
     for (int i = 0; i < n; i++) expected += weights[i] / total * -log(weights[i] / total);
     for (int i = 0; i < n; i++) {
@@ -57,7 +57,7 @@ static void drop_top(bool *kept, const double *weights, int n, double threshold)
     }
 }
 
-/* One of ids [k] by scores [k], which fall, of a vocabulary of n; -1 if others could win as well. */
+/* Draws one of the likeliest ids [k] of n tokens by their falling scores [k]; -1 if others could win. */
 static int32_t draw_among(const draw *d, const int32_t *ids, const float *scores, int k, int n) {
     double weights[MOST_DRAWN_FROM], sums[MOST_DRAWN_FROM], total = 0;
     bool kept[MOST_DRAWN_FROM];
@@ -67,7 +67,7 @@ static int32_t draw_among(const draw *d, const int32_t *ids, const float *scores
         weights[i] = exp(scores[i] / d->temperature - scores[0] / d->temperature);
         sums[i] = total += weights[i];
     }
-    int n_kept = 0; /* each filter by likelihood keeps a beginning of the falling order */
+    int n_kept = 0; /* top_k, top_p and min_p each keep a prefix of the falling order */
     for (; n_kept < most; kept[n_kept++] = true) {
         bool is_kept = isfinite(scores[n_kept]) && weights[n_kept] >= d->min_p;
         if (is_whole && d->top_p < 1) is_kept = is_kept && sums[n_kept] - weights[n_kept] < d->top_p * total;
@@ -92,27 +92,27 @@ static int32_t draw_among(const draw *d, const int32_t *ids, const float *scores
 
 /* ---- among all ---- */
 
-/* All tokens, and an order of which a filter keeps a beginning: falling likelihood, or for typical_p
-   how far a token's surprise is from the expected one. No sorting: the winner of all is found first,
-   and what precedes it added up, to see whether it is kept. If not, nothing behind it is either, and
-   the winner among those before it is next. */
+/* All tokens, for a filter that keeps a prefix of some order: by falling likelihood, or for typical_p by
+   how far the surprise is from its mean. Nothing is sorted: find the winner among all, and add up the
+   weights that precede it to see whether the filter keeps it. If not, it keeps nothing after it either,
+   so find the winner among those before it, and so on. */
 typedef struct crowd {
     const draw *d;
     const float *logits;
     int n;
     const int32_t *ids; /* [k] the likeliest */
     int k;
-    float *weights;   /* [n] of each token, 1 for the likeliest */
-    uint32_t *hashes; /* [n] once there is a winner */
+    float *weights;   /* [n] 1 for the likeliest */
+    uint32_t *hashes; /* [n] known after the first winner */
     bool is_hashed;
     float per_degree; /* 1 / temperature */
-    float expected;   /* surprise, over the likeliest's; 0 where likelihood is the order */
+    float expected;   /* mean surprise, less that of the likeliest; 0 to order by likelihood */
     double least;     /* weight that may win */
-    int64_t most;     /* key of the likeliest that may win */
-    int32_t end;      /* the first token known not to be kept, or -1 */
+    int64_t most;     /* key that may win */
+    int32_t end;      /* the first token known to be dropped, or -1 */
 } crowd;
 
-INLINE vec vec_surprise(const crowd *c, int i) { /* of sixteen tokens, over the likeliest's */
+INLINE vec vec_surprise(const crowd *c, int i) { /* of sixteen tokens, less that of the likeliest */
     float last[LANES] = {0};
     const float *logits = c->logits + i;
     if (c->n - i < LANES) logits = memcpy(last, logits, (size_t)(c->n - i) * sizeof *last);
@@ -123,7 +123,7 @@ static float far_of(const crowd *c, int32_t id) {
     return fabsf((c->logits[c->ids[0]] - c->logits[id]) * c->per_degree - c->expected);
 }
 
-/* Weights, none of them where one is below `least`, and their sum; of surprises the mean. */
+/* Computes the weights, 0 below `least`. Returns their sum; `mean` is the mean surprise. */
 static double weigh(const crowd *c, float least, double *mean) {
     double total = 0, moment = 0;
     const vec below = vec_set(least > 0 ? nextafterf(least, 0) : -1.0f);
@@ -144,7 +144,7 @@ static double weigh(const crowd *c, float least, double *mean) {
     return total;
 }
 
-/* How many tokens are likelier, equals by id. */
+/* How many tokens are likelier; of equals those with a smaller id. */
 static int count_likelier(const crowd *c, int32_t id) {
     const float own = c->logits[id];
     int n = 0;
@@ -153,7 +153,7 @@ static int count_likelier(const crowd *c, int32_t id) {
     return n;
 }
 
-/* What the tokens that precede one weigh together. */
+/* The sum of the weights that precede a token. */
 static double weigh_before(const crowd *c, int32_t id) {
     const vec own = vec_set(far_of(c, id));
     double total = 0;
@@ -178,7 +178,7 @@ static bool may_win(const crowd *c, int32_t id) {
 
 static double score_of(const crowd *c, int32_t id) { return c->logits[id] / c->d->temperature; }
 
-/* Makes a token the best so far if it has more than `most`, which is returned if not. */
+/* Makes a token the best so far if its score + noise is above `most`. Returns the new `most`. */
 static double compete(const crowd *c, int32_t id, uint32_t hash, double most, int32_t *best) {
     if (!may_win(c, id)) return most;
     const double noisy = score_of(c, id) + gumbel(hash);
@@ -192,7 +192,7 @@ static int32_t winner(crowd *c) {
     double most = -INFINITY;
     int32_t best = c->ids[0];
     for (int i = 0; i < c->k; i++) most = compete(c, c->ids[i], hash(c->d->key, (uint32_t)c->ids[i]), most, &best);
-    /* No other token's score is above the last candidate's: it needs noise above what is missing. */
+    /* No other token's score is above the last candidate's, so it needs enough noise to win. */
     const double last = score_of(c, c->ids[c->k - 1]);
     for (int begin = 0; begin < c->n; begin += BLOCK) {
         const int m = c->n - begin < BLOCK ? c->n - begin : BLOCK;
@@ -210,9 +210,10 @@ static int32_t winner(crowd *c) {
     return best;
 }
 
-/* With one filter at most, besides min_p; or -1. `room`: 8 bytes for each of n, filled up to sixteens. */
-static int32_t draw_from_all(const draw *d, const float *logits, int n, const int32_t *ids, int k, char *room) {
-    float *weights = (float *)room;
+/* With one filter at most besides min_p; else -1. `scratch`: 8 bytes for each of n, padded to 16. */
+static int32_t draw_from_all(const draw *d, const float *logits, int n, const int32_t *ids, int k,
+                             char *scratch) {
+    float *weights = (float *)scratch;
     uint32_t *hashes = (uint32_t *)(weights + (n + LANES - 1) / LANES * LANES);
     const bool is_typical = d->typical_p < 1, drops = d->xtc_threshold <= 1;
     const double share = is_typical ? d->typical_p : d->top_p;
@@ -223,10 +224,10 @@ static int32_t draw_from_all(const draw *d, const float *logits, int n, const in
         .per_degree = (float)(1 / d->temperature), .least = d->min_p, .most = INT64_MAX, .end = -1,
     };
     double total = 0, mean = 0;
-    if (is_typical && c.least < 1e-30) c.least = 1e-30; /* what is banned has no surprise */
+    if (is_typical && c.least < 1e-30) c.least = 1e-30; /* banned tokens have no surprise */
     if (share < 1 || drops) total = weigh(&c, d->top_p < 1 ? 0 : (float)c.least, &mean);
     if (is_typical) c.expected = (float)mean;
-    if (drops) { /* among the candidates, or it cannot be told */
+    if (drops) { /* only if they are all among the candidates */
         int last = -1;
         for (int i = 0; i < k; i++)
             if (weights[ids[i]] / total >= d->xtc_threshold) last = i;
@@ -243,12 +244,12 @@ static int32_t draw_from_all(const draw *d, const float *logits, int n, const in
     }
 }
 
-/* A token by logits [n] and the k likeliest of them, or -1 if that is left to sampling.py. */
+/* Draws a token by logits [n] and their k likeliest; -1 leaves it to sampling.py. */
 static int32_t draw_one(const draw *d, const float *logits, int n, const int32_t *ids, const float *scores, int k,
-                        char *room) {
+                        char *scratch) {
     if (!d->is_here || !isfinite(scores[0]) || k > MOST_DRAWN_FROM) return -1;
     const int32_t id = draw_among(d, ids, scores, k, n);
-    return id >= 0 ? id : draw_from_all(d, logits, n, ids, k, room);
+    return id >= 0 ? id : draw_from_all(d, logits, n, ids, k, scratch);
 }
 
 #endif

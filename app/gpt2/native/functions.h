@@ -1,13 +1,13 @@
-/* exp, gelu and layer norm, of our own: a library's differ from one machine to the next. */
+/* Our own exp, gelu and layer norm: a library's differ from one machine to the next. */
 
 #ifndef FUNCTIONS_H
 #define FUNCTIONS_H
 
 #include "vector.h"
 
-/* e^x to 1 or 2 units in the last place. 2^n e^r with |r| <= ln(2) / 2, where the series of e^r needs
-   seven terms; ln(2) in two parts, of which the first has so few digits that n times it is exact.
-   Beyond -86 and 88 it stays what it is there: never denormal, never infinite. */
+/* e^x to 1 or 2 units in the last place, as 2^n e^r with |r| <= ln(2) / 2, where the series of e^r needs
+   seven terms. ln(2) is split in two; the first part has few enough digits that n times it is exact.
+   x is clamped to -86 .. 88, so the result is never denormal or infinite. */
 INLINE vec vec_exp(vec x) {
     x = vec_min(vec_max(x, vec_set(-86.0f)), vec_set(88.0f));
     vec n = vec_round(vec_mul(x, vec_set(1.44269504f)));
@@ -31,8 +31,8 @@ INLINE vec vec_gelu(vec x) {
     return vec_div(x, vec_add(vec_set(1.0f), vec_exp(minus_2u)));
 }
 
-/* y = (x - mean) / sqrt(variance + epsilon) * weight + bias, over n channels. Arrays are as wide as
-   `width`, a multiple of 16; x, weight and bias are 0 beyond n, and y becomes so. */
+/* y = (x - mean) / sqrt(variance + epsilon) * weight + bias, over n channels. Arrays are padded with
+   zeros to `width`, a multiple of 16. */
 static void norm(float *y, const float *x, const float *weight, const float *bias, int n, int width,
                  float epsilon) {
     vec sum = vec_set(0);
@@ -51,7 +51,7 @@ static void norm(float *y, const float *x, const float *weight, const float *bia
     }
 }
 
-/* The greatest |x| of n, a multiple of 16; nan if one is nan or infinite, which a maximum would hide. */
+/* The greatest |x| of n, a multiple of 16; nan if any is nan or infinite, which a maximum would hide. */
 INLINE float greatest_size(const float *x, int n) {
     vec most = vec_set(0), zeros = vec_set(0);
     for (int k = 0; k < n; k += LANES) {
@@ -62,11 +62,11 @@ INLINE float greatest_size(const float *x, int n) {
     return vec_greatest(most) + vec_sum(zeros);
 }
 
-/* How x of this size is rounded: 127 steps either way of zero. What is too small to matter is zero. */
+/* Rounding to int8: 127 steps from zero to the greatest |x|. Sizes too small to matter count as zero. */
 INLINE float steps_per_one(float size) { return size > 1e-30f ? 127.0f / size : 0.0f; }
 INLINE float step_of(float size) { return size < 1e-30f ? 0.0f : size / 127.0f; } /* nan stays nan */
 
-/* x [n] in steps of its own greatest, as bytes with `bias` added; returns the step. */
+/* x [n] in steps of its greatest / 127, as bytes with `bias` added. Returns the step. */
 INLINE float round_to_int8(int8_t *y, const float *x, int n, int bias) {
     float size = greatest_size(x, n);
     vec factor = vec_set(steps_per_one(size));

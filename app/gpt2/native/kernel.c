@@ -1,11 +1,11 @@
-/* GPT-2's forward pass over a paged cache, for a CPU. Reads as the network does: see `layer`.
+/* GPT-2's forward pass over a paged cache, on a CPU. Begin reading at `layer`, which is the network.
 
-   Called from model.py, which owns all memory but what threads scribble on: weights as they are
-   packed (matrix.h), pages of the cache (attention.h), logits. Bits depend neither on the processor
-   nor on how many threads there are, nor on what else is in the turn, nor on how prompts are cut.
+   Called from model.py, which owns all memory except scratch: packed weights (matrix.h), pages of the
+   cache (attention.h), logits. The bits depend neither on the processor, nor on the number of threads,
+   nor on what else is in the turn, nor on how prompts are cut.
 
-   Shapes: T tokens of a turn, all rows flat; W of them wanted; E width, H heads, D head size,
-   I inner width, V vocabulary. Widths are padded to multiples of 64 with zeros. */
+   Shapes: T tokens of a turn, row after row; W wanted ones; E width, H heads, D head size, I inner width,
+   V vocabulary. Widths are padded with zeros to multiples of 64. */
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -19,18 +19,18 @@
 #include "matrix.h"
 #include "threads.h"
 
-#define AT_ONCE 256 /* tokens that go through the layers together; longer turns go in parts */
+#define AT_ONCE 256 /* tokens that go through the layers together; a longer turn is cut into parts */
 
 typedef struct weights { /* of a layer */
     const float *ln_1_weight, *ln_1_bias, *ln_2_weight, *ln_2_bias; /* [E] */
     matrix attention, projection, widening, narrowing; /* c_attn, attn.c_proj, c_fc, mlp.c_proj */
     char *cache;                                       /* records of its pages and heads */
-    float scale;                                       /* of scores */
+    float scale;                                       /* of attention scores */
 } weights;
 
 typedef struct network { /* mirrored in library.py */
-    int32_t n_layer, n_head, n_embd, n_inner, n_vocab, n_positions; /* as they are, not padded */
-    int32_t n_candidates, n_threads, whole_cache;
+    int32_t n_layer, n_head, n_embd, n_inner, n_vocab, n_positions; /* not padded */
+    int32_t n_candidates, n_threads, int8_cache;
     float epsilon;
     const float *positions; /* [n_positions][E] */
     const float *ln_f_weight, *ln_f_bias;
@@ -39,14 +39,14 @@ typedef struct network { /* mirrored in library.py */
 } network;
 
 typedef struct turn { /* mirrored in library.py */
-    int32_t n_rows, n_tokens, n_wanted, n_pages; /* pages: that the cache has */
+    int32_t n_rows, n_tokens, n_wanted, n_pages; /* n_pages: of the cache */
     const int32_t *ids;         /* [T] */
-    const int32_t *pasts;       /* [rows] tokens of each that its pages hold */
+    const int32_t *pasts;       /* [rows] tokens that its pages already hold */
     const int32_t *begins;      /* [rows + 1] where each row's tokens begin */
     const int32_t *pages;       /* of all rows */
     const int32_t *page_begins; /* [rows + 1] */
-    const int32_t *wanted;      /* [W] which of the T tokens, rising */
-    const draw *draws;          /* [W] how the tokens after them are drawn */
+    const int32_t *wanted;      /* [W] indices into the T tokens, rising */
+    const draw *draws;          /* [W] how to draw the tokens after them */
     float *logits;              /* [W][V] */
     int32_t *top_ids;           /* [W][n_candidates] */
     float *top_scores;          /* [W][n_candidates] */
@@ -59,24 +59,24 @@ typedef struct engine {
     team team;
     desk **desks; /* [threads] */
     int E, I, V, QKV;
-    /* what the tokens that go together are on their way, [AT_ONCE][...] */
+    /* activations of the tokens that go together, [AT_ONCE][...] */
     float *x, *normed, *qkv, *seen, *hidden;
-    int8_t *whole; /* inputs of an int8 matrix, and their steps */
+    int8_t *bytes; /* inputs of an int8 matrix, and their steps */
     float *steps;
     span *spans;
-    int32_t *greatest; /* for `likeliest`, a share for each thread */
+    int32_t *greatest; /* scratch of `likeliest`, for each thread */
     int64_t *found;
-    atomic_int *taken; /* pieces of each step of the work */
+    atomic_int *taken; /* how many pieces of each step have been taken */
     size_t n_steps;
-    /* the part of the turn that is computed now */
+    /* the part of the turn being computed */
     const turn *turn;
     int n_spans, first, n, n_wanted, first_wanted;
     void *memory;
 } engine;
 
-/* ---- steps of the work, in each of which a thread takes pieces ---- */
+/* ---- steps, in each of which every thread takes pieces ---- */
 
-/* A thread's way through them: each has a count of its own of the pieces that are taken. */
+/* Which step a thread has reached. */
 typedef struct path {
     engine *e;
     int thread;
@@ -90,7 +90,7 @@ static void done(path *p) {
     meet(&p->e->team);
 }
 
-/* One at a time is too little to fetch; so many tokens are a piece where tokens are. */
+/* How many tokens make a piece: taking them one by one costs too much. */
 static int tokens_a_piece(const engine *e, int n) {
     int share = n / (4 * e->team.n);
     return share < 1 ? 1 : share > 16 ? 16 : share;
@@ -130,9 +130,9 @@ static void embed(path *p) {
     done(p);
 }
 
-/* Where a matrix's inputs are whole numbers, rounds row t of x for it. */
+/* Rounds x, the input of token t, if the matrix is int8. */
 static void round_row(engine *e, const matrix *m, const float *x, int t) {
-    if (m->kind == INT8) e->steps[t] = round_inputs(e->whole + (size_t)t * (size_t)m->n_in, x, m);
+    if (m->kind == INT8) e->steps[t] = round_inputs(e->bytes + (size_t)t * (size_t)m->n_in, x, m);
 }
 
 static void normalize(path *p, const float *weight, const float *bias, const matrix *next) {
@@ -151,7 +151,7 @@ static void round_rows(path *p, const matrix *next, const float *x) {
     done(p);
 }
 
-/* The greatest inputs that a matrix meets, for whoever makes its vector. */
+/* Records the greatest |input| of a matrix, which packing.py makes its vector from. */
 static void note_greatest(const matrix *m, const float *x, int n) {
     for (int t = 0; t < n; t++)
         for (int k = 0; k < m->n_in; k++) {
@@ -162,7 +162,7 @@ static void note_greatest(const matrix *m, const float *x, int n) {
 
 static void times(path *p, const matrix *m, const float *x, int n, float *to, enum how how) {
     engine *e = p->e;
-    inputs in = {x, e->whole, e->steps, (size_t)m->n_in};
+    inputs in = {x, e->bytes, e->steps, (size_t)m->n_in};
     outputs out = {to, (size_t)m->n_out, how};
     if (m->greatest != NULL && p->thread == 0) note_greatest(m, x, n);
     EACH_PIECE(p, piece, m->n_out / PIECE) multiply(m, &in, (size_t)n, piece, piece + e->team.n, &out);
@@ -189,7 +189,7 @@ static void attend_all(path *p, const weights *w) {
     engine *e = p->e;
     const int H = e->net.n_head, D = e->cache.head;
     EACH_PIECE(p, i, e->n_spans * H) {
-        const span *s = &e->spans[e->n_spans - 1 - i / H]; /* later tokens of a chunk have more to see */
+        const span *s = &e->spans[e->n_spans - 1 - i / H]; /* the last first: they attend to the most */
         const int h = i % H;
         attend(&e->cache, w->cache, s, h, w->scale, e->qkv + (size_t)s->token * (size_t)e->QKV + h * D,
                (size_t)e->QKV, e->seen + (size_t)s->token * (size_t)e->E + h * D, (size_t)e->E,
@@ -213,7 +213,7 @@ static void layer(path *p, const weights *w) {
     times(p, &w->narrowing, e->hidden, e->n, e->x, ADD);
 }
 
-/* Logits, candidates and draws of the tokens that are wanted of this part. */
+/* The logits, candidates and draws of this part's wanted tokens. */
 static void conclude(path *p) {
     engine *e = p->e;
     const network *net = &e->net;
@@ -248,11 +248,11 @@ static void forward(void *of, int thread) {
     conclude(&p);
 }
 
-/* ---- what model.py calls ---- */
+/* ---- called by model.py and drawer.py ---- */
 
 const char *native_isa(void) { return ISA; }
 
-/* Of what is mirrored, to be compared with the mirror's. */
+/* The sizes of the structures that library.py mirrors, for it to compare. */
 void native_sizes(int32_t sizes[5]) {
     sizes[0] = (int32_t)sizeof(network);
     sizes[1] = (int32_t)sizeof(turn);
@@ -267,27 +267,27 @@ static bool are_ids(const int32_t *ids, int m, int n) {
     return true;
 }
 
-/* A token by logits [n], of which `ids` [m], each once, have other `scores`: they change places for
-   the time being. `top_ids` and `top_scores` [k] are the likeliest without that. -1 if it is left to
-   sampling.py. `room`: 16 bytes for each of n, filled up to sixteens. */
+/* Draws a token by logits [n], except that `ids` [m], all different, have other `scores`; these are
+   swapped into the logits meanwhile. `top_ids` and `top_scores` [k] are the likeliest without them.
+   -1 leaves it to sampling.py. `scratch`: 16 bytes for each of n, padded to 16. */
 int32_t native_draw(const draw *d, float *logits, int32_t n, const int32_t *top_ids, const float *top_scores,
-                    int32_t k, const int32_t *ids, float *scores, int32_t m, char *room) {
+                    int32_t k, const int32_t *ids, float *scores, int32_t m, char *scratch) {
     const size_t V = (size_t)(n + LANES - 1) / LANES * LANES;
-    int64_t *found = (int64_t *)room;
+    int64_t *found = (int64_t *)scratch;
     int32_t own_ids[MOST_DRAWN_FROM];
     float own_scores[MOST_DRAWN_FROM];
     if (k < 1 || k > n || k > MOST_DRAWN_FROM || !are_ids(top_ids, k, n) || !are_ids(ids, m, n)) return -1;
     exchange(logits, ids, scores, m);
     int known = rank_again(logits, top_ids, top_scores, k, ids, scores, m, own_ids, own_scores, found);
     if (known == 0 || k == n)
-        likeliest(logits, n, known = k, own_ids, own_scores, (int32_t *)(room + 8 * V), found);
-    int32_t id = draw_one(d, logits, n, own_ids, own_scores, known, room);
+        likeliest(logits, n, known = k, own_ids, own_scores, (int32_t *)(scratch + 8 * V), found);
+    int32_t id = draw_one(d, logits, n, own_ids, own_scores, known, scratch);
     exchange(logits, ids, scores, m);
     return id;
 }
 
-int64_t native_record_bytes(int32_t whole, int32_t head) {
-    return (int64_t)record_bytes(whole != 0, (head + LANES - 1) / LANES * LANES);
+int64_t native_record_bytes(int32_t is_int8, int32_t head) {
+    return (int64_t)record_bytes(is_int8 != 0, (head + LANES - 1) / LANES * LANES);
 }
 
 static size_t rounded(size_t bytes) { return (bytes + 63) / 64 * 64; }
@@ -300,7 +300,7 @@ void native_close(engine *e) {
     free(e);
 }
 
-/* NULL where there is no memory or no thread to be had. */
+/* NULL if there is no memory, or a thread cannot be started. */
 engine *native_open(const network *net) {
     engine *e = calloc(1, sizeof *e);
     if (e == NULL) return NULL;
@@ -310,7 +310,7 @@ engine *native_open(const network *net) {
     e->I = net->layers[0].narrowing.n_in;
     e->QKV = net->layers[0].attention.n_out;
     int head = net->n_embd / net->n_head, padded = (head + LANES - 1) / LANES * LANES;
-    e->cache = (shape){net->n_head, head, padded, net->whole_cache != 0, record_bytes(net->whole_cache != 0, padded)};
+    e->cache = (shape){net->n_head, head, padded, net->int8_cache != 0, record_bytes(net->int8_cache != 0, padded)};
     e->n_steps = (size_t)(10 * net->n_layer + 4);
     const size_t T = AT_ONCE, F = sizeof(float), n_threads = (size_t)net->n_threads;
     const size_t length = (size_t)(net->n_positions + PAGE - 1) / PAGE * PAGE;
@@ -324,7 +324,7 @@ engine *native_open(const network *net) {
         {&e->qkv, T * (size_t)e->QKV * F},
         {&e->seen, T * (size_t)e->E * F},
         {&e->hidden, T * (size_t)e->I * F},
-        {&e->whole, T * widest},
+        {&e->bytes, T * widest},
         {&e->steps, T * F},
         {&e->spans, T * sizeof(span)},
         {&e->greatest, n_threads * (size_t)e->V * sizeof(int32_t)},
@@ -356,7 +356,7 @@ engine *native_open(const network *net) {
     return e;
 }
 
-/* What is wrong with a turn, or NULL. Nothing outside an array is read or written if it is NULL. */
+/* What is wrong with a turn, or NULL; then nothing outside an array is read or written. */
 static const char *fault(const engine *e, const turn *t) {
     const network *net = &e->net;
     if (t->n_rows < 0 || t->n_tokens < 0 || t->n_wanted < 0 || t->n_wanted > t->n_tokens) return "a count is wrong";
@@ -377,7 +377,7 @@ static const char *fault(const engine *e, const turn *t) {
     return NULL;
 }
 
-/* The tokens from `first` to `end`, cut where rows end and each so many. */
+/* Cuts the tokens from `first` to `end` into spans of at most QUERIES, each of one row. */
 static void cut_into_spans(engine *e, const turn *t, int first, int end) {
     e->n_spans = 0;
     for (int r = 0, at = first; at < end; r++)
@@ -392,7 +392,7 @@ static void cut_into_spans(engine *e, const turn *t, int first, int end) {
         }
 }
 
-/* NULL, or what is wrong with the turn, of which then nothing was computed. */
+/* NULL, or what is wrong with the turn; then nothing is computed. */
 const char *native_forward(engine *e, const turn *t) {
     const char *wrong = fault(e, t);
     if (wrong != NULL) return wrong;

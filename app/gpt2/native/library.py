@@ -62,7 +62,7 @@ class Network(Structure):
         ("n_positions", c_int32),
         ("n_candidates", c_int32),
         ("n_threads", c_int32),
-        ("whole_cache", c_int32),
+        ("int8_cache", c_int32),
         ("epsilon", c_float),
         ("positions", c_void_p),
         ("ln_f_weight", c_void_p),
@@ -92,7 +92,7 @@ class Turn(Structure):
     ]
 
 
-# A draw: key, temperature, top_p, min_p, typical_p, XTC's threshold, top_k, and whether it is one.
+# draws.h's `draw`: key, temperature, top_p, min_p, typical_p, xtc_threshold, top_k, is_here.
 DRAW = struct.Struct("@Qdddddii")
 
 
@@ -129,7 +129,7 @@ def _build(isa: str, folder: Path) -> Path:
 
 
 def open_library(file: Path, isa: str) -> ctypes.CDLL:
-    """Of this source, or an OSError."""
+    """Load a library built from this source; OSError if it cannot be loaded."""
     library = ctypes.CDLL(os.fspath(file))
     library.native_isa.restype = c_char_p
     library.native_open.restype = c_void_p

@@ -1,13 +1,13 @@
-/* Rows of x times a matrix: all outputs of 64, the unit of a thread's work.
+/* Rows of x times a matrix, 64 outputs at a time: the unit of a thread's work.
 
    Weights are packed so that one load serves sixteen outputs and nothing is added across lanes:
      int8                [outputs/16][inputs/4][16][4]
      bfloat16, float32   [outputs/16][inputs][16]
    Every width is padded with zeros to a multiple of 64.
 
-   int8: x is rounded too, a row at a time, after a division by a fixed vector over the inputs which
-   the weights were multiplied by (see quantize.py). Sums are whole numbers, so they are exact.
-   Floats: each output is added up along its inputs, one by one, in one order whatever the batch. */
+   int8: each row of x is divided by the vector that the weights were multiplied by (see packing.py), and
+   rounded. Sums are integers, so they are exact.
+   Floats: each output is a sum over its inputs, one by one, in the same order whatever the batch. */
 
 #ifndef MATRIX_H
 #define MATRIX_H
@@ -24,15 +24,15 @@ typedef struct matrix {
     const void *weights;
     const float *bias;     /* [out] */
     const float *scales;   /* [out] of int8 */
-    const int32_t *sums;   /* [out] of int8: what an output's weights come to */
+    const int32_t *sums;   /* [out] of int8: the sum of an output's weights */
     const float *inverses; /* [in] of int8: one over the vector */
-    float *greatest;       /* [in] the greatest |x| met, or NULL: nobody asks */
+    float *greatest;       /* [in] the greatest |x| met, or NULL not to record it */
     int32_t kind, n_in, n_out;
 } matrix;
 
 typedef struct inputs {
     const float *floats; /* [n][stride] */
-    const int8_t *whole; /* [n][stride], QUAD_BIAS added */
+    const int8_t *bytes; /* [n][stride] rounded, QUAD_BIAS added */
     const float *steps;  /* [n] */
     size_t stride;
 } inputs;
@@ -45,8 +45,8 @@ typedef struct outputs {
     enum how how;
 } outputs;
 
-/* x [n_in], rounded for an int8 matrix. */
-static float round_inputs(int8_t *whole, const float *x, const matrix *m) {
+/* Rounds x [n_in] for an int8 matrix. Returns the step. */
+static float round_inputs(int8_t *bytes, const float *x, const matrix *m) {
     vec most = vec_set(0), zeros = vec_set(0);
     for (int k = 0; k < m->n_in; k += LANES) {
         vec here = vec_mul(vec_load(x + k), vec_load(m->inverses + k));
@@ -57,12 +57,12 @@ static float round_inputs(int8_t *whole, const float *x, const matrix *m) {
     vec factor = vec_set(steps_per_one(size));
     for (int k = 0; k < m->n_in; k += LANES) {
         vec here = vec_mul(vec_load(x + k), vec_load(m->inverses + k));
-        vec_to_int8(whole + k, vec_round(vec_mul(here, factor)), QUAD_BIAS);
+        vec_to_int8(bytes + k, vec_round(vec_mul(here, factor)), QUAD_BIAS);
     }
     return step_of(size);
 }
 
-/* Weights of the thread's next tile come from memory while this one is computed. */
+/* Fetches the weights of the thread's next tile while this one is computed. */
 INLINE void fetch_later(const void *from) { __builtin_prefetch(from, 0, 2); }
 
 INLINE void put(const outputs *out, size_t row, int at, vec y) {
@@ -72,14 +72,14 @@ INLINE void put(const outputs *out, size_t row, int at, vec y) {
     vec_store(to, y);
 }
 
-/* Tiles of R rows by NB sixteens of outputs: as many sums as there are registers for. */
+/* Tiles of R rows by 16 NB outputs: as many sums as fit in registers. */
 #define NB TILE_SIXTEENS
 
 INLINE void tile_int8(const int R, const matrix *m, const inputs *x, size_t row, int at, int later,
                       const outputs *out) {
     const int8_t *w = (const int8_t *)m->weights + (size_t)at * m->n_in;
     const int8_t *w_later = (const int8_t *)m->weights + (size_t)later * m->n_in;
-    const int8_t *rows = x->whole + row * x->stride;
+    const int8_t *rows = x->bytes + row * x->stride;
     const size_t next = (size_t)m->n_in * LANES;
     ivec sums[TILE_ROWS][NB];
 #pragma GCC unroll 8
@@ -154,7 +154,7 @@ INLINE void tile_floats(const int R, const enum kind kind, const matrix *m, cons
         else tile_floats(R, FLOAT32, m, x, row, at, out);                                          \
         break;
 
-/* Outputs from 64 `piece` on, of all n rows. `after`: the piece that this thread will likely take then. */
+/* The 64 outputs of a piece, for all n rows. `after`: the piece that this thread will likely take next. */
 static void multiply(const matrix *m, const inputs *x, size_t n, int piece, int after, const outputs *out) {
     for (int at = piece * PIECE, later; at < (piece + 1) * PIECE; at += NB * LANES) {
         later = at + NB * LANES < (piece + 1) * PIECE ? at + NB * LANES : after * PIECE;

@@ -1,4 +1,4 @@
-"""GPT-2 by the kernel in C: the fast path on a CPU, and the same bits on all of them."""
+"""GPT-2 by our C kernel: fast on a CPU, and the same bits on every CPU."""
 
 import ctypes
 import os
@@ -25,16 +25,16 @@ from app.gpt2.native.packing import (
 )
 from app.gpt2.paged import CANDIDATES, Feed, Logits
 
-INT8, BFLOAT16, FLOAT32 = range(3)  # as matrix.h counts them
-MOST_HEAD = 512  # numbers of a head: rooms in attention.h
+INT8, BFLOAT16, FLOAT32 = range(3)  # `kind` in matrix.h
+MOST_HEAD = 512  # numbers of a head: arrays in attention.h
 
 
 class NativeModel:
     backend = "native"
     device = "cpu"
     same_bits = "always"
-    perplexity_loss: float | None = None  # where it has been measured
-    notes: Sequence[str] = ()  # what that found
+    perplexity_loss: float | None = None  # set by quantize.py, like the notes
+    notes: Sequence[str] = ()
     longest = 512  # tokens of prompts in a turn
     n_guesses = 8
 
@@ -48,10 +48,10 @@ class NativeModel:
         probed: Collection[str] = (),
         kernel: ctypes.CDLL | None = None,
     ) -> None:
-        """Matrices that are quantized are int8, the others of this precision.
+        """Quantized matrices are int8, the others have this precision.
 
-        `folder`: where the kernel is kept; `probed`: matrices whose greatest inputs are noted in
-        `greatest`; `kernel`: another one than this processor's best.
+        `folder`: where the kernel is kept; `probed`: matrices whose greatest inputs are recorded
+        in `greatest`; `kernel`: instead of this processor's best.
         """
         assert config.head_size <= MOST_HEAD, f"heads of {config.head_size}, at most {MOST_HEAD}"
         self.config = config
@@ -64,7 +64,7 @@ class NativeModel:
         self.greatest: dict[str, np.ndarray] = {}
         self._layers = (Layer * config.n_layer)()
         self._network = self._describe(weights, probed)
-        self._record = self._kernel.native_record_bytes(self._is_whole, config.head_size)
+        self._record = self._kernel.native_record_bytes(self._is_int8, config.head_size)
         self.page_bytes = config.n_layer * config.n_head * self._record
         self._cache = np.zeros((config.n_layer, 0, config.n_head * self._record), np.uint8)
         self._outputs = _Outputs(config, 1)
@@ -75,14 +75,14 @@ class NativeModel:
         weakref.finalize(self, self._kernel.native_close, self._engine)
 
     @property
-    def _is_whole(self) -> bool:
+    def _is_int8(self) -> bool:
         return self.cache_precision == "int8"
 
     def allocate(self, n_pages: int) -> None:
         c = self.config
         shape = (c.n_layer, n_pages, c.n_head * self._record)
         self._cache = Memory(room(iter([(shape, np.uint8)]))).take(shape, np.uint8)
-        self._cache[:] = 0  # touched now: memory that is promised is memory that is there
+        self._cache[:] = 0  # touch it now, so that running out of memory shows here
         for layer, records in zip(self._layers, self._cache, strict=True):
             layer.cache = records.ctypes.data
 
@@ -140,7 +140,7 @@ class NativeModel:
             n_positions=c.n_positions,
             n_candidates=min(CANDIDATES, c.vocab_size),
             n_threads=self.threads,
-            whole_cache=self._is_whole,
+            int8_cache=self._is_int8,
             epsilon=c.layer_norm_epsilon,
             positions=positions.ctypes.data,
             ln_f_weight=self._vector(weights["ln_f.weight"]),
@@ -150,7 +150,7 @@ class NativeModel:
         )
 
     def _sizes(self, weights: Weights) -> Iterator[tuple[tuple[int, ...], type]]:
-        """Of all arrays that are copied; what lies in a mapped file would be read from there."""
+        """Of every array, to be copied into memory of our own."""
         for name, shape in self.config.shapes().items():
             weight = weights[name]
             if isinstance(weight, Quantized):
@@ -161,7 +161,7 @@ class NativeModel:
                 yield (shape[0], padded(shape[1])), np.float32
             else:
                 yield (padded(shape[0]),), np.float32
-        yield (padded(self.config.vocab_size),), np.float32  # the head's bias: none
+        yield (padded(self.config.vocab_size),), np.float32  # the head's bias, zeros
 
     @property
     def _dtype(self) -> type:
@@ -198,7 +198,7 @@ class NativeModel:
 
 
 class _Outputs:
-    """Room for what a turn gives, kept between turns: fresh memory is slow to touch."""
+    """Arrays for a turn's results, kept between turns: new memory is slow at its first touch."""
 
     def __init__(self, config: Config, n: int) -> None:
         k = min(CANDIDATES, config.vocab_size)
@@ -211,7 +211,7 @@ class _Outputs:
 
 
 def _draws(feed: Feed) -> bytes:
-    """As many as tokens are wanted: the last one's and those of guesses."""
+    """A draw for each wanted token; only those of the last one and of guesses are real."""
     draw, n_drawn = feed.draw, feed.n_guesses + 1
     if not feed.wanted or draw is None:
         return NOT_HERE * feed.wanted
@@ -220,13 +220,13 @@ def _draws(feed: Feed) -> bytes:
 
 
 def n_cores() -> int:
-    """Cores that we may use: those of our affinity, and no more than the container's quota."""
+    """Cores that we may use: by affinity, and within the container's quota."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return max(1, min(cores or 1, _quota()))
 
 
 def _quota(root: Path = Path("/sys/fs/cgroup")) -> int:
-    """Whole cores of time that a cgroup allows; as good as endless without one."""
+    """Cores' worth of time that the cgroup allows, rounded up; very many without a limit."""
     version_1 = [root / "cpu" / f"cpu.cfs_{name}_us" for name in ("quota", "period")]
     for files in ([root / "cpu.max"], version_1):
         try:

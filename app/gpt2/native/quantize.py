@@ -1,10 +1,10 @@
 """int8 weights for the kernel: made once, checked against float32, kept on disk.
 
-Each matrix becomes whole numbers and a scale per output; so does what it is multiplied with, a row
-at a time. Text that the float32 model samples says how large each input gets, which decides how the
-digits are shared between inputs and weights (see packing.py). What int8 costs is measured on more
-such text: the mean divergence of the two models' probabilities is what quantizing adds to the loss,
-so exp of it is the growth in perplexity. A model that it costs too much is served in bfloat16.
+Each matrix becomes int8 with a scale per output; so do its inputs, a row at a time. Text sampled
+from the float32 model shows how large each input gets, which decides how the range is shared
+between inputs and weights (see packing.py). More such text shows what int8 costs: the mean
+divergence of the two models' probabilities is what it adds to the loss, so exp of it is the growth
+in perplexity. If that is too much, the model is served in bfloat16.
 """
 
 import hashlib
@@ -32,14 +32,14 @@ Kept = dict[str, np.ndarray | Quantized]
 
 log = logging.getLogger(__name__)
 
-VERSION = 6  # of what is kept on disk
+VERSION = 7  # of the file on disk
 TOO_MUCH = 0.01  # growth in perplexity above which int8 is not served: 1%
 N_ROWS, N_TOKENS = 12, 48  # of sampled text
-N_SHOWN = 8  # of these rows say how large inputs get; what int8 costs is measured on the others
+N_SHOWN = 8  # of these rows show how large inputs get; the others measure what int8 costs
 
 
 class Verdict(NamedTuple):
-    """What is served in the end, and what was found on the way."""
+    """What to serve, and why."""
 
     precision: str  # int8, or bfloat16 where int8 cost too much
     loss: float  # growth in perplexity; 0.001 = 0.1%
@@ -49,7 +49,7 @@ class Verdict(NamedTuple):
 def open_int8(
     config: Config, weights: Floats, folder: Path | None = None, threads: int | None = None
 ) -> NativeModel:
-    """The model with int8 weights from `folder`, or made, checked and left there."""
+    """The model with int8 weights: from `folder`, or made, checked and kept there."""
     path = folder / f"int8-{_key(config, weights)}.safetensors" if folder else None
     if path is not None and path.exists():
         try:
@@ -67,7 +67,7 @@ def open_int8(
 def _open_kept(config: Config, path: Path, threads: int | None) -> NativeModel:
     file = Safetensors(path, path.stat().st_size)
     model = _serve(config, *_read(file, config), path.parent, threads)
-    file.let_go()  # the model has a copy of its own by now
+    file.let_go()  # the model has copied it
     return model
 
 
@@ -80,7 +80,7 @@ def _serve(
 
 
 def quantize(config: Config, weights: Floats, greatest: Floats | None = None) -> Kept:
-    """All weights, with the matrices quantized; `greatest`: what their inputs were seen to take."""
+    """All weights, the matrices as int8; `greatest`: the greatest |x| seen of their inputs."""
     kept: Kept = dict(weights)
     for name in matrices(config):
         known = None if greatest is None else greatest[name]
@@ -106,7 +106,7 @@ def make_and_check(
 
 
 class _Sample:
-    """Text that the float32 model wrote, its logits there, and how large inputs get in it."""
+    """Text that the float32 model wrote, its logits for it, and how large its inputs get."""
 
     def __init__(
         self, config: Config, weights: Floats, folder: Path | None, threads: int | None
@@ -117,7 +117,7 @@ class _Sample:
         exact.allocate(N_ROWS * self.pages)
         texts = self._write(exact, [config.bos_token_id], length)
         for greatest in exact.greatest.values():
-            greatest[:] = 0  # what was met in writing is of all texts
+            greatest[:] = 0  # writing recorded those of all texts
         for _ in self._read(exact, texts[:N_SHOWN]):
             pass
         shapes = config.shapes()
@@ -142,13 +142,13 @@ class _Sample:
         return range(row * self.pages, (row + 1) * self.pages)
 
     def _read(self, model: NativeModel, texts: list[list[int]]) -> Iterator[np.ndarray]:
-        """Logits [length, V] of one row after the other: those of all would be 77 MB more."""
+        """Logits [length, V], one row at a time: all of them would take 77 MB more."""
         model.allocate(self.pages)
         for text in texts:
             yield np.asarray(model.forward([Feed(text, 0, self._pages(0), len(text))]).logits)
 
     def loss(self, model: NativeModel) -> float:
-        """exp of the mean divergence of that model's probabilities from the exact ones, less 1."""
+        """How much higher the model's perplexity is: exp of the mean divergence, less 1."""
         divergences = [
             float(np.exp(p) @ (p - q))
             for exact, other in zip(self.logits, self._read(model, self.ids), strict=True)
@@ -161,7 +161,7 @@ class _Sample:
 
 
 def _key(config: Config, weights: Floats) -> str:
-    """By content: another checkpoint in the same place is another key."""
+    """Of the content, so a new checkpoint in the same place gets a new key."""
     digest = hashlib.sha256(f"{VERSION} {config}".encode())
     for name in config.shapes():
         digest.update(np.ascontiguousarray(weights[name]).data)
@@ -191,7 +191,7 @@ def _read(file: Safetensors, config: Config) -> tuple[Kept, Verdict]:
         else:
             kept[name] = Quantized(*(file[f"{name}.{part}"] for part in Quantized._fields))
     if str(_checksum(kept)) != file.metadata["checksum"]:
-        raise ValueError("what it holds is not what was written.")
+        raise ValueError("its checksum is wrong.")
     return kept, Verdict(*json.loads(file.metadata["verdict"]))
 
 

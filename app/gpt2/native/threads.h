@@ -1,9 +1,9 @@
 /* A team of threads that do one job together, step by step.
 
-   All run the same function. A step's work is cut into pieces, and whoever is free takes the next
-   one: who computes a piece changes none of its bits, and a thread that is held up holds up no other.
-   At the end of a step all meet. Whoever waits spins for some microseconds, since the others are
-   seldom late, and then sleeps: a team without a job takes no processor time. */
+   All threads run the same function. A step's work is cut into pieces, and each free thread takes the
+   next one, so a slow thread does not delay the others; the bits do not depend on who computes a piece.
+   All meet at the end of a step. A waiting thread spins for some microseconds, since the others are
+   seldom late, and then sleeps: a team without a job uses no processor time. */
 
 #ifndef THREADS_H
 #define THREADS_H
@@ -12,13 +12,13 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 
-#define SPINS 1500 /* some 30 microseconds */
+#define SPINS 1500 /* about 30 microseconds */
 
 typedef struct team {
-    atomic_int n; /* threads, the caller's own included */
+    atomic_int n; /* threads, including the caller's */
     int n_started;
     pthread_t *workers;
-    void (*job)(void *, int thread); /* NULL: go home */
+    void (*job)(void *, int thread); /* NULL: end */
     void *of;
     atomic_int arrived, meetings, n_asleep;
     pthread_mutex_t lock;
@@ -38,7 +38,7 @@ static void relax(void) {
 #endif
 }
 
-/* Nobody leaves before all have come. */
+/* Returns once all threads have arrived. */
 static void meet(team *t) {
     int meeting = atomic_load(&t->meetings);
     if (atomic_fetch_add(&t->arrived, 1) == t->n - 1) {
@@ -62,7 +62,7 @@ static void meet(team *t) {
     pthread_mutex_unlock(&t->lock);
 }
 
-/* The next of n pieces that nobody has taken, or -1. */
+/* Takes the next of n pieces; -1 if none is left. */
 static int take(atomic_int *taken, int n) {
     int piece = atomic_fetch_add_explicit(taken, 1, memory_order_relaxed);
     return piece < n ? piece : -1;
@@ -88,7 +88,7 @@ static void team_run(team *t, void (*job)(void *, int), void *of) {
     meet(t);
 }
 
-/* 0, or an errno if a thread could not be started; those that were are waiting to be sent home. */
+/* 0, or an errno if a thread could not be started; then call team_end, which ends those that were. */
 static int team_start(team *t, int n) {
     pthread_mutex_init(&t->lock, NULL);
     pthread_cond_init(&t->wake, NULL);
@@ -110,7 +110,7 @@ static int team_start(team *t, int n) {
 }
 
 static void team_end(team *t) {
-    t->n = t->n_started + 1; /* fewer than planned, where not all could be started */
+    t->n = t->n_started + 1; /* not all may have started */
     team_run(t, NULL, NULL);
     for (int i = 0; i < t->n_started; i++) pthread_join(t->workers[i], NULL);
     free(t->workers);

@@ -1,9 +1,9 @@
 /* Sixteen numbers at a time: the same results, to the bit, on every processor.
 
-   `vec` is 16 floats, `ivec` 16 whole numbers of 32 bits. There are three versions of each function:
-   AVX-512, AVX2, and plain C, which says what the others mean. All of them add and multiply with the
-   rounding of IEEE 754, one operation at a time; fused where the name says fma, and nowhere else
-   (-ffp-contract=off). Sums across the sixteen go by one fixed tree: 8 + 8, 4 + 4, 2 + 2, 1 + 1. */
+   `vec` is 16 floats, `ivec` 16 integers of 32 bits. There are three versions of each function: AVX-512,
+   AVX2, and plain C, which defines what the others compute. All round as IEEE 754 says after each
+   operation; they are fused only where the name says fma (-ffp-contract=off). Sums across the sixteen
+   follow one fixed tree: 8 + 8, 4 + 4, 2 + 2, 1 + 1. */
 
 #ifndef VECTOR_H
 #define VECTOR_H
@@ -22,7 +22,7 @@
 #if defined(__AVX512F__) && defined(__AVX512BW__) && defined(__AVX512VNNI__)
 
 #define ISA "avx512-vnni"
-#define TILE_ROWS 8 /* of a tile of sums: what the registers hold, see matrix.h */
+#define TILE_ROWS 8 /* of sums, as many as fit in registers: see matrix.h */
 #define TILE_SIXTEENS 2
 
 typedef __m512 vec;
@@ -57,12 +57,12 @@ INLINE vec vec_from_bf16(const uint16_t *p) {
 INLINE vec vec_from_int8(const int8_t *p) {
     return _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128((const __m128i *)p)));
 }
-/* Whole numbers from -127 to 127, each as a byte, `bias` added. */
+/* Integers from -127 to 127 as bytes, with `bias` added. */
 INLINE void vec_to_int8(int8_t *p, vec a, int bias) {
     __m512i x = _mm512_add_epi32(_mm512_cvtps_epi32(a), _mm512_set1_epi32(bias));
     _mm_storeu_si128((__m128i *)p, _mm512_cvtepi32_epi8(x));
 }
-/* y * 2^n for whole n that leave y a normal number. */
+/* y * 2^n, for integers n that keep it a normal number. */
 INLINE vec vec_times_power(vec y, vec n) {
     __m512i bits = _mm512_slli_epi32(_mm512_cvtps_epi32(n), 23);
     return _mm512_castsi512_ps(_mm512_add_epi32(_mm512_castps_si512(y), bits));
@@ -217,7 +217,7 @@ INLINE uint32_t bits_of_float(float x) {
     memcpy(&bits, &x, sizeof bits);
     return bits;
 }
-INLINE int32_t nearest(float x) { /* what the processors' conversions give for nan and the like */
+INLINE int32_t nearest(float x) { /* as processors convert, also nan and what does not fit */
     return x > -2147483648.0f && x < 2147483648.0f ? (int32_t)rintf(x) : INT32_MIN;
 }
 INLINE vec vec_from_bf16(const uint16_t *p) { EACH(vec, float_from_bits((uint32_t)p[i] << 16)); }
@@ -268,16 +268,16 @@ INLINE float vec_greatest(vec x) {
 
 #endif
 
-/* ---- products of whole numbers: four bytes times four bytes, added to each of sixteen sums ----
+/* ---- integer products: four bytes times four bytes, added to each of sixteen sums ----
 
-   Sums of whole numbers are exact, so their order is free. One side is 64 bytes, four for each sum
-   (`quads`); the other is four bytes that all sums share (`quad`), stored with QUAD_BIAS added. What
-   the bias adds to a sum, QUAD_BIAS times the sum of its own bytes, is known beforehand. Nobody is
-   -128, for the sake of AVX2. */
+   Integer sums are exact, so their order does not matter. One side is 64 bytes, four for each sum
+   (`quads`); the other is four bytes that all sums share (`quad`), stored with QUAD_BIAS added. The bias
+   adds QUAD_BIAS times the sum of the first side's bytes, which is known beforehand and subtracted. No
+   byte is -128, for the sake of AVX2. */
 
 #if defined(__AVX512VNNI__)
 
-#define QUAD_BIAS 128 /* the instruction takes one side without signs */
+#define QUAD_BIAS 128 /* the instruction takes one side unsigned */
 
 typedef __m512i quads;
 typedef __m512i quad;
@@ -311,8 +311,8 @@ INLINE ivec ivec_dot(ivec sums, quads w, quad x) {
 
 #define QUAD_BIAS 0
 
-/* AVX2 multiplies bytes without signs by bytes with signs, and adds pairs in 16 bits, cutting off
-   what is over. |w| times x with the sign of w is the same product, and 2 x 127 x 127 = 32,258 fits. */
+/* AVX2 multiplies unsigned by signed bytes and adds pairs in 16 bits, which saturate. |w| times x with
+   the sign of w is the same product, and 2 x 127 x 127 = 32,258 fits. */
 typedef struct {
     ivec signs, sizes;
 } quads;

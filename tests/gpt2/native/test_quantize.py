@@ -34,14 +34,14 @@ def logits_of(model):
     return model.forward([Feed(range(40), 0, [0, 1], 40)]).logits.copy()
 
 
-def test_whole_numbers_times_scales_are_the_weights():
+def test_int8_times_scales_are_the_weights():
     for name, weight in quantize(SMALL, PLAIN).items():
         if name not in matrices(SMALL):
             assert (weight == PLAIN[name]).all()
             continue
         rows = PLAIN[name] if name == "wte.weight" else PLAIN[name].T  # [out, in]
         n_out, n_in = rows.shape
-        whole = weight.whole.transpose(0, 2, 1, 3).reshape(len(weight.scales), -1)
+        whole = weight.weights.transpose(0, 2, 1, 3).reshape(len(weight.scales), -1)
         assert (whole.sum(axis=1) == weight.sums).all()
         error = np.abs(whole[:n_out, :n_in] * weight.scales[:n_out, None] - rows)
         assert (error <= 0.51 * weight.scales[:n_out, None]).all()
