@@ -184,7 +184,7 @@ addEventListener("beforeunload", (event) => {
 	if (journal.unsaved) event.preventDefault();
 });
 const setLength = (name, pixels) => document.documentElement.style.setProperty(name, `${pixels}px`);
-new ResizeObserver(() => setLength("--bar", find("#bar").offsetHeight)).observe(find("#bar"));
+new ResizeObserver(() => { setLength("--bar", find("#bar").offsetHeight); pen.keepUp(); }).observe(find("#bar"), { box: "border-box" });
 visualViewport.addEventListener("resize", () => { // where a keyboard covers the page instead of resizing it
 	setLength("--keyboard", Math.max(0, innerHeight - visualViewport.height * visualViewport.scale));
 });

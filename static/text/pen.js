@@ -10,18 +10,19 @@ export class Pen {
 		this.surface = surface;
 		this.painter = painter;
 		this.mark = find("#pen");
+		this.run = null;
 		this.following = false;
 		for (const gesture of ["wheel", "touchmove", "pointerdown"]) {
 			addEventListener(gesture, () => { this.following = false; }, { passive: true });
 		}
-		addEventListener("keydown", ({ key }) => { if (/^(Arrow|Page|Home|End)/.test(key)) this.following = false; });
-		addEventListener("resize", () => { if (this.run) this.#place(); });
+		addEventListener("keydown", ({ key }) => { if (this.run === null || /^(Arrow|Page|Home|End)/.test(key)) this.following = false; });
+		addEventListener("resize", () => { if (this.run !== null) this.#place(); });
 	}
 
 	wait(run) {
 		if (run.aside) return;
 		this.run = run;
-		this.start = run.place; // nothing of the writer's is washed
+		this.start = this.place = run.place; // nothing of the writer's is washed
 		this.following = this.#isInView(run.place);
 		this.mark.classList.add("waiting");
 		this.#place();
@@ -32,7 +33,13 @@ export class Pen {
 		this.mark.classList.remove("waiting");
 		this.painter.set("fresh", [this.surface.range(Math.max(this.start, run.place - FRESH), run.place)]);
 		this.#place();
-		if (this.following) this.surface.keepInView(run.place);
+		this.place = run.place;
+		this.keepUp();
+	}
+
+	/** Also where it wrote last, when the bar grows over that. */
+	keepUp() {
+		if (this.following) this.surface.keepInView(this.place);
 	}
 
 	/** A run is over; another may have the pen by now. */

@@ -21,6 +21,10 @@ POINT_IN_WORD = """() => {
   const {x, y} = range.getBoundingClientRect();
   return [Math.round(x + 4), Math.round(y + 8)];
 }"""
+LAST_LINE_SHOWS = """() => {
+  const last = [...document.querySelectorAll('#text p')].at(-1).getBoundingClientRect();
+  return last.bottom <= document.querySelector('#bar').getBoundingClientRect().top;
+}"""
 # What an input method sends, in the order of Firefox, Safari and Android's GBoard: the browser
 # changes the paragraph itself, between beforeinput (which cannot be prevented) and input. A step is
 # [the text composed so far, how many characters before the cursor it replaces].
@@ -147,6 +151,12 @@ def test_on_a_narrow_page_nothing_runs_over_the_side(at_desk, url):
     opened(at_desk, url)
     continued(at_desk.type("Once upon a time in a village by the river. " * 6))
     assert at_desk.evaluate("() => document.documentElement.scrollWidth <= innerWidth")
-    below = "() => [...document.querySelectorAll('#text p')].at(-1).getBoundingClientRect().bottom"
-    bar = "() => document.querySelector('#bar').getBoundingClientRect().top"
-    assert at_desk.evaluate(below) <= at_desk.evaluate(bar)
+    at_desk.wait(LAST_LINE_SHOWS)
+
+
+def test_a_bar_that_grows_leaves_the_last_line_in_view(at_desk, url):
+    at_desk.resize(500, 700)
+    opened(at_desk, url)
+    continued(at_desk.type("Once upon a time in a village by the river. " * 6))
+    at_desk.evaluate("() => { document.querySelector('#bar').style.paddingTop = '150px'; }")
+    at_desk.wait(LAST_LINE_SHOWS)
