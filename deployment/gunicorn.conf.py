@@ -10,6 +10,7 @@ on, for as long as CONTINUO_GRACE. A second SIGTERM, or that time's end, closes 
 import importlib
 import logging
 import os
+import re
 import resource
 import shutil
 import signal
@@ -77,6 +78,7 @@ def on_starting(server):
     from app.web.guard.shares import Shares
     from app.web.run.worker import Worker
 
+    log.addFilter(is_news)
     server.stopping, server.shares = SharedStopping(), Shares()
     if server.worker_class is ThreadWorker:  # by -k gthread or --threads on the command line
         server.worker_class = Worker
@@ -107,6 +109,14 @@ def post_worker_init(worker):
     service.faults.share(_counters / "faults.jsonl")
     if worker.age == 1:
         threading.Thread(target=_announce, args=(worker, service), daemon=True).start()
+
+
+def is_news(record):
+    """A worker that cannot start has said why, which gunicorn's own three lines would only bury."""
+    return not re.match(
+        r"Worker \(pid:\d+\) exited with code 3|Shutting down: |Reason: Worker failed",
+        record.getMessage(),
+    )
 
 
 class News(logging.Filter):
@@ -173,8 +183,7 @@ def _is_loopback(address):
 def _announce(worker, service):
     """One line for whoever started this, once there is something to see."""
     while (state := service.engine.state()).name != "ready":
-        if state.name == "failed":
-            log.error("%s", state.message)
+        if state.name == "failed":  # which has been logged
             os._exit(WORKER_BOOT_ERROR)  # a thread cannot leave for its process otherwise
         time.sleep(0.1)
     for listener in worker.sockets:

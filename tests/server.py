@@ -97,6 +97,12 @@ class Server:
         lines = [line for line in self.get("/metrics").text.splitlines() if line.startswith(name)]
         return sum(float(line.rsplit(" ", 1)[1]) for line in lines)
 
+    def wait(self):
+        """Its exit status, and all of its `lines`, its engine's too, once both have ended."""
+        status = self.process.wait(60)
+        self._reader.join(60)
+        return status
+
     def terminate(self):
         self.process.send_signal(signal.SIGTERM)
 

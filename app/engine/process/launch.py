@@ -111,7 +111,8 @@ class Home:
             return None
 
     def fail(self, sentence: str) -> None:
-        """Keep everybody from starting this engine for a while."""
+        """Keep everybody from starting this engine for a while, and log why."""
+        log.error("%s", sentence)
         draft = self.path / "failure.draft"
         draft.write_text(sentence, encoding="utf-8")
         draft.rename(self._failure)

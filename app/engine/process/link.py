@@ -6,6 +6,7 @@ every reader learns of its death at once. Does not know what the engine can do.
 
 import contextlib
 import itertools
+import logging
 import math
 import os
 import queue
@@ -48,6 +49,8 @@ BROKEN = EngineState(
 CLOSED = EngineState("failed", "The engine is closed.")
 
 STATES = {"ready": READY, "loading": LOADING, "restarting": LOST, "stuck": STUCK}
+
+log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
@@ -200,6 +203,7 @@ class Link:
         try:
             return self._home.start(self._launch)
         except (OSError, subprocess.SubprocessError) as error:
+            log.error("The engine cannot be started: %s.", error)
             return f"The engine cannot be started: {error}."
 
     def _talk(self, socket: zmq.Socket[bytes]) -> None:

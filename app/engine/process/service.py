@@ -94,8 +94,7 @@ class EngineProcess:
             if not isinstance(error, OSError | ValueError | ImportError):
                 self._home.leave_word(sentence)
                 raise  # to be tried again
-            log.error("%s", sentence)  # a mistake in the settings, which would only repeat
-            self._home.fail(sentence)
+            self._home.fail(sentence)  # a mistake in the settings, which would only repeat
             return self._end()
         self._tell_all(wire.Status(os.getpid(), "ready"))
         if not self._is_over.wait(CALM_S):
