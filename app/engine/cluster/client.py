@@ -1,4 +1,4 @@
-"""What a web worker holds when the engine is a cluster: the engine's interface over Ray Serve.
+"""The engine as a web worker holds it when a cluster runs it: the interface, over Ray Serve.
 
 Imports no torch.
 """
@@ -15,12 +15,12 @@ from .driver import Driver
 
 
 def join_cluster() -> AnyEngine:
-    """Nothing is asked until the first use, and the cluster may come later."""
+    """Connects at the first use; the cluster may be started later."""
     return ClusterClient()
 
 
 class ClusterClient:
-    """An AnyEngine. Each process that uses it has a driver of its own."""
+    """An AnyEngine. Each process that uses it has its own driver."""
 
     def __init__(self) -> None:
         self._drivers: dict[int, Driver] = {}
@@ -63,7 +63,7 @@ class ClusterClient:
         return self._driver().state()
 
     def close(self, grace: float = 0.0) -> None:
-        """This process asks nothing more; the cluster stays."""
+        """Leave the cluster, which goes on."""
         driver = self._drivers.get(os.getpid())
         if driver is not None:
             driver.close(grace)

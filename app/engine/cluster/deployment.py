@@ -1,7 +1,7 @@
-"""One replica of a cluster: an Engine, and what it writes as streams of batches.
+"""One replica of a cluster: an Engine whose events are streamed in batches.
 
-Every item of a stream costs Serve a fraction of a millisecond, so all events of a client's texts of
-at least 20 ms travel together. A request that is refused is told so in the first item.
+Each item of a stream costs Serve a fraction of a millisecond, so the events of all of a client's
+texts travel together, 20 ms of them at a time. The first item says whether a request is refused.
 """
 
 import asyncio
@@ -22,23 +22,23 @@ from ..process.messages import Events, Reply, answer, encode, refuse
 from .outbox import Outbox
 from .routing import LEASE_S, REPLICA
 
-GATHER_S = 0.02  # between two items of one client
-STUCK_S = 30.0  # no turn takes so long: an engine that has work and takes none is replaced
-CONTROL = 8  # calls besides completions that a replica takes at a time
+GATHER_S = 0.02  # between two items for one client
+STUCK_S = 30.0  # an engine with work that takes no turn for so long is replaced
+CONTROL = 8  # calls that a replica takes at once besides completions
 
 
 class Replica:
     def __init__(self, options: EngineOptions) -> None:
         self._name = secrets.token_hex(8)
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._turned = asyncio.Event()  # set after each turn, and then another one
+        self._turned = asyncio.Event()  # set after a turn, and replaced by a new one
         self._latest_turn = time.monotonic()
-        self._heard: dict[str, float] = {}  # of each client, when last
+        self._heard: dict[str, float] = {}  # when each client was last heard of
         self._outboxes: dict[str, Outbox] = {}  # of each client with a text here
         self._engine = Engine(options, after_turn=self._ring)
 
     def _ring(self) -> None:
-        """On the engine's thread."""
+        """Called on the engine's thread."""
         self._latest_turn = time.monotonic()
         if self._loop is not None:
             self._loop.call_soon_threadsafe(self._wake)
@@ -58,11 +58,11 @@ class Replica:
         client: str,
         refused_by: Sequence[str] = (),
     ) -> AsyncIterator[bytes]:
-        """First who this is, then which call will carry the text's events, if it is taken.
+        """Yields this replica's name and, if it accepts the text, which call carries its events.
 
-        The first open call of a client here is the carrier of all its texts. The others are silent,
-        but stay open until their texts are over: Serve scales and drains by counting them. A
-        replica that has refused the text before only says who it is: there are no more to be asked.
+        A client's first open call here is the carrier of all its texts. The others are silent, but
+        stay open until their texts are over, because Serve scales and drains by counting calls. A
+        replica that has already refused the text only gives its name: all have been asked then.
         """
         self._loop = asyncio.get_running_loop()
         self._heard[client] = time.monotonic()
@@ -92,24 +92,24 @@ class Replica:
                 outbox.cancel()
 
     async def _batches(self, outbox: Outbox, client: str) -> AsyncIterator[list[Events]]:
-        """Serve does not tell when a client's process is killed, so each has to say it is there."""
+        """Ends once the client is silent: Serve does not notice when its process is killed."""
         while outbox and time.monotonic() - self._heard[client] < LEASE_S:
             turned = self._turned  # before looking, so that no turn is missed
             if events := outbox.take():
                 yield events
                 if any(isinstance(event, Token) for some in events for event in some.events):
-                    await asyncio.sleep(GATHER_S)  # else the first token is still to come
+                    await asyncio.sleep(GATHER_S)  # but never delay the first token
             else:
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(turned.wait(), LEASE_S)
 
     async def hear(self, client: str) -> bytes:
-        """That client is there."""
+        """Note that a client is alive."""
         self._heard[client] = time.monotonic()
         return encode([answer(0, None)])
 
     async def call(self, method: str, *arguments: Any) -> bytes:
-        """Any other method of the engine: first who this is, then its answer."""
+        """Call any other method of the engine: this replica's name, then the answer."""
         reply: Reply
         try:
             work = getattr(self._engine, method)
@@ -134,7 +134,7 @@ class Replica:
 def cluster_application(
     options: EngineOptions, replicas: int, most: int | None = None, cpus: float = 1, gpus: float = 0
 ) -> serve.Application:
-    """What `serve deploy` runs. With `most` the number follows the readers, from `replicas` on."""
+    """What `serve deploy` runs. With `most`, the number of replicas follows the load up to it."""
     room = options.max_running + options.max_queue
     autoscaling = most and AutoscalingConfig(
         min_replicas=replicas,
@@ -148,7 +148,7 @@ def cluster_application(
         name=REPLICA,
         num_replicas=None if autoscaling else replicas,
         autoscaling_config=autoscaling or None,
-        # Admission is the engine's: Serve hands on all that it could take, and some to be refused.
+        # The engine decides what to admit; Serve passes on all that fits, and some to refuse.
         max_ongoing_requests=room + CONTROL + room // 4,
         graceful_shutdown_timeout_s=options.max_time + 30,
         graceful_shutdown_wait_loop_s=0.5,

@@ -1,6 +1,6 @@
-"""A process's part in a cluster: made at its first use, never before a fork.
+"""A process's connection to a cluster: made at its first use, never before a fork.
 
-All that waits for replicas runs on one thread with an asyncio loop.
+One thread with an asyncio loop does everything that waits for replicas.
 """
 
 import asyncio
@@ -32,10 +32,10 @@ from .stream import Stream
 from .texts import Texts
 from .totals import add_up, as_one
 
-ANSWER_S = 120.0  # no answer takes longer
-LOOK_S = 1.0  # how long a look at the cluster is good for, and how long it may take
-LEAVE_S = 2.0  # for replicas to hear that we go
-AWAY_S = 15.0  # of a head that takes no connection, after which its cluster is left
+ANSWER_S = 120.0  # for any answer
+LOOK_S = 1.0  # how long a check of the cluster may take, and stays valid
+LEAVE_S = 2.0  # to tell replicas that we leave
+AWAY_S = 15.0  # without a connection to the head, after which its cluster is left
 
 log = logging.getLogger(__name__)
 
@@ -43,12 +43,10 @@ T = TypeVar("T")
 
 
 class Driver:
-    """One process's part in the cluster."""
-
     def __init__(self) -> None:
         self._replicas = Replicas()
         self._texts = Texts(self._replicas, self._spawn)
-        self._is_away = False  # the head of the cluster that we are in
+        self._is_away = False  # the head does not answer
         self._looked = 0.0
         self._state = EngineState("loading", "The cluster has not answered yet.")
         self._loop = asyncio.new_event_loop()
@@ -63,7 +61,7 @@ class Driver:
     def submit(
         self, prompt: str | list[int], params: Params, model: str | None, id: str
     ) -> Completion:
-        if params.seed is None:  # drawn here, so that a lost stream can be asked for again
+        if params.seed is None:  # drawn here, so that another replica can repeat the text
             params = msgspec.structs.replace(params, seed=secrets.randbelow(MAX_SEED + 1))
         deadline = None if params.max_time is None else time.monotonic() + params.max_time
         completion = Completion(id, lambda: self.cancel(id))
@@ -74,7 +72,7 @@ class Driver:
     def cancel(self, id: str) -> bool:
         if (stream := self._texts.find(id)) is not None:
             stream.is_cancelled = True
-        if threading.current_thread() is self._thread:  # cuts a slow reader, and must not wait
+        if threading.current_thread() is self._thread:  # cutting off a slow reader; must not wait
             self._spawn(self._texts.cancel(id))
             return True
         try:
@@ -85,7 +83,7 @@ class Driver:
     def call(
         self, type: Any, model: str | None, prompt: str | list[int], method: str, *arguments: Any
     ) -> Any:
-        """What the replica answers that knows the prompt."""
+        """The answer of the replica that knows the prompt."""
         work = self._replicas.ask_one(type, model, prompt, method, *arguments)
         return self._wait(work, ANSWER_S)
 
@@ -174,15 +172,15 @@ class Driver:
 
     def _spawn(self, work: Coroutine[Any, Any, Any]) -> None:
         task = self._loop.create_task(work)
-        self._tasks.add(task)  # the loop itself only remembers them weakly
+        self._tasks.add(task)  # the loop only has weak references
         task.add_done_callback(self._tasks.discard)
 
     async def _stay_in_touch(self) -> None:
-        """Streams go on without a head as long as their replicas do; new ones are refused.
+        """Without a head, running streams go on as long as their replicas; new ones are refused.
 
-        A head that comes back is another cluster, and of those a process can join only one: Ray
-        keeps actors by ids that return in the next. So this process ends, and its server starts a
-        new one.
+        A head that comes back is a new cluster, and a process can join only one: Ray caches actors
+        by ids that the next cluster uses again. So this process ends, and its server starts a new
+        one.
         """
         address = ray.get_runtime_context().gcs_address
         heard = renewed = time.monotonic()

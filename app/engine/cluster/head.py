@@ -1,8 +1,7 @@
-"""Whether a cluster's head takes connections, which the network alone tells, and whether this
-machine is a node.
+"""Whether a cluster's head accepts connections, and whether this machine is a node; without Ray.
 
-Ray must not be asked while its head is away: it waits for a minute, lets no other thread run
-meanwhile, and then ends the process. Without a node here it waits for a minute too.
+Calling Ray while its head is away blocks all threads for a minute and then ends the process.
+Without a node on this machine it waits for a minute too.
 """
 
 import socket
@@ -13,7 +12,7 @@ TIMEOUT_S = 1.0
 
 
 def find_head() -> str | None:
-    """host:port, as ray.init() finds it: by RAY_ADDRESS, or as the cluster of this machine."""
+    """host:port, as ray.init() finds it: from RAY_ADDRESS, or the cluster on this machine."""
     return canonicalize_bootstrap_address("auto")
 
 
@@ -27,5 +26,5 @@ def answers(address: str) -> bool:
 
 
 def has_node_here() -> bool:
-    """A process joins a cluster through a node of its own machine."""
+    """A process joins a cluster through a node on its own machine."""
     return bool(find_node_ids())

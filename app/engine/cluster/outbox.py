@@ -1,4 +1,4 @@
-"""What one client's texts on a replica have to tell. Knows no Ray."""
+"""The events of one client's texts on a replica, until they are sent. Knows no Ray."""
 
 import asyncio
 from typing import Any
@@ -9,21 +9,21 @@ from ..process.messages import Events
 
 class Outbox:
     def __init__(self, carrier: int) -> None:
-        self.carrier = carrier  # the number of the call that brings everything
+        self.carrier = carrier  # the number of the call that carries all events
         self._texts: dict[int, tuple[Completion, asyncio.Event]] = {}  # by the number of its call
 
     def __len__(self) -> int:
-        """Texts that are not over."""
+        """How many texts are not over."""
         return len(self._texts)
 
     def add(self, number: int, completion: Completion) -> asyncio.Event:
-        """Returns what is set once the text's last event has been taken."""
+        """The event that is returned is set once the text's last event has been taken."""
         is_over = asyncio.Event()
         self._texts[number] = completion, is_over
         return is_over
 
     def take(self) -> list[Events]:
-        """Everything new."""
+        """All new events."""
         numbers = [number for number, (text, _) in self._texts.items() if text.unread]
         return [Events(number, self._take(number)) for number in numbers]
 
@@ -38,7 +38,7 @@ class Outbox:
         return events
 
     def cancel(self) -> None:
-        """End all that is left, whose events nobody will take."""
+        """End all texts: nobody will take their events."""
         for completion, is_over in self._texts.values():
             completion.cancel()
             is_over.set()

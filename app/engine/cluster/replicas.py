@@ -1,4 +1,4 @@
-"""What may be asked of a cluster's replicas: of one that has room, or of all. Knows no text."""
+"""Ask replicas: one that has room, the one that knows a prompt, or all. Knows no text."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -12,7 +12,7 @@ from ..completion import EngineBusy
 from ..process.messages import Answer, Refused, Reply, decode_replies, to_error
 from .routing import session
 
-TRIES = 3  # replicas that may refuse before the reader is sent away
+TRIES = 3  # replicas that may refuse before the reader is refused
 OPEN_S = 10.0  # until a replica has taken a request, or the cluster counts as gone
 GONE = "The cluster does not answer; please try again."
 LOST = (RayError, RayServeException, asyncio.TimeoutError, asyncio.CancelledError, ConnectionError)
@@ -33,9 +33,10 @@ class Replicas:
         prompt: str | list[int],
         ask: Callable[[Any, list[str]], Awaitable[bytes]],
     ) -> T:
-        """What the first replica says that is not full, on the ring from where the prompt is known.
+        """The answer of the first replica with room, starting at the one that knows the prompt.
 
-        `ask` is given a handle and who has refused. If all are full, the least wait is raised.
+        `ask` gets a handle, and the names of those that refused. If all are full, raises the
+        EngineBusy with the shortest wait.
         """
         refusals: dict[str, EngineBusy] = {}
         for skip in range(TRIES):
@@ -57,13 +58,13 @@ class Replicas:
         method: str,
         *arguments: Any,
     ) -> T:
-        """What the replica answers that knows the prompt."""
+        """The answer of the replica that knows the prompt."""
         ask = self.handle.options(session_id=session(model, prompt)).call
         _, reply = decode_replies(await ask.remote(method, *arguments))
         return _result(type, reply)
 
     async def ask_all(self, type: type[T], method: str, *arguments: Any) -> dict[str, T]:
-        """What each replica answers that is there, by its name."""
+        """The answers of all replicas, by name."""
         found = {}
         for item in await self.broadcast("call", method, *arguments):
             name, reply = decode_replies(item)

@@ -1,7 +1,6 @@
-"""What replicas and their clients agree on, and which replica a request goes to: the one that has
-read its story, else the next ones after it.
+"""Which replica a request goes to: the one that has read its story, else the next ones after it.
 
-Serve loads the router by its name in every process that asks, the web workers among them.
+Serve loads the router by name in every process that asks, including the web workers.
 """
 
 import hashlib
@@ -9,20 +8,20 @@ from collections.abc import Sequence
 
 from ray.serve.experimental.consistent_hash_router import ConsistentHashRouter
 
-APP, REPLICA = "continuo", "Replica"  # the names that Serve knows them by
-LEASE_S = 15.0  # after which the texts of a client that is not heard of are ended
+APP, REPLICA = "continuo", "Replica"  # their names in Serve
+LEASE_S = 15.0  # of a client's silence, after which its texts are ended
 KEY_CHARACTERS = 128  # of a prompt: about its first page, which a story keeps as it grows
 
 
 def session(model: str | None, prompt: str | Sequence[int], skip: int = 0) -> str:
-    """The name that a request is routed by: what it begins with, and how many replicas said no."""
+    """What a request is routed by: a digest of its beginning, and how many replicas refused it."""
     start = prompt[:KEY_CHARACTERS]
     digest = hashlib.blake2b(repr((model, start)).encode(), digest_size=8).hexdigest()
     return f"{digest}/{skip}"
 
 
 class StoryRouter(ConsistentHashRouter):
-    """The ring of Serve's own router, entered by the story and walked on by what was refused."""
+    """Serve's own ring: the story gives the place on it, and each refusal one step further."""
 
     def _routing_key(self, pending_request):  # type: ignore[no-untyped-def]
         key = super()._routing_key(pending_request)

@@ -1,4 +1,4 @@
-"""One text that the cluster writes, and how far its reader has come. Knows no Ray."""
+"""One text that the cluster writes, and how much of it its reader has. Knows no Ray."""
 
 import dataclasses
 from typing import Any
@@ -18,13 +18,11 @@ from ..completion import (
 )
 from ..parameters import Params
 
-RETRY_S = 3.0  # after which readers of a lost stream should try again
+RETRY_S = 3.0  # until readers of a lost stream should try again
 
 
 @dataclasses.dataclass
 class Stream:
-    """One request, and how far its reader has come."""
-
     prompt: str | list[int]
     params: Params
     model: str | None
@@ -32,29 +30,29 @@ class Stream:
     deadline: float | None
     completion: Completion
     started: Started | None = None
-    seen: dict[int, list[int | None]] = dataclasses.field(default_factory=dict)  # ids, by choice
-    to_skip: dict[int, int] = dataclasses.field(default_factory=dict)  # after a loss
+    seen: dict[int, list[int | None]] = dataclasses.field(default_factory=dict)  # ids by choice
+    to_skip: dict[int, int] = dataclasses.field(default_factory=dict)  # those that come again
     ended: set[int] = dataclasses.field(default_factory=set)
     carrier: int | None = None  # number of the call that brings its events
-    n_lost: int = 0  # times
+    n_lost: int = 0  # how often
     is_lost: bool = False  # between two replicas
     is_cancelled: bool = False
     is_over: bool = False
 
     def rewind(self) -> None:
-        """It will be told everything again."""
+        """Its replica is lost; another will send everything again."""
         self.is_lost = True
         self.n_lost += 1
         self.to_skip = {choice: len(seen) for choice, seen in self.seen.items()}
 
     def told(self) -> list[list[int]]:
-        """Ids of each choice, to go on from; none of a text too long to be told again at once."""
+        """The ids of each choice to resume from; none if they are too many to be sent at once."""
         seen = [self.seen.get(choice, []) for choice in range(self.params.n)]
         ids = [[id for id in some if id is not None] for some in seen]
         return ids if sum(map(len, ids)) < MAX_UNREAD // 2 else []
 
     def take(self, event: Event) -> None:
-        """Hand it on, unless its reader has it; AssertionError if the text came out otherwise."""
+        """Pass it on unless the reader has it; AssertionError if the text came out differently."""
         match event:
             case Started():
                 is_news, self.started = self.started is None, self.started or event
@@ -65,7 +63,7 @@ class Stream:
             case _:
                 is_news = self._is_new_of_choice(event)
         if is_news and not (self.is_cancelled and isinstance(event, Token)):
-            self.completion.put(event)  # a batch of tokens may be on its way from before
+            self.completion.put(event)  # tokens may have been on their way when it was cancelled
 
     def _is_new_of_choice(self, event: Any) -> bool:
         seen, id = self.seen.setdefault(event.choice, []), getattr(event, "id", None)
@@ -81,7 +79,7 @@ class Stream:
         return True
 
     def end_cancelled(self) -> None:
-        """Nobody is left to say so."""
+        """End it here: no replica is left to do so."""
         for choice in set(range(self.params.n)) - self.ended:
             self.completion.put(Ended(choice, "cancelled"))
         n = sum(id is not None for seen in self.seen.values() for id in seen)

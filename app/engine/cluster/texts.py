@@ -1,9 +1,9 @@
-"""The texts that one process has the cluster write.
+"""The texts that the cluster writes for one process.
 
-A call for each, but on a replica the events of all of them come through one, the carrier, in one
-item per turn. When a carrier ends, what was not over is asked for again elsewhere, with the same
-seed and the ids that its reader has. They are read there, not written, and what comes of them is
-left out here: the text is the very same and only a pause is seen.
+Each text is a call, but one call per replica, the carrier, brings the events of all of them, one
+item per turn. When a carrier ends, its unfinished texts go to another replica, with the same seed
+and the ids that their readers have. That replica reads these ids instead of drawing them, and their
+events are skipped here: the text is the same, and the reader only sees a pause.
 """
 
 import asyncio
@@ -21,8 +21,8 @@ from ..process.messages import AnyEvent, Events, decode_replies
 from .replicas import GONE, LOST, OPEN_S, Replicas
 from .stream import Stream
 
-LOST_TRIES = 5  # of one text, each on another replica
-WAIT_S = 120.0  # for room elsewhere, if the text has no deadline
+LOST_TRIES = 5  # replicas that one text may lose
+WAIT_S = 120.0  # for room on another replica, if the text has no deadline
 
 log = logging.getLogger(__name__)
 
@@ -33,11 +33,11 @@ class Texts:
     def __init__(
         self, replicas: Replicas, spawn: Callable[[Coroutine[Any, Any, Any]], None]
     ) -> None:
-        self.client = secrets.token_hex(8)  # our name
+        self.client = secrets.token_hex(8)  # this process's name
         self._replicas, self._spawn = replicas, spawn
         self._numbers = itertools.count()
-        self._streams: dict[int, Stream] = {}  # by the number of the call that asked
-        self._calls: set[int] = set()  # that have not ended
+        self._streams: dict[int, Stream] = {}  # by the number of the call that asked for it
+        self._calls: set[int] = set()  # numbers of those that have not ended
 
     def __len__(self) -> int:
         return len(self._streams)
@@ -46,7 +46,7 @@ class Texts:
         return next((stream for stream in list(self._streams.values()) if stream.id == id), None)
 
     async def start(self, stream: Stream) -> None:
-        """Some replica takes it, or what the last one said is raised."""
+        """Returns once a replica has accepted it, or raises why none has."""
         request = (
             stream.prompt,
             stream.params,
@@ -59,7 +59,7 @@ class Texts:
 
         async def ask(handle: Any, refused_by: list[str]) -> bytes:
             number = next(self._numbers)
-            self._streams[number] = stream  # the carrier may bring its events before this answer
+            self._streams[number] = stream  # events may come before the answer, through the carrier
             self._calls.add(number)
             items = handle.options(stream=True).complete.remote(number, *request, refused_by)
             calls[number] = items
@@ -83,7 +83,7 @@ class Texts:
         self._streams[number] = stream
         stream.carrier, stream.is_lost = carrier, False
         self._spawn(self._read(number, calls[number]))
-        if stream.is_cancelled:  # meanwhile, and the replica did not know it yet
+        if stream.is_cancelled:  # meanwhile, when the replica did not know it yet
             self._spawn(self._replicas.ask_all(bool, "cancel", stream.id))
         if stream.is_over:
             self._drop(stream)
@@ -91,7 +91,7 @@ class Texts:
             self._lose(stream)
 
     async def cancel(self, id: str) -> bool:
-        """It may run on any replica, and whoever knows its id may end it."""
+        """End a text on whichever replica it runs, also one that another process started."""
         stream = self.find(id)
         if stream is not None and stream.is_lost:
             stream.end_cancelled()
@@ -100,17 +100,17 @@ class Texts:
         return stream is not None or any(answers.values())
 
     def fail(self, message: str) -> list[Stream]:
-        """End all; returns them."""
+        """Fail all texts; returns them."""
         streams, self._streams = list(self._streams.values()), {}
         for stream in streams:
             stream.is_cancelled = True
             stream.fail(message)
         return streams
 
-    # ---- what comes
+    # ---- events
 
     async def _read(self, number: int, items: Any) -> None:
-        """To the call's end: a carrier brings events of many texts, another call nothing more."""
+        """Until the call ends: a carrier brings the events of many texts, other calls nothing."""
         try:
             async for item in items:
                 for reply in decode_replies(item):
@@ -135,10 +135,10 @@ class Texts:
             self._drop(stream)
 
     def _drop(self, stream: Stream) -> None:
-        """Know it by no number; a lost one has that of the call that was lost."""
+        """Forget all its numbers; a lost one still has that of the lost call."""
         self._streams = {n: other for n, other in self._streams.items() if other is not stream}
 
-    # ---- what is lost
+    # ---- lost replicas
 
     def _end_call(self, number: int) -> None:
         self._calls.discard(number)
@@ -168,7 +168,7 @@ class Texts:
             self._drop(stream)
 
     async def _start_again(self, stream: Stream) -> None:
-        """As start(), but its reader is here already: a full cluster is waited for."""
+        """As start(), but wait for a full cluster: the reader already has a part of the text."""
         limit = time.monotonic() + WAIT_S if stream.deadline is None else stream.deadline
         while not stream.is_over:
             if stream.deadline is not None:

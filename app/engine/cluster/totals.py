@@ -1,4 +1,4 @@
-"""What all replicas say, as one engine would say it."""
+"""The numbers of all replicas, as if they were one engine."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ from ..answers import EngineInfo, EngineStats
 
 
 def add_up(replicas: dict[str, EngineStats]) -> EngineStats:
-    """All replicas as one engine: numbers add up; busy is the mean of their shares of the time."""
+    """Sums, except that busy_s is the mean and uptime_s the longest."""
     found = list(replicas.values())
     outcomes: Counter[str] = sum((Counter(stats.outcomes) for stats in found), Counter())
     fields: dict[str, Any] = {
@@ -28,7 +28,7 @@ def add_up(replicas: dict[str, EngineStats]) -> EngineStats:
 
 
 def as_one(found: Sequence[EngineInfo]) -> EngineInfo:
-    """What all replicas hold together; each has the same models and options."""
+    """The sums of what replicas hold; they all have the same models and options."""
     first, n = found[0], len(found)
     models = [
         msgspec.structs.replace(model, cache_bytes=n * model.cache_bytes) for model in first.models
