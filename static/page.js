@@ -35,7 +35,7 @@ const { surface, writing, journal } = desk;
 const pen = new Pen(surface, painter);
 const models = new Models({ learned: (parameters) => knobs.draw(parameters), chosen, refused: (error) => complain(error, () => models.learn()) });
 const exchange = new Exchange(desk, knobs, models);
-const map = new TreeMap((node) => desk.story.go(node.id));
+const map = new TreeMap((node) => desk.story.go(node.id), () => act("map"));
 const several = new Candidates((node) => { writing.stop(); desk.story.go(node.id); }, () => surface.focus());
 const heat = new Heat(surface, painter, { model: () => models.chosen, failed: (error) => complain(error, () => heat.update()) });
 const horizon = new Horizon(surface, () => models.chosen, room);

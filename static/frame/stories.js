@@ -24,7 +24,7 @@ export function showStories(journal, on) {
 			}
 			if (wanted !== search.value.trim()) return; // typed on meanwhile
 			list.replaceChildren(...stories);
-			if (stories.length === 0) list.append(make("li", { class: "none" }, say("story.none")));
+			if (stories.length === 0) list.append(make("li", { class: "none" }, say(wanted === "" ? "story.empty" : "story.none")));
 		};
 		search.addEventListener("input", draw);
 		draw();
@@ -40,7 +40,9 @@ async function look(journal, read, { id }, wanted) {
 
 function row(story, found, on, close, draw, undone) {
 	const title = nameOf(story) || say("story.untitled");
-	const when = new Date(story.updated).toLocaleString(document.documentElement.lang, { dateStyle: "medium", timeStyle: "short" });
+	const date = new Date(story.updated);
+	const year = date.getFullYear() === new Date().getFullYear() ? undefined : "numeric"; // a phone has little room
+	const when = date.toLocaleString(document.documentElement.lang, { year, month: "short", day: "numeric", hour: "numeric", minute: "2-digit" });
 	const open = button(make("b", { dir: "auto" }, title), () => { close(); on.open(story.id, found); }, { class: "story" },
 		make("small", {}, `${when} · ${say("story.characters", { count: number(story.length) })}`),
 		...(found === null ? [] : [make("span", { class: "found", dir: "auto" }, found.before, make("mark", {}, found.match), found.after)]));

@@ -110,6 +110,13 @@ export class Surface {
 		return this.paragraphs.rectAt(offset);
 	}
 
+	/** How far below the desk's top the line begins that holds a place: a letter's box is lower than its line. */
+	lineTop(offset) {
+		const { top, height } = this.rectAt(offset);
+		const line = parseFloat(getComputedStyle(this.element).lineHeight);
+		return this.element.offsetTop + top - Math.max(0, line - height) / 2 - this.element.getBoundingClientRect().top;
+	}
+
 	offsetAt(x, y) {
 		return this.paragraphs.offsetAt(x, y);
 	}

@@ -82,11 +82,9 @@ export class Ghost {
 	#show(place) {
 		const text = this.words.map((word) => word.text).join("").split("\n")[0].trimEnd();
 		if (text === "" || this.#place() !== place) return this.hide();
-		const caret = this.surface.rectAt(place);
-		const desk = this.surface.element.getBoundingClientRect();
 		this.panel.textContent = text;
-		this.panel.style.top = `${this.surface.element.offsetTop + caret.top - desk.top}px`;
-		this.panel.style.textIndent = `${caret.left - desk.left}px`;
+		this.panel.style.top = `${this.surface.lineTop(place)}px`;
+		this.panel.style.textIndent = `${this.surface.rectAt(place).left - this.surface.element.getBoundingClientRect().left}px`;
 		this.panel.classList.toggle("line", place < this.story.text.length); // what follows is not covered
 		this.panel.hidden = false;
 		this.shownAt = place;

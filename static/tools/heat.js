@@ -2,7 +2,7 @@
 // same as a table. The text is scored in stretches, and a stretch again only when it changed.
 
 import { reading, show } from "../frame/dialogs.js";
-import { find, make } from "../frame/element.js";
+import { cross, find, make } from "../frame/element.js";
 import { find as findPiece } from "../story/pieces.js";
 import { score } from "../machine/server.js";
 import { stretchesOf } from "../machine/stretches.js";
@@ -119,7 +119,7 @@ export class Heat {
 
 	legend(text) {
 		const scale = LEVELS.map((_, index) => make("i", { class: `heat-${index + 1}` }));
-		find("#heat-legend").replaceChildren(make("span", {}, say("heat.expected")), make("span", { class: "scale", "aria-hidden": "true" }, ...scale), make("span", {}, say("heat.surprising")), make("output", {}, text));
+		find("#heat-legend").replaceChildren(make("span", {}, say("heat.expected")), make("span", { class: "scale", "aria-hidden": "true" }, ...scale), make("span", {}, say("heat.surprising")), make("output", {}, text), cross(say("do.close"), () => this.toggle(false)));
 	}
 
 	/** The scored token at an offset, as the list of alternatives wants it; null where none is known. */

@@ -54,8 +54,6 @@ export class Horizon {
 
 	#place() {
 		this.line.hidden = this.offset === 0 || this.offset > this.surface.story.text.length;
-		if (this.line.hidden) return;
-		const rect = this.surface.rectAt(this.offset);
-		this.line.style.top = `${rect.top - this.surface.element.getBoundingClientRect().top + this.surface.element.offsetTop}px`;
+		if (!this.line.hidden) this.line.style.top = `${this.surface.lineTop(this.offset)}px`;
 	}
 }

@@ -1,7 +1,7 @@
 // The tree of a story as a small map: dots to walk with keys or pointer.
 
 import { layOut } from "../story/layout.js";
-import { find, make } from "../frame/element.js";
+import { cross, find, make } from "../frame/element.js";
 import { textOf } from "../story/pieces.js";
 import { number, say } from "../frame/language.js";
 
@@ -11,8 +11,10 @@ const EDGE = 14;
 const SVG = "http://www.w3.org/2000/svg";
 
 export class TreeMap {
-	constructor(go) {
+	/** `go(node)` and `close()` are told. */
+	constructor(go, close) {
 		this.go = go;
+		this.close = close;
 		this.panel = find("#map");
 		this.panel.addEventListener("keydown", (event) => this.#key(event));
 	}
@@ -25,10 +27,10 @@ export class TreeMap {
 		const hadFocus = this.panel.contains(document.activeElement);
 		const { dots, rows, columns } = layOut(story);
 		const scroller = make("div", { class: "tree" });
-		scroller.style.height = `${rows * STEP + EDGE}px`;
-		scroller.style.width = `${columns * SIDE + EDGE}px`;
-		scroller.append(lines(dots, rows, columns), ...dots.map((dot) => this.#dot(dot)));
-		this.panel.replaceChildren(make("div", { class: "scroll" }, scroller), make("p", {}, ways(story.childrenOf(story.head).length)));
+		scroller.style.height = `${(rows - 1) * STEP + 2 * EDGE}px`;
+		scroller.style.width = `${(columns - 1) * SIDE + 2 * EDGE}px`;
+		scroller.append(lines(dots), ...dots.map((dot) => this.#dot(dot)));
+		this.panel.replaceChildren(make("div", { class: "scroll" }, scroller), make("p", {}, ways(story.childrenOf(story.head).length)), cross(say("do.close"), this.close));
 		const here = this.panel.querySelector('[aria-current="true"]');
 		this.#reveal(here);
 		if (hadFocus) here.focus({ preventScroll: true });
@@ -36,8 +38,9 @@ export class TreeMap {
 
 	#reveal(here) {
 		const box = this.panel.firstChild;
-		box.scrollTop = here.offsetTop - box.clientHeight / 2;
-		box.scrollLeft = here.offsetLeft - box.clientWidth / 2;
+		const [frame, dot] = [box, here].map((element) => element.getBoundingClientRect());
+		box.scrollTop = dot.top - frame.top - box.clientHeight / 2;
+		box.scrollLeft = dot.left - frame.left - box.clientWidth / 2;
 	}
 
 	#dot({ node, nodes, row, column }) {
@@ -70,10 +73,10 @@ export class TreeMap {
 	}
 }
 
-function lines(dots, rows, columns) {
+function lines(dots) {
 	const svg = document.createElementNS(SVG, "svg");
-	svg.setAttribute("width", String(columns * SIDE + EDGE));
-	svg.setAttribute("height", String(rows * STEP + EDGE));
+	svg.setAttribute("width", "100%");
+	svg.setAttribute("height", "100%");
 	svg.setAttribute("aria-hidden", "true");
 	for (const { row, column, parent, isMain } of dots) {
 		if (parent === null) continue;

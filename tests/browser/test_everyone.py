@@ -11,6 +11,16 @@ from app.gpt2 import Card
 TAGS = "wcag2a wcag2aa wcag21a wcag21aa wcag22aa best-practice".split()
 AXE = Path(axe_playwright_python.__file__).with_name("axe.min.js").read_text(encoding="utf-8")
 
+TOO_SMALL = """() => {
+  const controls = 'button:not(.dot), summary, select, input, textarea';
+  return [...document.querySelectorAll(controls)].filter((control) => {
+    const boxes = [control, ...control.labels ?? []].map((part) => part.getBoundingClientRect());
+    const left = Math.min(...boxes.map((box) => box.left));
+    const right = Math.max(...boxes.map((box) => box.right));
+    const height = Math.max(...boxes.map((box) => box.height));
+    return control.checkVisibility() && Math.min(right - left, height) < 43.9;
+  }).map((control) => control.outerHTML.slice(0, 120));
+}"""
 WHOLE = """place => place.scrollWidth <= place.clientWidth
   && place.scrollHeight <= place.clientHeight"""
 END_OF_TEXT = """() => {
@@ -159,6 +169,15 @@ def test_axe_finds_nothing(desk, engine, state):
         assert "\n".join(violations(desk.page)) == "", theme
 
 
+@pytest.mark.parametrize("state", STATES, ids=lambda state: state.__name__)
+def test_a_phone_shows_it_whole_and_a_finger_finds_it(desk, engine, state):
+    desk.page.set_viewport_size({"width": 390, "height": 844})
+    state(desk, engine)
+    assert "\n".join(desk.page.evaluate(TOO_SMALL)) == ""
+    desk.page.set_viewport_size({"width": 320, "height": 568})
+    assert desk.page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
 def luminance(colour: list[float]) -> float:
     parts = [
         part / 12.92 if part <= 0.03928 else ((part + 0.055) / 1.055) ** 2.4 for part in colour
@@ -298,6 +317,21 @@ def test_a_dialog_fits_a_phone(desk, keys):
         assert part.evaluate("part => part.scrollWidth <= part.clientWidth")
 
 
+def test_the_fields_of_a_dialog_keep_their_lines_on_a_phone(desk):
+    desk.page.set_viewport_size({"width": 320, "height": 568})
+    desk.press("Alt+p")
+    assert desk.page.locator("#memory").bounding_box()["height"] > 80
+
+
+def test_what_a_phone_opened_by_the_menu_it_closes_where_it_is(desk):
+    desk.page.set_viewport_size({"width": 390, "height": 844})
+    desk.type("Once").continue_().press("Alt+h")
+    expect(desk.page.locator("#heat-legend output")).to_contain_text("bits")
+    for panel in ("#heat-legend", "#map"):
+        desk.page.locator(panel).get_by_role("button", name="Close").click()
+        expect(desk.page.locator(panel)).to_be_hidden()
+
+
 def test_chinese_is_not_slanted(desk):
     desk.page.click("#menu-open")
     desk.page.get_by_label("Language").select_option("zh")
@@ -324,6 +358,12 @@ def test_a_phone_with_its_keyboard_up_still_shows_line_and_bar(desk):
     caret = desk.page.evaluate(END_OF_TEXT)
     bar = desk.page.locator("#bar").bounding_box()
     assert caret <= bar["y"] and bar["y"] + bar["height"] <= 260
+
+
+def test_a_phone_on_its_side_has_its_menu_and_controls(desk):
+    desk.page.set_viewport_size({"width": 740, "height": 340})
+    for control in ("#menu-open", "#knob-temperature", "#knobs .more"):
+        expect(desk.page.locator(control)).to_be_in_viewport()
 
 
 def test_reduced_motion_is_honoured(desk, engine):

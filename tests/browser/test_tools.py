@@ -404,6 +404,18 @@ def test_ghost_text_comes_after_a_pause_and_tab_takes_a_word(desk, engine):
     assert len(engine.requests) == asked + 1
 
 
+def test_ghost_text_stands_on_the_line_that_it_continues(desk):
+    top = """(place) => {
+      const range = new Range();
+      range.selectNodeContents(place);
+      return range.getClientRects()[0].top;
+    }"""
+    desk.press("Alt+j").type("Once")
+    expect(desk.page.locator("#ghost")).to_be_visible()
+    tops = [desk.page.locator(place).evaluate(top) for place in ("#text p", "#ghost")]
+    assert abs(tops[0] - tops[1]) < 1
+
+
 def test_ghost_text_does_not_wait_for_a_full_server(desk, engine):
     engine.busy = True
     with desk.page.expect_response("**/generate") as refusal:
@@ -451,13 +463,18 @@ def test_words_are_counted_in_the_selection_or_in_all(desk, engine):
 
 
 def test_the_text_alone_is_shown_and_left_again(desk):
-    desk.type("Once").press("Alt+r")
+    colour = "(text, layer) => getComputedStyle(text, layer).color"
+    text = desk.page.locator("#text")
+    desk.type("Once").continue_()
+    assert text.evaluate(colour, "::highlight(machine)") != text.evaluate(colour)
+    written = desk.press("Alt+r").text
     expect(desk.page.locator("#bar")).to_be_hidden()
+    assert text.evaluate(colour, "::highlight(machine)") == text.evaluate(colour)
     desk.press("Escape")
     expect(desk.page.locator("#bar")).to_be_visible()
     desk.press("Alt+r").page.get_by_role("button", name="Back to the desk").click()
     expect(desk.page.locator("#bar")).to_be_visible()
-    assert desk.text == "Once"
+    assert desk.text == written
 
 
 def test_a_model_introduces_itself_and_its_settings_are_where_the_page_begins(

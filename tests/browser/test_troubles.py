@@ -55,6 +55,12 @@ def test_a_failure_keeps_what_came_and_retry_is_ready(desk, engine):
     expect(desk.notice("error")).to_have_count(0)
 
 
+def test_a_failure_is_seen_at_the_end_of_a_long_text(desk, engine):
+    engine.fails_after = 1
+    desk.paste("Once upon a time.\n" * 80).press("Control+Enter")
+    expect(desk.notice("error")).to_be_in_viewport(ratio=1)
+
+
 def test_writing_on_waits_for_a_server_that_is_gone(desk, context):
     desk.type("Once")
     context.set_offline(True)
