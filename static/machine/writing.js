@@ -46,13 +46,13 @@ export class Writing {
 		return this.#write(story, node.at, lengthOf(node.cut), { settings, given, tokens });
 	}
 
-	/** A branch with `choice` instead of the token found at {node, token, start, end}. */
-	branch(story, { node, token, start }, choice) {
+	/** A branch with `choice` instead of the token found at {node, index, token, start, end}. */
+	branch(story, { node, index, token, start }, choice) {
 		const settings = { ...this.settings(), healing: false }; // the chosen word stands as it is
 		const chosen = { ...token, length: choice.text.length, logprob: choice.logprob };
 		const until = endOfStretch(story.pieces, start);
 		if (story.head !== node) return this.#write(story, start, until - start, { settings, given: choice.text, tokens: [chosen] });
-		const before = node.tokens.slice(0, node.tokens.indexOf(token));
+		const before = [...node.tokens].slice(0, index);
 		const given = story.text.slice(node.at, start) + choice.text;
 		story.go(node.parent);
 		return this.#write(story, node.at, lengthOf(node.cut), { settings, given, tokens: [...before, chosen] });
@@ -138,7 +138,7 @@ export class Writing {
 /** The tokens of what a continuation was given to start with. */
 function givenTokens(node) {
 	let length = 0;
-	return node.tokens.filter((token) => {
+	return [...node.tokens].filter((token) => {
 		length += token.length;
 		return length <= node.given;
 	});

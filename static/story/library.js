@@ -2,6 +2,7 @@
 // Knows no page and no server.
 
 import { generated, join, lengthOf } from "./pieces.js";
+import { recordOf } from "./story.js";
 
 const DAY = 86_400_000;
 const KEPT_AFTER_DELETION = 30 * DAY;
@@ -154,10 +155,10 @@ export class Library {
 	}
 
 	#putting(story, node) {
-		const copy = { ...node, story: story.id, put: [...node.put], tokens: node.tokens && [...node.tokens] };
+		const record = { ...recordOf(node), story: story.id };
 		return ({ nodes, arrivals }) => {
-			nodes.put(copy);
-			if (copy.open === false) erase(arrivals.index("node"), copy.id);
+			nodes.put(record);
+			if (record.open === false) erase(arrivals.index("node"), record.id);
 		};
 	}
 

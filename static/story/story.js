@@ -11,6 +11,7 @@
 
 import { makeId as randomId } from "../frame/storage.js";
 import { find, generated, join, lengthOf, replace, slice, textOf, written } from "./pieces.js";
+import { Tokens } from "./tokens.js";
 
 const BURST_MS = 1500; // a pause this long between two keys begins a new node
 const BURST_LENGTH = 300;
@@ -59,6 +60,7 @@ export class Story {
 
 	#place(node) {
 		this.nodes.set(node.id, node);
+		if (node.tokens && !node.open) node.tokens = new Tokens(node.tokens);
 		if (node.parent === null) return;
 		if (!this.children.has(node.parent)) this.children.set(node.parent, []);
 		this.children.get(node.parent).push(node);
@@ -154,7 +156,7 @@ export class Story {
 	}
 
 	finish(node, about = {}) {
-		Object.assign(node, about, { open: false });
+		Object.assign(node, about, { open: false, tokens: new Tokens(node.tokens) });
 		this.#tell({ type: "finished", node });
 	}
 
@@ -236,17 +238,17 @@ export class Story {
 
 	// ---- origins ----
 
-	/** The token that the character at `at` came with: {node, token, start, end}, or null. */
+	/** The token that the character at `at` came with: {node, index, token, start, end}, or null. */
 	tokenAt(at) {
-		const { index, start } = find(this.pieces, at);
-		const piece = this.pieces[index];
+		const { index: place, start } = find(this.pieces, at);
+		const piece = this.pieces[place];
 		const node = this.nodes.get(piece?.by);
 		if (node === undefined) return null;
 		let begins = start - piece.from; // where the continuation's first character would be in the text
-		for (const token of node.tokens) {
+		for (const [index, token] of [...node.tokens].entries()) {
 			const ends = begins + token.length;
 			if (at >= begins && at < ends) {
-				return { node, token, start: Math.max(start, begins), end: Math.min(start + piece.text.length, ends) };
+				return { node, index, token, start: Math.max(start, begins), end: Math.min(start + piece.text.length, ends) };
 			}
 			begins = ends;
 		}
@@ -289,8 +291,13 @@ export class Story {
 	}
 
 	toJSON() {
-		return { id: this.id, ...this.about, head: this.head.id, nodes: [...this.nodes.values()] };
+		return { id: this.id, ...this.about, head: this.head.id, nodes: [...this.nodes.values()].map(recordOf) };
 	}
+}
+
+/** A node as plain data, to be kept, sent and written to files. */
+export function recordOf(node) {
+	return { ...node, tokens: node.tokens && [...node.tokens] };
 }
 
 /** A continuation of which no word ever came. */

@@ -2,6 +2,7 @@
 // Knows no page and no storage.
 
 import { makeId } from "../frame/storage.js";
+import { recordOf } from "./story.js";
 
 const PATIENCE_MS = 120; // another tab of this browser answers well within it
 
@@ -52,7 +53,7 @@ export class Tabs {
 	}
 
 	#send(node) {
-		this.#say("node", { node });
+		this.#say("node", { node: recordOf(node) });
 	}
 
 	async #hear({ kind, from, node, open }, live) {

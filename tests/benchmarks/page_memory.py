@@ -64,7 +64,8 @@ def measure(name: str, desk: Desk, devtools: CDPSession) -> None:
     desk.saved().page.wait_for_timeout(1000)  # what follows a pause is over
     for _ in range(2):  # what only the first one lets go of
         devtools.send("HeapProfiler.collectGarbage")
-    heap = devtools.send("Runtime.getHeapUsage")["usedSize"] / 1e6
+    usage = devtools.send("Runtime.getHeapUsage")
+    heap = (usage["usedSize"] + usage["backingStorageSize"]) / 1e6  # with the buffers of its arrays
     counters = devtools.send("Memory.getDOMCounters")
     story = desk.page.evaluate(STORY)
     print(

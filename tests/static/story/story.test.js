@@ -115,7 +115,8 @@ test("a copied piece keeps its author and its tokens", () => {
 	const node = machine(document, "upon a time");
 	document.edit(11, 0, generated(" time", node.id, 6));
 	assert.equal(document.text, "upon a time time");
-	assert.equal(document.tokenAt(13).token, node.tokens[2]);
+	const { node: from, index, token } = document.tokenAt(13);
+	assert.deepEqual([from, index, token], [node, 2, [...node.tokens][2]]);
 });
 
 test("a character's token is found after edits before and inside it", () => {
@@ -124,8 +125,8 @@ test("a character's token is found after edits before and inside it", () => {
 	document.edit(0, 0, "Once ");
 	document.edit(15, 0, "-");
 	assert.equal(document.text, "Once upon a lam-plighter");
-	const { token, start, end } = document.tokenAt(18);
-	assert.equal(token, node.tokens[2]);
+	const { node: from, index, start, end } = document.tokenAt(18);
+	assert.deepEqual([from, index], [node, 2]);
 	assert.equal(document.text.slice(start, end), "plighter");
 	assert.equal(document.tokenAt(15), null);
 });
