@@ -10,7 +10,7 @@ const MOST = 120; // dots, where there is not more than the way to the head
 /** {dots: [{node, nodes, row, column, parent}], rows, columns}; `parent` is another dot or null. */
 export function layOut(story) {
 	const dots = [];
-	const way = wayTo(story.head, story);
+	const way = [...story.upwards()];
 	const ways = new Set(way);
 	const used = []; // the columns taken in each row
 	const queue = [{ node: way[Math.min(ABOVE, way.length - 1)], parent: null }];
@@ -26,13 +26,6 @@ export function layOut(story) {
 		queue.push(...children.map((child) => ({ node: child, parent: dot })));
 	}
 	return { dots, rows: used.length, columns: Math.max(...dots.map((dot) => dot.column)) + 1 };
-}
-
-/** The nodes from the head up to the start. */
-function wayTo(head, story) {
-	const way = [];
-	for (let node = head; node !== undefined; node = story.nodes.get(node.parent)) way.push(node);
-	return way;
 }
 
 /** From a node on, the edits that follow each other without a branch and without the head. */

@@ -167,15 +167,14 @@ export class Story {
 
 	// ---- walking ----
 
-	#pathTo(node) {
-		const path = [];
-		for (let at = node; at !== undefined; at = this.nodes.get(at.parent)) path.push(at);
-		return path.reverse();
+	/** A node, its parent, and so on up to the start. */
+	*upwards(node = this.head) {
+		for (; node !== undefined; node = this.nodes.get(node.parent)) yield node;
 	}
 
 	#walk(target) {
-		const there = this.#pathTo(target);
-		const here = this.#pathTo(this.head);
+		const there = [...this.upwards(target)].reverse();
+		const here = [...this.upwards()].reverse();
 		let shared = 0;
 		while (here[shared] !== undefined && here[shared] === there[shared]) shared += 1;
 		for (const node of here.slice(shared).reverse()) this.#change(node.at, lengthOf(node.put), node.cut);
@@ -209,7 +208,7 @@ export class Story {
 
 	/** The nearest continuation on the way from the head to the start; null where there is none. */
 	continuation() {
-		for (let node = this.head; node !== undefined; node = this.nodes.get(node.parent)) {
+		for (const node of this.upwards()) {
 			if (node.kind === "continuation") return node.run === undefined ? node : this.nodes.get(node.run);
 		}
 		return null;

@@ -1,10 +1,11 @@
 // Stories as files: plain text, Markdown, HTML with colours, JSON with the whole tree; and back.
 // Knows no page.
 
-import { Story } from "../story.js";
-import { readForeign } from "./foreign.js";
+import { makeId } from "../../frame/storage.js";
 import { nameOf } from "../library.js";
 import { arePieces, generated, join, written } from "../pieces.js";
+import { Story } from "../story.js";
+import { readForeign } from "./foreign.js";
 
 export const FORMATS = {
 	txt: { type: "text/plain", write: (story) => story.text },
@@ -91,7 +92,6 @@ function isCount(value) {
 
 /** An imported story stands beside the one it was exported from: every node gets a new name. */
 function renamed(saved) {
-	const { makeId } = new Story();
 	const names = new Map(saved.nodes.map((node) => [node.id, makeId()]));
 	const pieces = (list) => list.map((piece) => ({ ...piece, by: piece.by === null ? null : (names.get(piece.by) ?? piece.by) }));
 	const nodes = saved.nodes.map((node) => ({

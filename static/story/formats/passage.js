@@ -2,7 +2,7 @@
 // Knows no page.
 
 import { nameOf } from "../library.js";
-import { slice } from "../pieces.js";
+import { slice, textOf } from "../pieces.js";
 
 export const COLOURS = { paper: "#fbf9f5", ink: "#1f1d1a", quiet: "#6a655d", edge: "#ddd8ce", machine: "#b3261e" };
 const CLOSING = /^[\p{Pe}\p{Pf}!,.:;?。，、；：！？…]/u; // what no line should begin with
@@ -75,10 +75,6 @@ export function wrap(runs, width, measure) {
 		}
 	}
 	return lines;
-}
-
-function textOf(runs) {
-	return runs.map(({ text }) => text).join("");
 }
 
 /** The words of a paragraph, each with the space behind it and cut where the author changes. */
