@@ -11,7 +11,7 @@ const SHORTEST = 1024; // of a block that others join
 export class Paragraphs {
 	constructor(element) {
 		this.element = element;
-		this.blocks = []; // {element, text, joins}
+		this.blocks = []; // {element, text, joins}; `text` is the page's own string: a slice of the story's would keep all of that
 	}
 
 	get text() {
@@ -186,7 +186,7 @@ function blockOf(text, joins) {
 	element.dir = "auto";
 	element.classList.toggle("joins", joins);
 	fill(element, text);
-	return { element, text, joins };
+	return { element, text: element.textContent, joins };
 }
 
 /** A paragraph in parts that are quick to lay out: cut behind a sentence if there is one, else between words. */
@@ -224,7 +224,7 @@ function rewriteAt(block, at, removed, put) {
 	const isEmptied = block.text.length - removed + put.length === 0;
 	if (block.text === "" || isEmptied || put.includes("\n") || !(node instanceof Text)) return false;
 	node.replaceData(at, removed, put);
-	block.text = block.text.slice(0, at) + put + block.text.slice(at + removed);
+	block.text = node.data;
 	return true;
 }
 
@@ -238,7 +238,7 @@ function rewrite(block, text) {
 		const { at, removed, put } = difference(block.text, text);
 		node.replaceData(at, removed, put);
 	}
-	block.text = text;
+	block.text = block.element.textContent;
 }
 
 /** The place in the page under a point, or null.

@@ -330,3 +330,18 @@ def test_what_is_typed_before_the_page_is_ready_is_kept(context, url, engine):
     expect(desk.status).to_contain_text("per second")
     assert engine.requests[-1][0] == "Once upon\na time"
     assert len(desk.painted()) == 1
+
+
+def test_a_paragraph_does_not_keep_the_whole_text_that_it_came_with(desk):
+    desk.paste("\n".join(["word " * 60] * 1000))
+    devtools = desk.page.context.new_cdp_session(desk.page)
+
+    def heap() -> float:
+        devtools.send("HeapProfiler.collectGarbage")
+        return devtools.send("Runtime.getHeapUsage")["usedSize"] / 1e6
+
+    before = heap()
+    for number in range(30):
+        desk.page.locator("#text > p").nth(number).click(position={"x": 1, "y": 1})
+        desk.press("End").paste("and other words than these").press("Control+z", "Control+y")
+    assert heap() < before + 4  # 30 times the text are 9 MB
