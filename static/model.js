@@ -3,13 +3,12 @@
 import { recall, remember } from "./frame/storage.js";
 import { drawModels } from "./frame/menu.js";
 import { dismiss, notify } from "./frame/notices.js";
-import { say } from "./frame/language.js";
+import { reason, say } from "./frame/language.js";
+import { patiently } from "./machine/patience.js";
 import * as server from "./machine/server.js";
 
-const AGAIN_MS = 3000; // until a server that is not ready is asked again
-
 export class Models {
-	/** `on`: learned(parameters), chosen(model), refused(error): the server asks for a key. */
+	/** `on`: learned(parameters), chosen(model), refused(error), as where the server asks for a key. */
 	constructor(on, wanted = new URLSearchParams(location.search).get("model")) {
 		this.on = on;
 		this.wanted = wanted; // by the address
@@ -33,16 +32,22 @@ export class Models {
 
 	/** What the server can do: its models and its parameters. */
 	async learn() {
+		this.learning?.abort(); // a key may be given while the server is waited for
+		this.learning = new AbortController();
+		const { signal } = this.learning;
+		const ask = () => Promise.all([server.parameters(), server.models()]);
+		const report = (wait) => notify("unknown", say("wait.goesOn", { reason: reason(wait) }));
 		try {
-			const [parameters, served] = await Promise.all([server.parameters(), server.models()]);
+			const [parameters, served] = await patiently(ask, signal, report);
+			dismiss("unknown");
 			this.served = served;
 			this.on.learned(parameters);
 			this.draw();
-			dismiss("unknown");
 		} catch (error) {
-			if (["key", "wrongKey"].includes(error.kind)) return this.on.refused(error);
-			notify("unknown", say(`why.${error.kind}`, { message: error.message }));
-			setTimeout(() => this.learn(), AGAIN_MS);
+			if (signal.aborted) return;
+			if (!(error instanceof server.ServerError)) throw error;
+			dismiss("unknown");
+			this.on.refused(error);
 		}
 	}
 

@@ -66,6 +66,7 @@ class Reason(msgspec.Struct, kw_only=True):
     high: float | int | UnsetType = UNSET
     did_you_mean: str | UnsetType = UNSET
     ahead: int | UnsetType = UNSET  # requests in the queue
+    state: str | UnsetType = UNSET  # the engine's, where that is why: loading, restarting, stuck
     request_id: str | None = None
 
 
@@ -116,8 +117,10 @@ def engine_problem(error: EngineError) -> Problem:
         return Problem(
             429, "overloaded", str(error), retry_after=error.retry_after, ahead=error.ahead
         )
-    kind = "unavailable" if isinstance(error, EngineStopped) else "engine_error"
-    return Problem(503, kind, str(error), retry_after=RETRY_S)
+    if isinstance(error, EngineStopped):
+        state = current_app.extensions["continuo"].engine.state().name
+        return Problem(503, "unavailable", str(error), retry_after=RETRY_S, state=state)
+    return Problem(503, "engine_error", str(error), retry_after=RETRY_S)
 
 
 def failed(event: Failed) -> Problem:

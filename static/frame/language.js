@@ -38,6 +38,16 @@ export function duration(seconds) {
 	return new Intl.NumberFormat(document.documentElement.lang, { style: "unit", unit, unitDisplay: "long" }).format(Math.ceil(value));
 }
 
+/** Why the server is waited for, as `patiently` reports it. English has the server's own sentences. */
+export function reason({ phase, error: { state, message } }) {
+	return say(`wait.${phase}`, { message: has(`state.${state}`) ? say(`state.${state}`) : message });
+}
+
+/** The same with how long that takes. */
+export function waiting(wait) {
+	return say("status.again", { reason: reason(wait), seconds: wait.seconds });
+}
+
 function translate() {
 	for (const element of all("[data-t]")) element.textContent = say(element.dataset.t);
 	for (const element of all("[data-name]")) element.ariaLabel = say(element.dataset.name);

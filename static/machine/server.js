@@ -7,15 +7,17 @@ const BASE = new URL("../../", import.meta.url); // where the server is, under a
 let key = recall("key", "sessionStorage") ?? recall("key");
 let story = null;
 
-/** What can go wrong. The page has a sentence for each, why.KIND, though who writes waits out most of them. */
-export const KINDS = ["offline", "broken", "key", "wrongKey", "busy", "limit", "loading", "request", "server"];
+/** What a writer has to be told of, in the sentence why.KIND. Besides, a server may be "offline" or "loading", and
+ * whoever asks it waits. */
+export const KINDS = ["broken", "key", "wrongKey", "busy", "limit", "request", "server"];
 
-/** One of KINDS, with the server's own sentence. */
+/** One of these kinds, with the server's own sentence, and what the engine or else the server calls the trouble. */
 export class ServerError extends Error {
-	constructor(kind, message, retryAfter = null) {
+	constructor(kind, message, { retryAfter = null, state = null } = {}) {
 		super(message);
 		this.kind = kind;
 		this.retryAfter = retryAfter;
+		this.state = state;
 	}
 }
 
@@ -59,23 +61,34 @@ async function* chunksOf(body) {
 
 export async function score(prompt, text, top, model, signal) {
 	const body = { prompt, text, top, ...(model && { model }) };
-	return (await (await ask("score", { body, signal })).json()).results[0];
+	return (await answer("score", { body, signal })).results[0];
 }
 
-export async function tokenize(text, model, signal) {
-	return (await ask("tokenize", { body: { text, ...(model && { model }) }, signal })).json();
+export function tokenize(text, model, signal) {
+	return answer("tokenize", { body: { text, ...(model && { model }) }, signal });
 }
 
-export async function models() {
-	return (await ask("models")).json();
+export function models() {
+	return answer("models");
 }
 
 export async function parameters() {
-	return (await (await ask("parameters")).json()).parameters;
+	return (await answer("parameters")).parameters;
 }
 
-export async function words(language) {
-	return (await ask(`static/words/${language}.json`)).json();
+export function words(language) {
+	return answer(`static/words/${language}.json`);
+}
+
+/** An answer of JSON. What is none was cut off, or another's than the server's. */
+async function answer(path, options = {}) {
+	const response = await ask(path, options);
+	try {
+		return await response.json();
+	} catch (error) {
+		if (options.signal?.aborted) throw error;
+		throw new ServerError("offline", error.message);
+	}
 }
 
 /** @param {string} path  @param {{body?: object, accept?: string, signal?: AbortSignal}} options */
@@ -96,13 +109,16 @@ async function ask(path, { body, accept = "application/json", signal } = {}) {
 	return response;
 }
 
-const BY_TYPE = { no_key: "key", wrong_key: "wrongKey", rate_limit: "limit", overloaded: "busy", engine_error: "server" };
-const BY_STATUS = { 401: "key", 429: "limit", 502: "loading", 503: "loading", 504: "loading" }; // where a proxy refuses, without a type
+const BY_TYPE = {
+	no_key: "key", wrong_key: "wrongKey", rate_limit: "limit", overloaded: "busy", engine_error: "server",
+	unavailable: "loading", stopping: "loading", engine_stopped: "loading",
+};
+const BY_STATUS = { 401: "key", 429: "limit", 502: "offline", 503: "offline", 504: "offline" }; // where a proxy refuses, without a type
 
 async function refusal(response) {
 	const reply = await response.json().catch(() => ({})); // a proxy's page is no JSON
 	const error = reply.error ?? reply;
 	const kind = BY_TYPE[error.type] ?? BY_STATUS[response.status] ?? (response.status < 500 ? "request" : "server");
 	const retryAfter = Number(response.headers.get("Retry-After")) || null;
-	return new ServerError(kind, error.message ?? response.statusText, retryAfter);
+	return new ServerError(kind, error.message ?? response.statusText, { retryAfter, state: error.state ?? error.type });
 }

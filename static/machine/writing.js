@@ -2,12 +2,8 @@
 // Knows no page.
 
 import { lengthOf, textOf } from "../story/pieces.js";
+import { patiently } from "./patience.js";
 import { Run } from "./run.js";
-import { ServerError } from "./server.js";
-
-const WAITS = { busy: "full", limit: "limited", offline: "away", loading: "away" }; // the phase meanwhile
-const MOST_WAITED = 120; // seconds
-const MOST_BETWEEN = 15; // seconds between two attempts to reach a server that is away
 
 export class Writing {
 	/** `settings()` gives the request's parameters; `report(state)` hears how it goes, {phase, run, …}. */
@@ -97,7 +93,7 @@ export class Writing {
 		let error = null;
 		try {
 			await turn;
-			await this.#untilAdmitted(run);
+			await patiently(() => run.read(this.report), run.abort.signal, (wait) => this.report({ ...wait, run }));
 		} catch (caught) {
 			error = caught;
 		}
@@ -107,31 +103,6 @@ export class Writing {
 		if (error !== null && !isStopped) this.report({ phase: "failed", error, run });
 		else this.report({ phase: isStopped ? "stopped" : "written", run });
 		return run;
-	}
-
-	/** A server that is full, or that has been asked too often, is asked again when it said, unless that is too
-	 * long to wait; one that is away, after a second and then ever more rarely. The seconds are counted down. */
-	async #untilAdmitted(run) {
-		for (let next = 1; ;) {
-			try {
-				return await run.read(this.report);
-			} catch (error) {
-				const phase = WAITS[error.kind];
-				const seconds = phase === "away" ? next : error.retryAfter ?? 5;
-				if (!(error instanceof ServerError) || phase === undefined || seconds > MOST_WAITED) throw error;
-				await this.#countDown(run, phase, seconds);
-				if (phase === "away") next = Math.min(2 * next, MOST_BETWEEN);
-			}
-		}
-	}
-
-	/** A network that returns ends the waiting for a server that is away. */
-	async #countDown(run, phase, seconds) {
-		let isBack = false;
-		for (let left = Math.ceil(seconds); left > 0 && !isBack; left -= 1) {
-			this.report({ phase, seconds: left, run });
-			isBack = await pause(1000, run.abort.signal) && phase === "away";
-		}
 	}
 }
 
@@ -152,19 +123,4 @@ function endOfStretch(pieces, at) {
 		end += piece.text.length;
 	}
 	return end;
-}
-
-/** Wait so long, or until the network is back: then true. Throws the signal's reason. */
-function pause(ms, signal) {
-	const over = new AbortController();
-	const once = { signal: over.signal };
-	let timer;
-	return new Promise((resolve, reject) => {
-		timer = setTimeout(() => resolve(false), ms);
-		addEventListener("online", () => resolve(true), once);
-		signal.addEventListener("abort", () => reject(signal.reason), once);
-	}).finally(() => {
-		clearTimeout(timer);
-		over.abort();
-	});
 }

@@ -2,7 +2,7 @@
 
 import { find } from "../frame/element.js";
 import { KEYS, readable } from "../frame/keys.js";
-import { has, number, say } from "../frame/language.js";
+import { has, number, say, waiting } from "../frame/language.js";
 
 /** Show what the story and the machine's pen allow. */
 export function refresh(story, writing) {
@@ -29,7 +29,8 @@ export function status(text) {
 }
 
 /** How a run goes, in a few words. */
-export function progress({ phase, run, ahead, seconds }) {
+export function progress({ phase, run, ahead, seconds, error }) {
+	if (has(`wait.${phase}`)) return waiting({ phase, seconds, error });
 	const key = `status.${phase === "queue" && ahead === 0 ? "next" : phase}`;
 	const speed = run.speed === null ? "…" : number(run.speed);
 	return has(key) ? say(key, { tokens: number(run.tokens), speed, ahead, seconds }) : "";

@@ -4,9 +4,10 @@
 import { reading, show } from "../frame/dialogs.js";
 import { cross, find, make } from "../frame/element.js";
 import { find as findPiece } from "../story/pieces.js";
+import { patiently } from "../machine/patience.js";
 import { score } from "../machine/server.js";
 import { stretchesOf } from "../machine/stretches.js";
-import { number, say } from "../frame/language.js";
+import { number, say, waiting } from "../frame/language.js";
 
 const ALTERNATIVES = 6;
 const LEVELS = [1, 3, 5, 8, 12]; // bits from which a word is warmer
@@ -73,8 +74,10 @@ export class Heat {
 	async #score(stretch, signal) {
 		const key = this.#key(stretch);
 		if (!this.scored.has(key)) {
-			this.legend(say("status.scoring"));
-			const { tokens } = await score(stretch.before, stretch.text, ALTERNATIVES, this.model()?.name, signal);
+			const { tokens } = await patiently(() => {
+				this.legend(say("status.scoring"));
+				return score(stretch.before, stretch.text, ALTERNATIVES, this.model()?.name, signal);
+			}, signal, (wait) => this.legend(waiting(wait)));
 			this.scored.set(key, tokens);
 			if (this.scored.size > KEPT) this.scored.delete(this.scored.keys().next().value);
 		}

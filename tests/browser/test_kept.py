@@ -390,7 +390,7 @@ def test_stories_open_and_are_written_while_the_server_is_away(desk, context):
     desk.wait_for_text("Once")
     desk.page.locator("#text").focus()
     desk.type(" upon").saved()
-    expect(desk.notice("unknown")).to_contain_text("cannot be reached")
+    expect(desk.notice("unknown")).to_contain_text("away. Your text is safe. This page asks again")
     context.set_offline(False)
     expect(desk.notice("unknown")).to_have_count(0)
     desk.continue_()

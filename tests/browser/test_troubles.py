@@ -122,16 +122,36 @@ def test_stop_ends_the_waiting_for_a_server_that_is_gone(desk, context):
     assert desk.text == "Once"
 
 
-def test_retry_asks_again_for_what_failed(desk, context):
+def test_retry_asks_again_for_what_failed(desk):
     desk.length(3).type("Once").continue_()
     text = desk.text
-    context.set_offline(True)
+    desk.page.route("**/score", lambda route: route.fulfill(status=500))
     desk.press("Alt+h")
-    expect(desk.notice("error")).to_contain_text("cannot be reached")
-    context.set_offline(False)
+    expect(desk.notice("error")).to_contain_text("The server failed")
+    desk.page.unroute("**/score")
     desk.notice("error").get_by_role("button", name="Retry").click()
     expect(desk.page.locator("#heat-legend output")).to_contain_text("bits per character")
     assert desk.text == text
+
+
+def test_heat_comes_by_itself_when_the_server_is_back(desk, context):
+    desk.type("Once")
+    context.set_offline(True)
+    desk.press("Alt+h")
+    legend = desk.page.locator("#heat-legend output")
+    expect(legend).to_contain_text("The server is away. Your text is safe. Trying again in")
+    expect(desk.notice("error")).to_have_count(0)
+    context.set_offline(False)
+    expect(legend).to_contain_text("bits per character")
+
+
+def test_heat_waits_for_a_server_that_is_full(desk, engine):
+    engine.busy = True
+    desk.type("Once").press("Alt+h")
+    legend = desk.page.locator("#heat-legend output")
+    expect(legend).to_have_text("The server is full. Trying again in 2 s.")
+    engine.busy = False
+    expect(legend).to_contain_text("bits per character")
 
 
 def test_retry_asks_for_candidates_again(desk, engine):
@@ -160,9 +180,22 @@ def test_a_connection_that_breaks_off_keeps_what_came(desk, engine):
 def test_writing_on_waits_for_an_engine_that_is_loading(desk, engine):
     engine.condition = EngineState("loading", "The model is being loaded.")
     desk.type("Once").press("Control+Enter")
-    expect(desk.status).to_contain_text("The server is away.")
+    expect(desk.status).to_contain_text("The server is not ready: The model is being loaded. Try")
     engine.condition = EngineState("ready", "")
     expect(desk.status).to_contain_text("per second")
+
+
+def test_a_stuck_engine_says_so_in_the_readers_language(desk, engine):
+    desk.page.click("#menu-open")
+    desk.page.get_by_label("Language").select_option("zh")
+    desk.press("Escape").page.locator("#text").focus()
+    engine.condition = EngineState("stuck", "The engine hangs.")
+    desk.type("Once").press("Control+Enter")
+    expect(desk.status).to_contain_text("服务器还没准备好：引擎没有响应，可能已被挂起或内存不足。")
+    engine.condition = EngineState("failed", "No such file: model.safetensors.")
+    expect(desk.status).to_contain_text("服务器还没准备好：No such file: model.safetensors.")
+    engine.condition = EngineState("ready", "")
+    desk.idle()
 
 
 def test_a_refused_value_is_told_in_the_servers_words(desk, engine):
@@ -203,10 +236,24 @@ def test_a_page_opened_before_the_engine_is_ready_learns_when_it_is(engine, cont
     engine.condition = EngineState("loading", "The model is being loaded.")
     page = context.new_page()
     page.goto(url)
-    expect(page.locator('[data-notice="unknown"]')).to_contain_text("The model is being loaded.")
+    notice = page.locator('[data-notice="unknown"]')
+    expect(notice).to_contain_text("loaded. This page asks again by itself.")
     engine.condition = EngineState("ready", "")
     expect(page.locator("#knob-temperature")).to_be_visible()
-    expect(page.locator('[data-notice="unknown"]')).to_have_count(0)
+    expect(notice).to_have_count(0)
+
+
+def test_a_page_that_cannot_learn_the_models_says_why_and_offers_retry(context, url):
+    page = context.new_page()
+    page.route(
+        "**/models", lambda route: route.fulfill(status=500, json={"error": {"message": "Why."}})
+    )
+    page.goto(url)
+    error = page.locator('[data-notice="error"]')
+    expect(error).to_contain_text("The server failed: Why.")
+    page.unroute("**/models")
+    error.get_by_role("button", name="Retry").click()
+    expect(page.locator("#knob-temperature")).to_be_visible()
 
 
 def test_retry_after_a_branch_that_failed_keeps_the_word_that_was_chosen(desk, engine):

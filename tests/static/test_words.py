@@ -50,8 +50,12 @@ COMPOSED = {
     "note.": ["label", "why"],
     "map.": ["edit", "continuation"],
     "heat.": ["word", "surprise", "odds", "author", "you", "machine"],
-    "status.": "waiting queue next full limited away writing written stopped".split(),
+    "status.": "waiting queue next writing written stopped".split(),
+    "wait.": "full limited away unready".split(),
 }
+# Of these English has the server's own sentences.
+SERVERS = ("name.", "help.", "state.")
+STATES = {f"state.{name}" for name in ("loading", "restarting", "stuck", "stopping")}
 
 
 def said() -> set[str]:
@@ -77,27 +81,26 @@ def test_every_word_the_page_can_say_is_there(language):
 
 def test_every_composed_key_is_among_those_tested():
     starts = set(re.findall(r"(?:say|has)\(`([a-z]+\.)\$\{", SCRIPTS))
-    assert starts - {"name.", "help."} == set(COMPOSED) & starts
+    assert starts - {*SERVERS} == set(COMPOSED) & starts
 
 
 @pytest.mark.parametrize("language", WORDS)
 def test_nothing_is_translated_that_nobody_says(language):
     parameters = {f"{kind}.{row.name}" for row in PARAMETERS for kind in ("name", "help")}
-    assert {key for key in WORDS[language] if key not in said() | parameters} == set()
+    assert {key for key in WORDS[language] if key not in said() | parameters | STATES} == set()
 
 
 def test_the_languages_say_the_same():
-    parameters = ("name.", "help.")  # English has the server's own sentences
     english, *others = (
-        {key for key in words if not key.startswith(parameters)} for words in WORDS.values()
+        {key for key in words if not key.startswith(SERVERS)} for words in WORDS.values()
     )
     assert all(other == english for other in others)
 
 
-def test_every_parameter_has_a_name_and_a_sentence_in_chinese():
+def test_what_the_server_says_in_english_is_there_in_chinese():
     hidden = set(listed("HIDDEN"))
     wanted = {f"{kind}.{row.name}" for row in PARAMETERS for kind in ("name", "help")}
-    shown = {key for key in wanted if key.split(".")[1] not in hidden}
+    shown = {key for key in wanted if key.split(".")[1] not in hidden} | STATES
     assert {key for key in shown if key not in WORDS["zh"]} == set()
 
 

@@ -119,7 +119,9 @@ def test_busy_is_429_before_the_first_byte_and_says_when_and_how_many(client, en
 @pytest.mark.parametrize("name", ["loading", "restarting", "failed"])
 def test_an_engine_that_is_not_there_is_503(client, engine, name):
     engine.condition = EngineState(name=name, message="The model is being loaded.")
-    for reply in (client.post("/generate", json={"prompt": "x"}), client.get("/readyz")):
+    generated = client.post("/generate", json={"prompt": "x"})
+    assert problem(generated, 503)["state"] == name
+    for reply in (generated, client.get("/readyz")):
         assert problem(reply, 503)["message"] == "The model is being loaded."
         assert reply.headers["Retry-After"]
     assert client.get("/health").json["error"]["code"] == 503

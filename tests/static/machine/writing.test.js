@@ -97,7 +97,7 @@ for (const [how, end] of [["a stop", () => writing.stop()], ["typing", () => sto
 
 for (const [status, type, phase] of [
 	[502, null, "away"], [503, null, "away"], [504, null, "away"],
-	[503, "stopping", "away"], [503, "unavailable", "away"], [503, "engine_stopped", "away"],
+	[503, "stopping", "unready"], [503, "unavailable", "unready"], [503, "engine_stopped", "unready"],
 	[429, "overloaded", "full"], [429, "rate_limit", "limited"],
 	[503, "engine_error", "failed"], [500, null, "failed"], [422, "invalid_value", "failed"], [401, "no_key", "failed"],
 ]) {
