@@ -29,6 +29,12 @@ INT8, BFLOAT16, FLOAT32 = range(3)  # `kind` in matrix.h
 MOST_HEAD = 512  # numbers of a head: arrays in attention.h
 
 
+def _close(kernel: ctypes.CDLL, engine: int, process: int) -> None:
+    """Not in a fork, which would wait for ever for threads that it does not have."""
+    if os.getpid() == process:
+        kernel.native_close(engine)
+
+
 class NativeModel:
     backend = "native"
     device = "cpu"
@@ -72,7 +78,8 @@ class NativeModel:
         self._engine = self._kernel.native_open(ctypes.byref(self._network))
         if not self._engine:
             raise MemoryError("There is no memory, or no thread, for the kernel.")
-        weakref.finalize(self, self._kernel.native_close, self._engine)
+        self._process = os.getpid()
+        weakref.finalize(self, _close, self._kernel, self._engine, self._process)
 
     @property
     def _is_int8(self) -> bool:
@@ -90,6 +97,11 @@ class NativeModel:
         self._cache[:, target] = self._cache[:, source]
 
     def forward(self, feeds: Sequence[Feed]) -> Logits:
+        if os.getpid() != self._process:
+            raise RuntimeError(
+                "This model was opened before a fork, and its threads stayed behind; "
+                "open it in the process that uses it."
+            )
         ids, pasts, begins = array("i"), array("i"), array("i", [0])
         pages, page_begins, wanted = array("i"), array("i", [0]), array("i")
         for feed in feeds:

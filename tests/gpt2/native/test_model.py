@@ -2,6 +2,8 @@
 
 import dataclasses
 import itertools
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -15,6 +17,7 @@ from app.gpt2.native.model import _quota
 from app.gpt2.native.quantize import quantize
 from app.gpt2.paged import CANDIDATES, Feed
 from app.gpt2.seeds import MAX_SEED
+from tests.server import ROOT
 from tests.tiny import TINY, random_weights
 
 SMALL = dataclasses.replace(TINY, vocab_size=2000)
@@ -237,3 +240,30 @@ def test_a_quota_is_read_from_both_versions_of_cgroups(tmp_path, files, cores):
     for name, text in files.items():
         (tmp_path / name).write_text(text + "\n", encoding="ascii")
     assert _quota(tmp_path) == cores
+
+
+# ---- in a fork ----
+
+IN_A_FORK = """
+import os, sys
+from pathlib import Path
+from app.gpt2 import NativeModel
+from app.gpt2.paged import Feed
+from tests.tiny import TINY, random_weights
+model = NativeModel(TINY, random_weights(TINY), threads=2, folder=Path(sys.argv[1]))
+model.allocate(1)
+if os.fork() == 0:
+    try:
+        model.forward([Feed([1], 0, [0], 1)])
+    except RuntimeError as error:
+        sys.exit(str(error))
+_, status = os.wait()
+sys.exit(os.waitstatus_to_exitcode(status))
+"""
+
+
+def test_a_fork_without_its_threads_neither_computes_nor_waits_for_them_to_end(folder):
+    """Both waited for ever, as a worker of `gunicorn --preload` with a model of its own."""
+    command = [sys.executable, "-c", IN_A_FORK, str(folder)]
+    ended = subprocess.run(command, cwd=ROOT, stderr=subprocess.PIPE, text=True, timeout=60)
+    assert ended.returncode == 1 and "open it in the process that uses it" in ended.stderr
