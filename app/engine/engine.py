@@ -6,6 +6,7 @@ thread takes turns: empty the inbox, step each model that has work, hand out eve
 
 import logging
 import math
+import os
 import resource
 import secrets
 import threading
@@ -39,6 +40,11 @@ log = logging.getLogger(__name__)
 
 STUCK_S = 10.0  # prompts are cut so that a turn takes a fifth of a second
 
+FORKED = (
+    "This engine's thread stayed in the process that made it: make the engine after the fork, or "
+    "share one between processes with connect()."
+)
+
 Arrival = tuple[Lane, Request]
 
 
@@ -59,6 +65,7 @@ class Engine:
         self._turn_began: float | None = None  # None between turns
         self._failure: str | None = None  # why the thread ended
         self._began = time.monotonic()
+        self._process = os.getpid()
         self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
         self._thread.start()
 
@@ -83,6 +90,8 @@ class Engine:
     ) -> Completion:
         """`told_before` are the ids that each choice began with on an engine that was lost: they
         are told again, without logprobs, and only read. The text goes on as it would have there."""
+        if os.getpid() != self._process:  # before the lock, which the thread may have held
+            raise EngineStopped(FORKED)
         lane = self._lane(model)
         id = secrets.token_urlsafe(12) if id is None else id
         completion = Completion(id, cancel=lambda: self.cancel(id))
@@ -183,6 +192,8 @@ class Engine:
         return list(self._lanes)
 
     def state(self) -> EngineState:
+        if os.getpid() != self._process:
+            return EngineState("failed", FORKED)
         if self._failure is not None:
             return EngineState("failed", self._failure)
         if self._stop_at is not None:

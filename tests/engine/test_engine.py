@@ -1,3 +1,5 @@
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -23,6 +25,7 @@ from app.engine import (
 )
 from app.engine.engine import _about
 from app.engine.turns import choosing
+from tests.engine.conftest import ROOT
 from tests.engine.reading import ended_of, ids_of, of_kind, read, started_of, text_of
 
 END = 50256
@@ -564,3 +567,26 @@ def test_it_says_how_many_threads_compute(tiny, monkeypatch, backend):
 def test_a_model_says_what_it_was_trained_on(tmp_path, text, about):
     (tmp_path / "training.json").write_text(text, encoding="utf-8")
     assert _about(tmp_path) == about
+
+
+IN_A_FORK = """
+import os, sys
+from app.engine import Engine, EngineOptions, EngineStopped, Params
+engine = Engine(EngineOptions(models={"tiny": sys.argv[1]}, precision="float32", threads=1))
+if os.fork() == 0:
+    try:
+        print(engine.state().name, flush=True)
+        engine.submit("The house", Params())
+    except EngineStopped as error:
+        print(error, flush=True)
+    os._exit(0)
+os.wait()
+"""
+
+
+def test_in_a_fork_an_engine_says_that_it_stayed_behind(tiny):
+    """As an app with an engine of its own under `gunicorn --preload`: it took what no thread read,
+    and its readers heard nothing."""
+    command = [sys.executable, "-c", IN_A_FORK, str(tiny)]
+    state, sentence = subprocess.check_output(command, cwd=ROOT, text=True).splitlines()
+    assert state == "failed" and "make the engine after the fork" in sentence
