@@ -59,10 +59,10 @@ class Texts:
 
         async def ask(handle: Any, refused_by: list[str]) -> bytes:
             number = next(self._numbers)
-            self._streams[number] = stream  # events may come before the answer, through the carrier
-            self._calls.add(number)
             items = handle.options(stream=True).complete.remote(number, *request, refused_by)
             calls[number] = items
+            self._streams[number] = stream  # events may come before the answer, through the carrier
+            self._calls.add(number)
             try:
                 return await asyncio.wait_for(anext(items), OPEN_S)
             except (TimeoutError, asyncio.CancelledError):
