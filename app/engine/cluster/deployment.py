@@ -14,7 +14,7 @@ from typing import Any
 from ray import serve
 from ray.serve.config import AutoscalingConfig, RequestRouterConfig
 
-from ..completion import EngineError, Token
+from ..completion import Completion, EngineError, Token
 from ..engine import Engine
 from ..options import EngineOptions
 from ..parameters import InvalidParams, Params
@@ -71,8 +71,7 @@ class Replica:
             yield encode([name])
             return
         try:
-            request = (prompt, params, model, id, told_before)
-            completion = await asyncio.to_thread(self._engine.submit, *request)
+            completion = await self._submit(prompt, params, model, id, told_before)
         except (EngineError, InvalidParams) as error:
             yield encode([name, refuse(number, error)])
             return
@@ -90,6 +89,15 @@ class Replica:
             if outbox.carrier == number:
                 del self._outboxes[client]
                 outbox.cancel()
+
+    async def _submit(self, *request: Any) -> Completion:
+        """A thread cannot be interrupted: what it submits after we were cancelled is for nobody."""
+        submitting = asyncio.ensure_future(asyncio.to_thread(self._engine.submit, *request))
+        try:
+            return await asyncio.shield(submitting)
+        except asyncio.CancelledError:
+            submitting.add_done_callback(_cancel_what_came)
+            raise
 
     async def _batches(self, outbox: Outbox, client: str) -> AsyncIterator[list[Events]]:
         """Ends once the client is silent: Serve does not notice when its process is killed."""
@@ -129,6 +137,11 @@ class Replica:
 
     def __del__(self) -> None:
         self._engine.close()
+
+
+def _cancel_what_came(submitted: "asyncio.Future[Completion]") -> None:
+    if not submitted.cancelled() and submitted.exception() is None:
+        submitted.result().cancel()
 
 
 def cluster_application(

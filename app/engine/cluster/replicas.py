@@ -1,6 +1,7 @@
 """Ask replicas: one that has room, the one that knows a prompt, or all. Knows no text."""
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
@@ -16,6 +17,8 @@ TRIES = 3  # replicas that may refuse before the reader is refused
 OPEN_S = 10.0  # until a replica has taken a request, or the cluster counts as gone
 GONE = "The cluster does not answer; please try again."
 LOST = (RayError, RayServeException, asyncio.TimeoutError, asyncio.CancelledError, ConnectionError)
+
+log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
@@ -74,6 +77,9 @@ class Replicas:
     async def broadcast(self, method: str, *arguments: Any) -> list[bytes]:
         answers = self.handle.broadcast(method, *arguments)
         items = await answers.results_async(timeout_s=OPEN_S, return_exceptions=True)
+        for item in items:
+            if not isinstance(item, bytes):
+                log.warning("A replica did not answer %s: %r", method, item)
         return [item for item in items if isinstance(item, bytes)]
 
 

@@ -1,6 +1,7 @@
 """A replica by itself, in this process."""
 
 import asyncio
+import threading
 
 import msgspec
 import pytest
@@ -60,5 +61,33 @@ def test_what_nobody_carries_any_more_is_not_written_on(replica):
         assert await read(silent) == {}
         while replica._engine.stats().running:
             await asyncio.sleep(0)
+
+    asyncio.run(claim())
+
+
+def test_a_text_submitted_after_its_caller_left_is_not_written(replica, monkeypatch):
+    """Encoding a long prompt went on in its thread, and the text was written for nobody."""
+    is_submitting, is_left, submit = threading.Event(), threading.Event(), replica._engine.submit
+    submitted = []
+
+    def submit_late(*request):
+        is_submitting.set()
+        assert is_left.wait(60)
+        submitted.append(submit(*request))
+        return submitted[0]
+
+    monkeypatch.setattr(replica._engine, "submit", submit_late)
+
+    async def claim():
+        call = asyncio.create_task(begin(replica, 1, "me"))
+        await asyncio.to_thread(is_submitting.wait, 60)
+        call.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await call
+        is_left.set()
+        while not submitted:
+            await asyncio.sleep(0)  # lets the loop hear of the thread
+        *_, ended, _ = await asyncio.to_thread(list, submitted[0])
+        assert ended.reason == "cancelled"
 
     asyncio.run(claim())
