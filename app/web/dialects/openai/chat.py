@@ -88,7 +88,9 @@ def _lines(fields: Fields, speakers: list[str]) -> list[Line]:
 
 def _line(message: Any, speakers: list[str]) -> Line:
     if not isinstance(message, dict):
-        raise bad_value("messages", f"A message is an object with role and content; got {message}.")
+        raise bad_value(
+            "messages", f"A message is an object with role and content; got {seen(message)}."
+        )
     role, text = message.get("role"), _text(message.get("content"))
     name = " ".join(take(message, "name", str, "").split())
     if role in ("system", "developer"):

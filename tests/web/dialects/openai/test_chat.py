@@ -79,3 +79,8 @@ def test_a_stream_is_deltas_without_the_space_after_the_name(ask, frames):
 def test_a_mistake_is_400_and_names_the_field(ask, messages, fields, param):
     reply = ask(*messages, **fields)
     assert reply.status_code == 400 and reply.json["error"]["param"] == param
+
+
+def test_what_is_no_message_is_not_repeated_at_length(ask):
+    """It came back whole, however long it was."""
+    assert len(ask("Hi! " * 1000).data) < 300
