@@ -63,12 +63,13 @@ function readTree(saved) {
 	return renamed(saved);
 }
 
-/** Whether every node hangs on one root, and the head is among them. */
+/** Whether every node hangs on one root, where the story starts, and the head is among them. */
 function isTree({ nodes, head }) {
 	const children = Map.groupBy(nodes, ({ parent }) => parent);
 	const hanging = new Set([null]);
 	for (const id of hanging) for (const child of children.get(id) ?? []) hanging.add(child.id); // a Set is walked while it grows
-	return children.get(null)?.length === 1 && hanging.size === nodes.length + 1 && hanging.has(head);
+	const roots = children.get(null) ?? [];
+	return roots.length === 1 && roots[0].kind === "start" && hanging.size === nodes.length + 1 && hanging.has(head);
 }
 
 function isNode(node) {
@@ -93,14 +94,15 @@ function isCount(value) {
 /** An imported story stands beside the one it was exported from: every node gets a new name. */
 function renamed(saved) {
 	const names = new Map(saved.nodes.map((node) => [node.id, makeId()]));
-	const pieces = (list) => list.map((piece) => ({ ...piece, by: piece.by === null ? null : (names.get(piece.by) ?? piece.by) }));
+	const continuations = new Map(saved.nodes.filter(({ kind }) => kind === "continuation").map(({ id }) => [id, names.get(id)]));
+	const pieces = (list) => list.map((piece) => ({ ...piece, by: continuations.get(piece.by) ?? piece.by }));
 	const nodes = saved.nodes.map((node) => ({
-		...node, id: names.get(node.id), parent: names.get(node.parent) ?? null, run: names.get(node.run),
+		...node, id: names.get(node.id), parent: names.get(node.parent) ?? null, run: continuations.get(node.run),
 		cut: pieces(node.cut), put: pieces(node.put), open: false, typing: false,
 	}));
 	const { memory, world, note, noteDepth, role } = saved;
 	const about = { memory: textOr(memory), world: textOr(world), note: textOr(note), role: textOr(role), noteDepth: isCount(noteDepth) ? noteDepth : undefined };
-	return new Story({ id: makeId(), title: String(saved.title ?? ""), ...about, head: names.get(saved.head), nodes });
+	return new Story({ id: makeId(), title: textOr(saved.title), ...about, head: names.get(saved.head), nodes });
 }
 
 // ---- text with its authors ----

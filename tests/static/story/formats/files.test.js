@@ -54,7 +54,22 @@ test("nothing of the text becomes markup in an exported page", () => {
 for (const [what, text] of Object.entries({
 	"no JSON": "hello", "other JSON": "[1]", "a story without nodes": '{"continuo":1}',
 	"a story that goes in a circle": FORMATS.json.write(story()).replace(/"parent":null/, (found, at, all) => `"parent":"${JSON.parse(all).head}"`),
+	"a story that starts with a change": FORMATS.json.write(story()).replace('"kind":"start"', '"kind":"edit"'),
 	"a story cut off": FORMATS.json.write(story()).replace(/"parent":"\w+"/, '"parent":"nowhere"'),
 })) {
 	test(`${what} is refused`, () => assert.throws(() => readFile("x.json", text), /notOurs/));
 }
+
+test("a story whose title is no text is one without a title", () => {
+	const saved = { ...JSON.parse(FORMATS.json.write(story())), title: { toString: 1 } };
+	assert.equal(readFile("x.json", JSON.stringify(saved)).title, "");
+});
+
+test("only a continuation goes on after an edit in mid-stream, and has written what it is said to", () => {
+	const saved = JSON.parse(FORMATS.json.write(story()));
+	const [start, edit, continuation] = saved.nodes;
+	continuation.run = start.id;
+	edit.put[0].by = edit.id;
+	const after = readFile("x.json", JSON.stringify(saved));
+	assert.deepEqual([after.alternatives().index, after.tokenAt(0)], [0, null]);
+});
