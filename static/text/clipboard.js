@@ -20,7 +20,8 @@ export function connect(surface, story) {
 	}
 	element.addEventListener("paste", (event) => {
 		event.preventDefault();
-		surface.type(given(event.clipboardData));
+		const put = given(event.clipboardData);
+		if (put.length > 0) surface.type(put); // a picture holds no text: what is selected stays
 	});
 	element.addEventListener("dragstart", (event) => event.preventDefault()); // dragging would lose who wrote what
 }

@@ -16,7 +16,7 @@ export class Input {
 		element.addEventListener("keydown", ({ shiftKey }) => { this.isShifted = shiftKey; }); // of which the input itself does not tell
 		element.addEventListener("beforeinput", (event) => this.#before(event));
 		element.addEventListener("input", (event) => this.#after(event));
-		element.addEventListener("compositionstart", () => { this.composing = true; });
+		element.addEventListener("compositionstart", () => this.#compose());
 		element.addEventListener("compositionend", () => this.#composed());
 	}
 
@@ -32,6 +32,7 @@ export class Input {
 		if (text === null && !event.inputType.startsWith("format")) return; // the browser does it, and #readBack sees what it did
 		event.preventDefault();
 		this.expected = event.inputType;
+		setTimeout(() => { this.expected = null; }); // a later one is a program's, as dictation and spelling have them
 		if (text === "\n" && !this.isShifted && this.on.enter()) return;
 		if (text === null) return; // colours and weights are not the text's
 		const { start, end } = this.#target(event);
@@ -65,6 +66,12 @@ export class Input {
 		if (inputType !== this.expected || this.composing) return this.#readBack();
 		this.expected = null;
 		this.surface.restore();
+	}
+
+	/** What is selected gives way first: the browser would make one paragraph of several while text arrives in them. */
+	#compose() {
+		if (this.surface.story !== undefined) this.surface.type("");
+		this.composing = true;
 	}
 
 	#composed() {

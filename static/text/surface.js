@@ -20,6 +20,7 @@ export class Surface {
 		this.editable = element.contentEditable === "plaintext-only" ? "plaintext-only" : "true";
 		element.contentEditable = this.editable;
 		element.addEventListener("focus", () => this.#showSelection()); // the browser would begin at the start
+		element.addEventListener("click", ({ detail }) => { if (detail === 3) this.#leaveLineEnd(); });
 		document.addEventListener("selectionchange", () => this.#noteSelection());
 		for (const change of ["scroll", "resize"]) addEventListener(change, () => this.paint(), { passive: true });
 	}
@@ -165,6 +166,12 @@ export class Surface {
 		if (now === null) return;
 		this.remembered = now;
 		this.on.caret();
+	}
+
+	/** Three clicks select a paragraph, and in Chromium the line's end behind it: the next one would be joined to what is typed. */
+	#leaveLineEnd() {
+		const { start, end } = this.selected;
+		if (start < end && this.story.text[end - 1] === "\n") this.select(start, end - 1);
 	}
 
 	/** {start, end} of a range or a selection; null where it is not in the text. */

@@ -162,6 +162,26 @@ def test_an_input_method_composes_undisturbed(desk, context):
     assert "deng" not in desk.text
 
 
+def test_composing_over_several_paragraphs_leaves_the_machine_writing(desk, engine, context):
+    """The browser made one paragraph of them, and the machine's next word came to a wrong place."""
+    session = context.new_cdp_session(desk.page)
+    engine.story = [" a", " b", " c", " d"]
+    engine.allow(1)
+    desk.length(4).type("One.").press("Enter").type("Two.").press("Enter").type("Three:")
+    desk.press("Control+Enter").wait_for_text("Three: a")
+    desk.press("Control+Home", "ArrowRight", "ArrowRight", "ArrowRight", "Shift+ArrowDown")
+    for text in ("d", "de", "deng"):
+        composed = {"text": text, "selectionStart": len(text), "selectionEnd": len(text)}
+        session.send("Input.imeSetComposition", composed)
+        engine.allow(1)
+    desk.wait_for_text("Three: a b c d")
+    session.send("Input.insertText", {"text": "灯"})
+    desk.idle().saved()
+    assert desk.text == "One灯.\nThree: a b c d"
+    desk.page.reload()
+    assert desk.ready().text == "One灯.\nThree: a b c d"
+
+
 def test_backspace_takes_a_whole_emoji_and_joins_lines(desk):
     desk.type("a👩‍👩‍👧").press("Backspace")
     assert desk.text == "a"
@@ -254,6 +274,19 @@ def test_a_reader_with_a_keyboard_looks_elsewhere_too(desk, engine):
     assert desk.page.evaluate("scrollY < 100")
 
 
+PASTE_A_PICTURE = """() => {
+  const clipboardData = new DataTransfer();
+  clipboardData.items.add(new File(['picture'], 'picture.png', {type: 'image/png'}));
+  const event = new ClipboardEvent('paste', {clipboardData, bubbles: true, cancelable: true});
+  document.querySelector('#text').dispatchEvent(event);
+  return event.defaultPrevented;
+}"""
+# Of what a program types, a dictation's or a spelling checker's, Chromium tells when it is there.
+TYPED_BY_A_PROGRAM = """async () => {
+  await new Promise((resolve) => setTimeout(resolve));
+  getSelection().modify('extend', 'backward', 'word');
+  document.execCommand('insertText', false, 'lamp');
+}"""
 FORMAT = """() => {
   const event = new InputEvent('beforeinput', {inputType: 'formatBold', cancelable: true});
   document.querySelector('#text').dispatchEvent(event);
@@ -286,6 +319,27 @@ def test_a_wish_for_bold_does_not_delete_what_is_selected(desk):
     desk.type("Once").press("Control+a")
     assert desk.page.evaluate(FORMAT)
     assert desk.text == "Once"
+
+
+def test_a_pasted_picture_leaves_what_is_selected(desk):
+    desk.type("Once").press("Control+a")
+    assert desk.page.evaluate(PASTE_A_PICTURE)
+    assert desk.text == "Once"
+
+
+def test_a_word_that_a_program_corrects_stays_corrected(desk):
+    """It was put back, as what the keyboards type that were asked not to."""
+    desk.type("the lmap").page.evaluate(TYPED_BY_A_PROGRAM)
+    assert desk.text == "the lamp"
+    desk.type("s")
+    assert desk.text == "the lamps"
+
+
+def test_a_paragraph_selected_by_three_clicks_is_not_joined_to_the_next(desk):
+    desk.type("One lamp.").press("Enter").type("Two lamps.")
+    desk.page.locator("#text p").first.click(click_count=3)
+    desk.type("Three")
+    assert desk.text == "Three\nTwo lamps."
 
 
 def test_a_keyboard_that_types_although_it_was_asked_not_to_types_once(desk):
