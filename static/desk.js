@@ -32,6 +32,8 @@ export class Desk {
 			deleted: (id, isDeleted) => { if (id === this.story.id) tellOfDeletion(isDeleted); },
 		});
 		this.tabs = new Tabs({ asked: () => this.journal.flushed(), others: (count) => tellOfTabs(count) });
+		addEventListener("pagehide", () => this.tabs.rest());
+		addEventListener("pageshow", ({ persisted }) => { if (persisted) this.tabs.resume(); });
 	}
 
 	on(name, listener) {
@@ -116,7 +118,8 @@ export class Desk {
 	}
 
 	#complain(error) {
-		this.#say(error.name === "QuotaExceededError" ? "full" : this.journal.hasOpened ? "failed" : "none");
+		const isRefused = !this.journal.hasOpened && error.name !== "TimeoutError";
+		this.#say(error.name === "QuotaExceededError" ? "full" : isRefused ? "none" : "failed");
 	}
 
 	#say(why) {

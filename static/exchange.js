@@ -100,8 +100,8 @@ export class Exchange {
 		if (prompt === "") return;
 		history.replaceState(null, "", location.pathname);
 		await this.desk.open(null);
-		this.desk.story.edit(0, 0, prompt.replace(/\r\n?/g, "\n"));
-		this.desk.surface.select(prompt.length);
+		const { story, surface } = this.desk;
+		if (story.text === "") surface.type(prompt.replace(/\r\n?/g, "\n")); // else its writer stayed with what is not saved
 	}
 
 	async #read() {

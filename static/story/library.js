@@ -8,6 +8,7 @@ const DAY = 86_400_000;
 const KEPT_AFTER_DELETION = 30 * DAY;
 const AGAIN_MS = [1000, 2000, 4000, 8000, 15_000, 30_000]; // until what failed is tried again
 const LATE_MS = 4000; // no storage in order takes as long
+const OPENS_MS = 10_000; // a storage that opens at all has opened by then
 
 export class Library {
 	/** `on`: saved(), late(), failed(error), and what another tab did: renamed(id, title), deleted(id, isDeleted). */
@@ -28,7 +29,8 @@ export class Library {
 		await this.#purge();
 	}
 
-	/** A connection may be lost at any time, as WebKit's is in the background: then the next use opens another. */
+	/** A connection may be lost at any time, as WebKit's is in the background: then the next use opens another. One that
+	 * another page stands in the way of, as it keeps an older or a newer form of the stores, has failed for now. */
 	async #connect() {
 		const request = indexedDB.open("continuo", 1);
 		request.onupgradeneeded = () => {
@@ -36,7 +38,7 @@ export class Library {
 			request.result.createObjectStore("nodes", { keyPath: "id" }).createIndex("story", "story");
 			request.result.createObjectStore("arrivals", { autoIncrement: true }).createIndex("node", "node");
 		};
-		const database = await answer(request);
+		const database = await soon(request);
 		database.onclose = () => { if (this.database === database) this.database = null; };
 		database.onversionchange = () => this.#disconnect(); // a newer page wants to change the stores
 		Object.assign(this, { database, hasOpened: true });
@@ -82,8 +84,7 @@ export class Library {
 		for (const node of open) Object.assign(node, { open: false, reason: "interrupted" });
 		const interrupted = open.filter((node) => node.put.length > 0); // else nothing had begun
 		const sorted = [...known.values()].sort((a, b) => a.time - b.time);
-		const head = live.has(story.head) ? all.find((node) => node.id === story.head).parent : story.head;
-		return { ...story, head, nodes: sorted, interrupted };
+		return { ...story, head: whole(story.head, all, live), nodes: sorted, interrupted };
 	}
 
 	// ---- writing ----
@@ -136,7 +137,7 @@ export class Library {
 	}
 
 	get unsaved() {
-		return this.waiting.length > 0;
+		return this.waiting.length > 0 || this.writing !== null;
 	}
 
 	#note(story, tasks, news = {}) {
@@ -233,9 +234,28 @@ function answer(request) {
 	});
 }
 
+/** A connection, unless it takes too long: then it is closed when it comes. */
+function soon(request) {
+	return new Promise((resolve, reject) => {
+		const timer = setTimeout(() => {
+			request.onsuccess = () => request.result.close();
+			reject(new DOMException("The storage does not answer.", "TimeoutError"));
+		}, OPENS_MS);
+		answer(request).then(resolve, reject).finally(() => clearTimeout(timer));
+	});
+}
+
 function adding({ node, from, text, tokens }) {
 	const arrival = { node: node.id, from, text, tokens };
 	return ({ arrivals }) => arrivals.add(arrival);
+}
+
+/** The last node on the way to the head that no open one comes before. */
+function whole(head, all, live) {
+	const nodes = new Map(all.map((node) => [node.id, node]));
+	let last = head;
+	for (let node = nodes.get(head); node !== undefined; node = nodes.get(node.parent)) if (live.has(node.id)) last = node.parent;
+	return last;
 }
 
 /** What had arrived when the page was closed joins its node again. */

@@ -37,6 +37,15 @@ export class Tabs {
 		this.on.others(0);
 	}
 
+	/** The page is closed, or put aside for coming back to. */
+	rest() {
+		this.#say("bye");
+	}
+
+	resume() {
+		this.#say("hello");
+	}
+
 	/** Tell the others of every node once it is whole. */
 	follow(story) {
 		this.story = story;

@@ -42,6 +42,14 @@ FULL = """{
   };
   window.isFull = true;
 }"""
+# A page that keeps the storage open though another would change its stores: that one waits, and
+# with it whoever comes next.
+BLOCKED = """() => new Promise((resolve) => {
+  indexedDB.open('continuo').onsuccess = ({target: {result}}) => {
+    window.held = result;
+    indexedDB.open('continuo', 2).onblocked = () => resolve(true);
+  };
+})"""
 # what the first release kept of a story with two branches, named, and cut off in mid-stream
 FIRST_RELEASE = Path(__file__).parent / "recorded" / "first-release.json"
 RESTORE = """async ({version, stories, nodes, arrivals}) => {
@@ -133,6 +141,36 @@ def test_a_browser_without_storage_says_so_and_still_writes(context, open_desk):
     expect(desk.notice("unsaved")).to_contain_text("allows no storage")
 
 
+def test_a_storage_that_another_page_blocks_is_said_and_written_when_it_is_free(
+    desk, context, url, open_desk
+):
+    """The page waited for it, without controls and without a word."""
+    desk.type("Once").saved().page.close()
+    blocking = context.new_page()
+    blocking.goto(f"{url}docs")
+    assert blocking.evaluate(BLOCKED)
+    desk = open_desk()
+    expect(desk.notice("unsaved")).to_contain_text("it will try again")
+    desk.type("Still here").wait_for_text("Still here")
+    blocking.close()
+    expect(desk.notice("unsaved")).to_have_count(0)
+    desk.press("Alt+s")
+    expect(desk.page.locator(".stories .story b")).to_have_text(["Still here", "Once"])
+
+
+def test_what_is_being_written_down_is_not_saved_yet(desk):
+    """The page could be closed in the middle of it without a question; the last words were lost."""
+    assert desk.page.evaluate("""async () => {
+      const { Library } = await import('/static/story/library.js');
+      const journal = new Library({saved() {}, failed(error) { throw error; }});
+      await journal.open();
+      journal.rename('a', 'first');
+      const before = journal.unsaved;
+      await journal.flushed();
+      return [before, journal.unsaved];
+    }""") == [True, False]
+
+
 def test_an_unsaved_story_is_left_only_if_its_writer_agrees(context, open_desk):
     context.add_init_script(NO_STORAGE)
     desk = open_desk()
@@ -220,6 +258,27 @@ def test_a_second_tab_on_a_story_being_written_shows_what_is_certain(desk, open_
     desk.idle()
     other.press("Control+Shift+z")
     assert other.text == desk.text
+
+
+def test_a_second_tab_shows_the_text_before_an_edit_that_hangs_on_what_is_being_written(
+    desk, open_desk, engine
+):
+    """It showed the edit alone, and all the rest was gone."""
+    engine.begin.clear()
+    desk.type("Once.").press("Enter").type("Twice:").press("Control+Enter")
+    expect(desk.status).to_contain_text("ahead")
+    desk.press("Control+Home").type("Very ").saved()
+    assert open_desk().text == "Once.\nTwice:"
+    engine.begin.set()
+    desk.idle()
+
+
+def test_a_tab_that_is_closed_is_no_longer_told_of(desk, open_desk):
+    desk.type("Once").saved()
+    other = open_desk()
+    expect(desk.notice("tabs")).to_be_visible()
+    other.page.close()
+    expect(desk.notice("tabs")).to_have_count(0)
 
 
 def test_a_name_given_in_one_tab_outlives_what_another_writes(desk, open_desk):
