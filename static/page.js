@@ -67,6 +67,7 @@ function changed(event) {
 	bar.refresh(story, writing);
 	invite(story.text === "" && !desk.isReading, models.chosen?.card ?? null, (text) => { surface.type(text); surface.focus(); });
 	if (event.type === "opened") scene.draw();
+	if (event.type === "opened" && several.isOpen) several.close(); // they are another story's
 	find("#title").textContent = nameOf(story) || say("story.untitled");
 	if (event.isNew !== false) map.draw(story); // keys of one burst are one dot
 	lookAgain();
@@ -123,7 +124,8 @@ async function complain(error, again) {
 	const values = { message: error.message, wait: duration(error.retryAfter ?? 60) };
 	notify("error", say(`why.${error.kind}`, values), [[say("do.retry"), again]]);
 	const isAsked = error.kind === "key" || error.kind === "wrongKey";
-	if (!isAsked || !await askForKey(error.kind === "wrongKey")) return;
+	const isBusy = find("#dialog[open]") !== null; // what is typed there stays; the notice's button asks again
+	if (!isAsked || isBusy || !await askForKey(error.kind === "wrongKey")) return;
 	dismiss("error");
 	if (models.isKnown) again();
 	else await models.learn();

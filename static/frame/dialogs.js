@@ -15,7 +15,8 @@ export function show(title, fill) {
 		const close = (value = null) => { answer = value; dialog.close(); };
 		dialog.replaceChildren(make("div", { class: "head" }, make("h2", { id: "dialog-title" }, title), cross(say("do.close"), () => close())), ...fill(close));
 		dialog.setAttribute("aria-labelledby", "dialog-title");
-		dialog.onclick = (event) => { if (event.target === dialog) close(); };
+		const isForm = dialog.querySelector("form") !== null; // a click beside it would throw away what was typed, as selecting it by mouse may
+		dialog.onclick = (event) => { if (event.target === dialog && !isForm) close(); };
 		dialog.onclose = () => {
 			if (dialog.open) return; // another one took its place before this was told
 			dialog.replaceChildren();

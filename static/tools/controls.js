@@ -22,7 +22,7 @@ export class Controls {
 	constructor() {
 		this.chosen = JSON.parse(recall("settings") ?? "{}");
 		this.card = null; // what the model says of itself
-		this.own = JSON.parse(recall("presets") ?? "{}"); // the writer's presets, by name
+		this.own = new Map(Object.entries(JSON.parse(recall("presets") ?? "{}"))); // the writer's presets, by name
 		this.table = [];
 		this.open = false;
 		this.expert = false;
@@ -103,7 +103,7 @@ export class Controls {
 		const buttons = Object.entries(PRESETS).map(([name, values]) => button(say(`preset.${name}`), () => this.use({ ...this.chosen, ...values })));
 		const { title = "", settings = {} } = this.card ?? {};
 		if (Object.keys(settings).length > 0) buttons.unshift(button(say("preset.card", { title }), () => this.use({})));
-		const own = Object.entries(this.own).map(([name, values]) => make("span", { class: "own" },
+		const own = [...this.own].map(([name, values]) => make("span", { class: "own" },
 			button(name, () => this.use(values)), cross(`${say("do.delete")}: ${name}`, () => this.#keep(name, null))));
 		const saving = button(say("preset.save"), async () => {
 			const name = await askForName("", say("preset.save"));
@@ -122,9 +122,9 @@ export class Controls {
 
 	/** Save a preset of the writer's under a name; null forgets it. */
 	#keep(name, values) {
-		if (values === null) delete this.own[name];
-		else this.own[name] = values;
-		remember("presets", JSON.stringify(this.own));
+		if (values === null) this.own.delete(name);
+		else this.own.set(name, values);
+		remember("presets", JSON.stringify(Object.fromEntries(this.own)));
 		this.draw();
 	}
 

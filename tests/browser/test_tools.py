@@ -88,6 +88,14 @@ def test_several_at_once_stream_side_by_side_and_a_key_takes_one(desk, engine):
     assert desk.page.evaluate("document.activeElement.id") == "text"
 
 
+def test_candidates_of_one_story_do_not_stay_over_another(desk):
+    desk.type("Once").press("Alt+Enter")
+    expect(desk.page.locator("#several article")).to_have_count(3)
+    desk.press("Alt+n")
+    expect(desk.page.locator("#several")).to_be_hidden()
+    assert desk.text == ""
+
+
 def test_several_temperatures_share_a_seed_and_wait_for_the_first(desk, engine):
     engine.begin.clear()
     desk.type("Once").press("Alt+Shift+Enter")
@@ -317,6 +325,19 @@ def test_memory_and_note_go_before_what_the_model_reads(desk, engine):
     assert engine.requests[-1][0].startswith("Anna is a lamplighter.\n")
 
 
+def test_selecting_by_mouse_past_the_memorys_edge_leaves_it_open(desk):
+    """The release counted as a click beside the dialog, which closed with all that was typed."""
+    desk.press("Alt+p")
+    memory = desk.page.get_by_role("textbox", name="Memory")
+    memory.fill("Anna is a lamplighter.")
+    box = memory.bounding_box()
+    desk.page.mouse.move(box["x"] + 60, box["y"] + 15)
+    desk.page.mouse.down()
+    desk.page.mouse.move(5, box["y"] + 15)
+    desk.page.mouse.up()
+    expect(memory).to_have_value("Anna is a lamplighter.")
+
+
 def test_a_line_of_the_world_is_read_while_its_name_is_mentioned(desk, engine):
     desk.type("The lamp").press("Alt+p")
     desk.page.get_by_label("World", exact=True).fill("lamp: it never goes out.\nAnna: a girl.")
@@ -364,6 +385,16 @@ def test_a_preset_of_ones_own_is_saved_used_and_forgotten(desk):
     expect(desk.page.locator("#knob-temperature")).to_have_value("1.3")
     desk.page.get_by_role("button", name="Delete: storm").click()
     expect(desk.page.get_by_role("button", name="storm", exact=True)).to_have_count(0)
+
+
+def test_a_preset_may_have_any_name(desk):
+    desk.page.click("#knobs .more")
+    desk.page.get_by_role("button", name="Save these as").click()
+    desk.page.get_by_role("textbox", name="Name").fill("__proto__")
+    desk.press("Enter")
+    desk.page.reload()
+    desk.ready().page.click("#knobs .more")
+    expect(desk.page.get_by_role("button", name="__proto__", exact=True)).to_be_visible()
 
 
 def test_a_storys_file_brings_its_settings_to_who_wants_them(desk, tmp_path):

@@ -232,6 +232,20 @@ def test_a_key_is_asked_for_once_and_remembered_if_wished(serve, context):
     expect(page.locator("#status")).to_contain_text("per second")
 
 
+def test_asking_for_a_key_leaves_an_open_dialog_to_its_writer(desk):
+    """The key's dialog took the place of the memory's, with what had been typed there."""
+    held = []
+    desk.page.route("**/generate", lambda route: held.append(route))
+    with desk.page.expect_request("**/generate"):
+        desk.type("Once").press("Control+Enter")
+    desk.press("Alt+p")
+    memory = desk.page.get_by_role("textbox", name="Memory")
+    memory.fill("Anna is a lamplighter.")
+    held[0].fulfill(status=401, json={"error": {"type": "no_key", "message": "Send a key."}})
+    expect(desk.notice("error")).to_have_count(1)
+    expect(memory).to_have_value("Anna is a lamplighter.")
+
+
 def test_a_page_opened_before_the_engine_is_ready_learns_when_it_is(engine, context, url):
     engine.condition = EngineState("loading", "The model is being loaded.")
     page = context.new_page()
