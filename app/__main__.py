@@ -60,7 +60,10 @@ def today(word: str) -> str:
     return OLD_SPELLINGS.get(dashed, dashed)
 
 
-@click.group(cls=Sentences, context_settings={"help_option_names": ["-h", "--help"]})
+HELP = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
+
+
+@click.group(cls=Sentences, context_settings=HELP)
 @click.version_option(package_name="continuo")
 @click.pass_context
 def main(ctx: click.Context) -> None:
@@ -134,7 +137,10 @@ def models() -> None:
 @click.argument("name")
 @click.option("--revision", help="A branch, tag or commit instead of the newest commit.")
 def download(name: str, revision: str | None) -> None:
-    """Fetch a model into models/: gpt2, 124M to 1558M, distilgpt2, or owner/name on the hub."""
+    """Fetch a model from the Hugging Face hub into models/.
+
+    NAME is gpt2, 124M to 1558M, distilgpt2, or owner/name.
+    """
     from app.gpt2 import download
 
     click.echo(f"Downloaded {download(name, MODELS, revision)}.")
@@ -157,7 +163,7 @@ def download(name: str, revision: str | None) -> None:
 )
 @click.option("--force", is_flag=True, help="Replace DESTINATION if it is there.")
 def convert(source: str, destination: Path, format: str, dtype: str | None, force: bool) -> None:
-    """Convert any checkpoint at SOURCE into a Hugging Face folder at DESTINATION."""
+    """Convert the checkpoint SOURCE into a Hugging Face folder."""
     from app.gpt2 import find, load, save, save_legacy
 
     config, weights, tokenizer, _ = load(find(source, MODELS))
@@ -188,7 +194,9 @@ def parameter_options(command: Callable) -> Callable:
     for row in reversed([row for row in PARAMETERS if row.name in TERMINAL]):
         kind = CLICK_TYPES[row.type.split(" ")[0]]
         words = ["-n"] if row.name == "n" else [f"--{row.name.replace('_', '-')}"]
-        shown = row.help if row.default is None else f"{row.help}  [default: {row.default}]"
+        shown = row.help.partition("; null")[0].rstrip(".") + "."  # null is for JSON
+        if row.default is not None and kind is not bool:
+            shown += f"  [default: {row.default}]"
         option = click.option(*words, row.name, type=kind, is_flag=kind is bool or None, help=shown)
         command = option(command)
     return command
@@ -242,7 +250,10 @@ def generate(
     delimiter: str,
     **given: Any,
 ) -> None:
-    """Continue each of PROMPTS (or write from nothing), here or into the file --out."""
+    """Continue PROMPTS, in the terminal or into a file.
+
+    Without a prompt the model writes a text of its own.
+    """
     from app import terminal
     from app.engine import make_params
     from app.gpt2 import find

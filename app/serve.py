@@ -15,9 +15,10 @@ CONFIG = Path(__file__).resolve().parent.parent / "deployment" / "gunicorn.conf.
 
 
 def _serve(models: tuple[str, ...], **given: Any) -> None:
-    """Serve MODELS (names in models/, or paths) to browsers and programs.
+    """Serve MODELS to browsers and programs.
 
-    The default is models/gpt2-pytorch_model.bin if it exists, else the starter.
+    MODELS are names in models/ or paths; by default models/gpt2-pytorch_model.bin if it exists,
+    else the starter.
     """
     from app import find_models
 

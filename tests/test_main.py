@@ -30,6 +30,13 @@ def test_help_is_instant_because_no_room_is_entered():
     assert done.stdout.strip() == b"[]", done.stderr
 
 
+def test_help_shows_each_command_in_a_whole_sentence():
+    """Six of ten ended in "..."; generate's spoke of null, which nobody can type there."""
+    said = continuo("--help", env={"COLUMNS": "80"}).stdout
+    assert "generate" in said and "..." not in said.partition("Commands:")[2]
+    assert "null" not in continuo("generate", "--help").stdout
+
+
 def test_inspect_tells_what_a_checkpoint_holds(tiny):
     said = json.loads(continuo("inspect", tiny, "--json").stdout)
     assert said["n_layer"] == 2 and said["format"] == "safetensors" and said["dtype"] == "float32"

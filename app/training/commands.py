@@ -79,7 +79,7 @@ def config_options(command: Callable) -> Callable:
             continue
         kind = next(iter(get_args(kinds[field.name])), kinds[field.name])
         shown = field.metadata["help"]
-        if field.default not in (None, False):
+        if field.default is not None and kind is not bool:
             shown += f"  [default: {field.default}]"
         choices = field.metadata["choices"]
         given: dict[str, Any] = {"type": click.Choice(choices) if choices else kind}
@@ -163,7 +163,11 @@ corpus_options = options(
 @corpus_options
 @config_options
 def train(more_texts: tuple[str, ...], restore_from: str | None, **given: Any) -> None:
-    """Train a model on TEXTS: files, folders, globs, addresses, or - for stdin."""
+    """Train a model on TEXTS.
+
+    TEXTS are files, folders, globs, addresses, - for stdin, or a folder that `continuo prepare`
+    made.
+    """
     given["texts"] = (*given["texts"], *more_texts)
     if given["texts"] or given["cool_down"] is None:
         _texts(*given["texts"])
@@ -210,9 +214,10 @@ def prepare(output: Path | None, quiet: bool, **given: Any) -> None:
 )
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON list instead of a table.")
 def evaluate(model: str, others: tuple[str, ...], as_json: bool, **given: Any) -> None:
-    """Measure how well MODEL predicts TEXTS: loss, perplexity and bits per byte.
+    """Measure how well MODEL predicts TEXTS.
 
-    Without TEXTS, on the test part of the corpus that it was trained on here.
+    Prints loss, perplexity and bits per byte. Without TEXTS, MODEL is measured on the test part of
+    the corpus that it was trained on here.
     """
     if given["texts"]:
         _texts(*given["texts"])
