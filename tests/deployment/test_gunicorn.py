@@ -116,6 +116,15 @@ def test_sigterm_drains_and_running_streams_finish():
         assert server.process.wait(10) == 0
 
 
+def test_a_server_whose_requests_have_all_ended_stops_without_waiting():
+    with serve(fake(0), grace=300) as server:
+        for path in ("/", "/static/page.css", "/parameters", "/no-such-page"):
+            server.get(path)
+        server.post("/generate", json={"prompt": "x"})
+        server.terminate()
+        assert server.process.wait(60) == 0
+
+
 @pytest.mark.parametrize("grace, signals", [(30, 2), (0.2, 1)])
 def test_a_second_sigterm_or_the_times_end_closes_streams_with_an_error(grace, signals):
     with serve(fake(0.02), grace=grace) as server:

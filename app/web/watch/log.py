@@ -54,6 +54,7 @@ def _begin() -> None:
 
 def _end_later(response: Response) -> Response:
     response.headers["X-Request-Id"] = g.request_id
+    response.direct_passthrough = False  # a file passed through would be closed alone, unnoticed
     service().metrics.responses.labels(str(response.status_code)).inc()
     if "problem" in g:
         service().metrics.rejected.labels(g.problem.kind).inc()
