@@ -1,5 +1,7 @@
-"""A log line for each request, once its last byte is sent, for people or machines. Prompts are
-logged only with CONTINUO_LOG_PROMPTS."""
+"""A log line for each request, once its last byte is sent, for people or machines.
+
+Prompts are logged only with CONTINUO_LOG_PROMPTS; the page's own files only if they fail.
+"""
 
 import logging
 import re
@@ -58,10 +60,11 @@ def _end_later(response: Response) -> Response:
     service().metrics.responses.labels(str(response.status_code)).inc()
     if "problem" in g:
         service().metrics.rejected.labels(g.problem.kind).inc()
-    line, runs, here = _describe(response), g.get("runs", []), service()
-    response.call_on_close(partial(_end, g.started, line, runs, here))
-    parent = request.headers.get("traceparent")
-    response.call_on_close(lambda: here.traces.note(line, runs, parent))
+    if request.endpoint != "static" or response.status_code >= 400:  # a visit fetches sixty files
+        line, runs, here = _describe(response), g.get("runs", []), service()
+        response.call_on_close(partial(_end, g.started, line, runs, here))
+        parent = request.headers.get("traceparent")
+        response.call_on_close(lambda: here.traces.note(line, runs, parent))
     response.call_on_close(g.stopping.end)
     return response
 

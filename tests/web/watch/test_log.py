@@ -44,10 +44,11 @@ def test_a_stream_is_logged_when_it_ends(client, engine, lines):
     assert len(lines()) == 1
 
 
-def test_a_file_is_logged_too(client, lines):
-    """Nobody noticed its end, so the request counted as running, and a stop waited for it."""
-    client.get("/static/page.css", buffered=True)
-    assert "GET '/static/page.css' 200" in lines()[0]
+def test_the_pages_files_are_logged_only_if_they_fail(client, lines):
+    for name in ("page.css", "no-such.css"):
+        client.get(f"/static/{name}", buffered=True)
+    (line,) = lines()
+    assert "GET '/static/no-such.css' 404" in line
 
 
 def test_a_path_cannot_forge_a_line(client, lines):
