@@ -81,9 +81,7 @@ def refuse_unknown(fields: Collection[str], known: Collection[str]) -> None:
             close = difflib.get_close_matches(name, list(known), 1)
             hint = f"; did you mean {close[0]!r}?" if close else "."
             details = {"did_you_mean": close[0]} if close else {}
-            raise bad_value(
-                str(name)[:80], f"There is no field {str(name)[:80]!r}{hint}", **details
-            )
+            raise bad_value(name[:80], f"There is no field {name[:80]!r}{hint}", **details)
 
 
 def seen(value: Any) -> str:

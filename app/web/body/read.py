@@ -28,6 +28,7 @@ _KINDS = {
 }
 
 _DEFAULTS = {parameter.name: parameter.default for parameter in PARAMETERS}
+_FORM_ONLY = ("color", "key")  # for the page, not a parameter
 
 
 def body_kind() -> str:
@@ -108,18 +109,18 @@ def parse_json(body: bytes) -> dict[str, Any]:
 
 def read_fields() -> dict[str, Any]:
     """The fields of a JSON object, of a form, or of a text with parameters in the address."""
-    kind = body_kind()
-    body = read_body()
+    kind, body = body_kind(), read_body()
+    fields = from_texts(request.args)
     if kind is JSON:
-        return from_texts(request.args) | parse_json(body)
+        return fields | parse_json(body)
     if kind is FORM:
         _refuse_json_in_form(body)
-        return from_texts(request.args) | from_texts(request.form)
+        return fields | from_texts(request.form)
     try:
         text = body.decode("utf-8")
     except UnicodeDecodeError as error:
         raise unreadable(f"The body is not UTF-8: {error.reason} at byte {error.start}.") from None
-    return from_texts(request.args) | {"prompt": text}
+    return fields | {"prompt": text}
 
 
 def _refuse_json_in_form(body: bytes) -> None:
@@ -139,18 +140,17 @@ def from_texts(texts: Any) -> dict[str, Any]:
     return fields
 
 
-_FORM_ONLY = ("color", "key")  # for the page, not a parameter
-
-
 def _from_text(name: str, values: list[str]) -> Any:
     if name == "stop":
         return [value for value in values if value]
     if name in ("prompt", "model"):
         return values[0] if len(values) == 1 else values
+    if values[-1] == "on":  # a ticked box
+        return True
     try:
         return msgspec.json.decode(values[-1])
     except (msgspec.MsgspecError, RecursionError):
-        return {"on": True}.get(values[-1], values[-1])  # a ticked box sends "on"
+        return values[-1]
 
 
 def read_form_again() -> Mapping[str, str]:

@@ -9,7 +9,7 @@ from msgspec import UNSET, UnsetType
 
 from app.engine import ModelInfo, Parameter, PromptToken, Timings, Token, TopToken, Usage
 
-from ..run.run import Choice, Run
+from ..run.run import Run
 from ..service import service
 from .spans import Spans, utf16_length
 
@@ -114,50 +114,45 @@ def whole(run: Run, include_prompt: bool = False) -> Reply:
 
 def summary(run: Run) -> Reply:
     first, started = run.choices[0], run.started  # None: cancelled while it was queued
+    n_unread = 0 if started is None else started.dropped_tokens
+    n_slid = max(choice.dropped_tokens for choice in run.choices)
     return Reply(
         id=run.id,
         model=run.model,
         seed=first.seed,
         finish_reason=first.reason,
-        continuations=[_continuation(choice) for choice in run.choices],
+        continuations=[
+            Continuation(
+                index=choice.index,
+                finish_reason=choice.reason,
+                stop=choice.stop,
+                tokens=choice.ids,
+                seed=choice.seed,
+            )
+            for choice in run.choices
+        ],
         usage=run.usage,
         timings=run.timings,
         prompt_logprobs=prompt_logprobs(run),
-        truncated=started is not None and started.truncated,
-        dropped_tokens=_dropped(run),
+        truncated=n_unread > 0,
+        dropped_tokens=n_unread + n_slid,
         context_start=context_start(run),
-        warnings=_warnings(run),
+        warnings=_warnings(n_unread, n_slid),
     )
 
 
-def _continuation(choice: Choice) -> Continuation:
-    return Continuation(
-        index=choice.index,
-        finish_reason=choice.reason,
-        stop=choice.stop,
-        tokens=choice.ids,
-        seed=choice.seed,
-    )
-
-
-def _warnings(run: Run) -> list[str]:
-    warnings, started = [], run.started
-    if started is not None and started.truncated:
+def _warnings(n_unread: int, n_slid: int) -> list[str]:
+    warnings = []
+    if n_unread:
         warnings.append(
-            f"The prompt is longer than the model's window: its first {started.dropped_tokens} "
-            "tokens were not read."
+            f"The prompt is longer than the model's window: its first {n_unread} tokens were not "
+            "read."
         )
-    slid = max(choice.dropped_tokens for choice in run.choices)
-    if slid:
+    if n_slid:
         warnings.append(
-            f"The text outgrew the model's window: its first {slid} tokens are no longer seen."
+            f"The text outgrew the model's window: its first {n_slid} tokens are no longer seen."
         )
     return warnings
-
-
-def _dropped(run: Run) -> int:
-    at_start = 0 if run.started is None else run.started.dropped_tokens
-    return at_start + max(choice.dropped_tokens for choice in run.choices)
 
 
 def context_start(run: Run) -> int:

@@ -29,6 +29,7 @@ MAX_TOP = next(int(row.high or 0) for row in PARAMETERS if row.name == "logprobs
 
 JSON, SSE, NDJSON = "application/json", "text/event-stream", "application/x-ndjson"
 TEXT, HTML = "text/plain", "text/html"
+FORMATS = (JSON, SSE, NDJSON, TEXT, HTML)
 
 
 # ---- continue
@@ -49,7 +50,7 @@ GENERATE = {
 
 @native.post("/generate")
 @openapi.takes(GENERATE, required=("prompt",), forms=True)
-@openapi.gives(JSON, SSE, NDJSON, TEXT, HTML)
+@openapi.gives(*FORMATS)
 @openapi.replies(replies.Reply, replies.Results)
 def generate() -> Response:
     """Continue a text.
@@ -66,7 +67,7 @@ def generate() -> Response:
     count UTF-16 units. finish_reason is length, stop, end_of_text, deadline or cancelled. The last
     token event of a continuation has id null, the rest of the text, and its finish_reason.
     """
-    format = _format()
+    format = request.accept_mimetypes.best_match(FORMATS, default=JSON)
     g.wants_html = format == HTML
     fields = read_fields()
     if (other := addresses.owner(fields)) is not None:
@@ -79,10 +80,6 @@ def generate() -> Response:
     runs = collect_all(wanted.prompts, wanted.params, wanted.model)
     results = [replies.whole(run, wanted.include_prompt or False) for run in runs]
     return reply(replies.Results(results) if wanted.is_list else results[0])
-
-
-def _format() -> str:
-    return request.accept_mimetypes.best_match([JSON, SSE, NDJSON, TEXT, HTML], default=JSON)
 
 
 def _stream(wanted: GenerateRequest, format: str) -> Response:

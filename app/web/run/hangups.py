@@ -22,9 +22,7 @@ log = logging.getLogger(__name__)
 class Hangups:
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._epoll: select.epoll | None = (
-            None  # made at the first use, since a fork would share it
-        )
+        self._epoll: select.epoll | None = None  # made in watch(), since a fork would share it
         self._waiting: dict[int, list[Tell]] = {}  # by file descriptor
 
     def watch(self, accepted: socket.socket, tell: Tell) -> Tell:

@@ -17,7 +17,6 @@ import selectors
 import socket
 import sys
 import time
-from collections.abc import Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from typing import Any
@@ -178,8 +177,7 @@ class Worker(ThreadWorker):
         elif data or conn.received:  # half a request deserves an answer too
             self._answer(conn)
         else:
-            self._stop_waiting(conn)
-            self._close(conn)
+            self._give_up(conn)
 
     def _answer(self, conn: Connection) -> None:
         self._stop_waiting(conn)
@@ -277,12 +275,12 @@ class Worker(ThreadWorker):
             return
         self._next_look = now + LOOK_S
         for conn in self._late(now, force):
-            self._stop_waiting(conn)
             if conn.received and not force:
+                self._stop_waiting(conn)
                 patience = f"{self._patience:g} s"
                 self._refuse(conn, 408, "too_slow", f"The request stood still for {patience}.")
             else:
-                self._close(conn)
+                self._give_up(conn)
         for conn, until in list(self._lingering.items()):
             if now < until and not force:
                 break
@@ -305,14 +303,13 @@ class Worker(ThreadWorker):
             self._stop_lingering(next(iter(self._lingering)))
         elif self._waiting:
             (address, _), *_ = collections.Counter(map(_address, self._waiting)).most_common(1)
-            self._give_up(conn for conn in self._waiting if _address(conn) == address)
+            self._give_up(next(conn for conn in self._waiting if _address(conn) == address))
 
     def _bound_memory(self) -> None:
         if sum(len(conn.received) for conn in self._waiting) > MAX_RECEIVED:
-            self._give_up(sorted(self._waiting, key=lambda c: len(c.received), reverse=True))
+            self._give_up(max(self._waiting, key=lambda conn: len(conn.received)))
 
-    def _give_up(self, conns: Iterable[Connection]) -> None:
-        conn = next(iter(conns))
+    def _give_up(self, conn: Connection) -> None:
         self._stop_waiting(conn)
         self._close(conn)
 

@@ -61,23 +61,20 @@ def _end_later(response: Response) -> Response:
     if "problem" in g:
         service().metrics.rejected.labels(g.problem.kind).inc()
     if request.endpoint != "static" or response.status_code >= 400:  # a visit fetches sixty files
-        line, runs, here = _describe(response), g.get("runs", []), service()
+        line = Line(
+            id=g.request_id,
+            method=request.method,
+            path=request.path,
+            status=response.status_code,
+            address=request.remote_addr,
+            problem=g.problem.kind if "problem" in g else UNSET,
+        )
+        runs, here = g.get("runs", []), service()
         response.call_on_close(partial(_end, g.started, line, runs, here))
         parent = request.headers.get("traceparent")
         response.call_on_close(lambda: here.traces.note(line, runs, parent))
     response.call_on_close(g.stopping.end)
     return response
-
-
-def _describe(response: Response) -> Line:
-    return Line(
-        id=g.request_id,
-        method=request.method,
-        path=request.path,
-        status=response.status_code,
-        address=request.remote_addr,
-        problem=g.problem.kind if "problem" in g else UNSET,
-    )
 
 
 def _end(started: float, line: Line, runs: list[Run], here: Service) -> None:
