@@ -88,8 +88,8 @@ class Engine:
         id: str | None = None,
         told_before: Sequence[Sequence[int]] = (),
     ) -> Completion:
-        """`told_before` are the ids that each choice began with on an engine that was lost: they
-        are told again, without logprobs, and only read. The text goes on as it would have there."""
+        """`told_before`: the ids that each choice began with on an engine that was lost. They are
+        sent again, without logprobs, and only read; the text goes on as it would have there."""
         if os.getpid() != self._process:  # before the lock, which the thread may have held
             raise EngineStopped(FORKED)
         lane = self._lane(model)

@@ -288,9 +288,8 @@ class Link:
 
     def _watch(self, pid: int) -> None:
         if self._engine is None:
-            with contextlib.suppress(
-                ProcessLookupError
-            ):  # it has ended already; the greeting will notice
+            # If it has ended already, the greeting will notice.
+            with contextlib.suppress(ProcessLookupError):
                 self._engine = os.pidfd_open(pid)
 
     def _become(self, state: EngineState) -> None:

@@ -27,7 +27,7 @@ class Peer:
         return self.frame
 
     def cancel(self) -> None:
-        """End what this worker asked for."""
+        """End this worker's requests."""
         for completion in list(self.completions.values()):
             completion.cancel()
 

@@ -79,7 +79,7 @@ class EngineProcess:
                 self._step(server)
 
     def ring(self) -> None:
-        """Something is ready to be sent. From any thread; never blocks."""
+        """Something is ready to be sent. For any thread; never blocks."""
         os.eventfd_write(self._bell, 1)
 
     # ---- starting the engine
@@ -232,7 +232,6 @@ class EngineProcess:
                 return wire.answer(request.number, result)
 
     def _submit(self, engine: AnyEngine, worker: Peer, request: wire.Submit) -> None:
-        is_cancelled = False
         try:
             completion = engine.submit(request.prompt, request.params, request.model, request.id)
         finally:

@@ -127,7 +127,7 @@ def _choose_here(drawing: list[Drawing], logits: Logits) -> np.ndarray:
 
 
 def _draw_in_c(draw: sampling.Draw, logits: Logits, at: int, change: Change) -> int:
-    """An id; or -1 for NumPy, which does as well among candidates: for all rows at once."""
+    """An id, or -1: among candidates NumPy is as fast, since it draws all rows at once."""
     K = logits.top_ids.shape[1]
     if logits.draw_row is None or (change is UNCHANGED and 0 < draw.top_k <= K):
         return -1
@@ -162,7 +162,7 @@ def _change(row: Row, logits: Rows, at: int) -> Change:
 def _only(heal: Heal, scores: np.ndarray) -> Change:
     """-inf for all tokens but those that heal.
 
-    If all of these are refused, as repetitions may be, the token taken back comes again.
+    If all of these are refused, as repetitions may be, the token taken back is drawn again.
     """
     changed = np.full_like(scores, -np.inf)
     changed[heal.ids] = scores[heal.ids]

@@ -1,18 +1,18 @@
-"""What a row may write next, guessed from its own text: checked in the turn that feeds it.
+"""Guess what a row writes next from its own text, so that one turn can check several tokens.
 
-A guess counts only if it is the very token that the row draws in its place, so the text is the
-same with guesses and without. A wrong one costs time: one guess is made at first, and twice as
-many after each turn in which all were right. The gain is in tests/benchmarks/drafts.py's tables.
+A guess counts only if the row draws that very token in its place, so the text is the same with and
+without guesses. A wrong one costs time: the first turn makes one guess, and each turn after it
+twice as many if all were right, else one. tests/benchmarks/drafts.py measures the gain.
 """
 
 from collections.abc import Sequence
 
-ALIKE = 3  # last tokens that must have stood together before; with 6, prose gains 1% instead of 5
-LOOKED_AT = 512  # tokens of a text that is new here
+ALIKE = 3  # last tokens that must have occurred before; with 6, prose gains 1% instead of 5%
+LOOKED_AT = 512  # tokens of a prompt, at most
 
 
 class Guesser:
-    """Of one row."""
+    """Guesses for one row."""
 
     def __init__(self) -> None:
         self._after: dict[tuple[int, ...], int] = {}  # tokens -> where what followed them begins
@@ -20,7 +20,7 @@ class Guesser:
         self._n_next = 1
 
     def guess(self, ids: Sequence[int], most: int) -> list[int]:
-        """What followed where the last tokens stood before, round and round if that is short.
+        """What followed the last tokens where they occurred before, repeated if that is short.
 
         >>> guesser = Guesser()
         >>> guesser.guess([7, 1, 2, 3, 8, 9, 1, 2, 3], most=4)

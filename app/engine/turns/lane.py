@@ -127,7 +127,10 @@ class Lane:
             if isinstance(error, DeviceLost):
                 raise  # only a new process can go on
         else:
-            self._note(work, n_fed, time.monotonic() - began)
+            if n_fed:
+                seconds = time.monotonic() - began
+                self.scheduler.pace.note(n_fed, seconds)
+                self.speed.note_turn(*work, seconds)
         self.tally.turns += 1
         self.tally.busy_s += time.monotonic() - began
 
@@ -154,11 +157,6 @@ class Lane:
             for drawn in choose([Drawing(row, n)], logits, self._fail_draw):
                 self._hand_out(drawn, logits)
 
-    def _note(self, work: "_Work", n_fed: int, seconds: float) -> None:
-        if n_fed:
-            self.scheduler.pace.note(n_fed, seconds)
-            self.speed.note_turn(*work, seconds)
-
     # ---- coming ----
 
     def add(self, request: Request) -> None:
@@ -179,7 +177,7 @@ class Lane:
                 waiting[ahead].put(Queued(ahead, wait_s))
 
     def _make_way(self) -> None:
-        """End what only wrote while nobody waited; who waits starts in the next turn."""
+        """End requests that give way if others wait; those start in the next turn."""
         if all(request.wants_prompt for request in self.scheduler.waiting):
             return  # scores wait for each other
         for request in [*self.scheduler.running, *self.scheduler.waiting]:

@@ -5,19 +5,21 @@
 (512, 0)
 """
 
-LEAST = 8  # tokens of a prompt in a turn; fewer would cost as much
+LEAST = 8  # tokens of a prompt in a turn; fewer would take as long
 LONGEST = 512  # tokens of prompts in the first turn, and at most, unless the model says otherwise
 IDLE_S = 0.2  # how long a turn may take while nobody is writing
-STALL_S = 0.015  # how much a prompt may delay the next token of those who are
-CROWD = 8  # with more rows than this a turn is long anyway: prompts may add
-CROWD_SHARE = 1.6  # up to 1.6 times what one token for every row takes
+STALL_S = 0.015  # how much prompts may delay the next token of rows that write
+# With more rows than CROWD a turn is long anyway: prompts may add CROWD_SHARE times what one token
+# for every row takes.
+CROWD = 8
+CROWD_SHARE = 1.6
 SLOWER, FASTER = 0.2, 0.5  # weight of a new measurement: one slow turn proves little
 
 
 class Pace:
     def __init__(self, longest: int = LONGEST) -> None:
         self.longest = longest
-        # For turns of 1, 2 to 3, 4 to 7, 8 to 15 ... tokens: mean tokens and seconds of late.
+        # For turns of 1, 2 to 3, 4 to 7, 8 to 15 ... tokens: recent means of tokens and seconds.
         self._known: dict[int, tuple[float, float]] = {}
 
     def budget(self, n_writing: int, n_running: int) -> int:

@@ -251,9 +251,9 @@ class Scheduler:
     # ---- past the window ----
 
     def slide(self, row: Row) -> int:
-        """Keep half a window of a row that outgrew the window; returns how many tokens went.
+        """Cut a row that outgrew the window down to half of it; returns how many tokens went.
 
-        It is the newest half, or less of it behind what the request keeps of its prompt.
+        The newest tokens stay, and in front of them what the request keeps of its prompt.
         """
         place = row.place
         assert place.may_slide, "a row outgrew what it had reserved"

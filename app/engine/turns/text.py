@@ -42,7 +42,7 @@ class TextStream:
         return SENTENCE_END.search(self._end) is not None
 
     def until_stop(self, data: bytes) -> bytes:
-        """Of the bytes to come those before a stop text, which itself is not written."""
+        """The bytes of `data`, which come next, that precede a stop text."""
         if not self.may_stop or self._include_stop:
             return data
         text = self._held + data.decode(errors="ignore")

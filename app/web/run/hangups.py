@@ -62,7 +62,7 @@ class Hangups:
                     tellers.submit(_tell, tell)  # which may wait for the engine's answer
 
     def _take(self, fd: int) -> list[Tell]:
-        """Whom to tell; nobody if the number belongs to another socket by now."""
+        """The functions to call; none if the number belongs to another socket by now."""
         with self._lock:
             if fd not in self._waiting or not _is_gone(fd):
                 return []
