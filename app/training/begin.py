@@ -65,7 +65,10 @@ def begin(request: TrainRequest, tell: Tell) -> Outcome:
         level=level,
     )
     with in_sentences():
-        return train(run, model)
+        outcome = train(run, model)
+    # A process that ends with the group still there may abort, in its threads.
+    processes.destroy_process_group()
+    return outcome
 
 
 def finetune(
