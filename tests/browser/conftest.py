@@ -1,5 +1,6 @@
 """A real Chromium, a real server on a free port, and a person's view of the page."""
 
+import contextlib
 import threading
 
 import pytest
@@ -51,14 +52,27 @@ def servers():
         server.shutdown()
 
 
+def closing_files(app):
+    """werkzeug's server leaves a file open if its reader resets the connection at the very end."""
+
+    def whole(environ, start_response):
+        answer = app(environ, start_response)
+        if not environ["PATH_INFO"].startswith("/static/"):
+            return answer
+        with contextlib.closing(answer):
+            return [b"".join(answer)]
+
+    return whole
+
+
 @pytest.fixture
 def serve(engine, servers):
     """Starts a server with these settings; gives its address."""
 
     def start(port=0, **settings) -> str:
-        server = make_server(
-            "127.0.0.1", port, create_app(Settings(**settings), engine), threaded=True
-        )
+        app = create_app(Settings(**settings), engine)
+        app.wsgi_app = closing_files(app.wsgi_app)
+        server = make_server("127.0.0.1", port, app, threaded=True)
         threading.Thread(target=server.serve_forever, daemon=True).start()
         servers.append(server)
         return f"http://127.0.0.1:{server.server_port}/"

@@ -404,5 +404,5 @@ def test_the_first_visit_is_small_and_our_own(context, url):
     files = [answer for answer in answers if answer.url == url or "/static/" in answer.url]
     assert len(files) > 30
     total = sum(len(answer.body()) for answer in files)
-    assert total < 240_000, total
+    assert total < 250_000, total
     assert {answer.url.split("/")[2] for answer in answers} == {url.split("/")[2]}
