@@ -187,18 +187,23 @@ TERMINAL = (  # the parameters worth typing; REST has all
 CLICK_TYPES = {"int": int, "float": float, "bool": bool}
 
 
+def option(parameter: str) -> str:
+    """max_tokens -> --max-tokens."""
+    return "-n" if parameter == "n" else f"--{parameter.replace('_', '-')}"
+
+
 def parameter_options(command: Callable) -> Callable:
     """Add an option for each parameter in TERMINAL; the engine checks the bounds."""
     from app.engine import PARAMETERS
 
     for row in reversed([row for row in PARAMETERS if row.name in TERMINAL]):
         kind = CLICK_TYPES[row.type.split(" ")[0]]
-        words = ["-n"] if row.name == "n" else [f"--{row.name.replace('_', '-')}"]
         shown = row.help.partition("; null")[0].rstrip(".") + "."  # null is for JSON
         if row.default is not None and kind is not bool:
             shown += f"  [default: {row.default}]"
-        option = click.option(*words, row.name, type=kind, is_flag=kind is bool or None, help=shown)
-        command = option(command)
+        is_flag = kind is bool or None
+        add = click.option(option(row.name), row.name, type=kind, is_flag=is_flag, help=shown)
+        command = add(command)
     return command
 
 
@@ -255,15 +260,18 @@ def generate(
     Without a prompt the model writes a text of its own.
     """
     from app import terminal
-    from app.engine import make_params
+    from app.engine import InvalidParams, make_params
     from app.gpt2 import find
     from app.samples import open_engine
 
-    if beams is not None and (interactive or out is not None):
-        raise click.UsageError("--beams works neither with --interactive nor with --out.")
+    if (beams is not None) + interactive + (out is not None) > 1:
+        raise click.UsageError("Give only one of --beams, --interactive and --out.")
     given = {name: value for name, value in given.items() if value is not None}
     n_samples = given.pop("n", 1) if out is not None else 1  # a file may have thousands
-    params = make_params(given | {"stop": list(stop)})
+    try:
+        params = make_params(given | {"stop": list(stop)})
+    except InvalidParams as error:
+        raise click.UsageError(str(error).replace(error.field, option(error.field), 1)) from None
     texts = [*prompts, *([_text_of(file)] if file else [])] or [""]
     path = find(model, MODELS)
     if beams is not None:

@@ -103,8 +103,8 @@ def test_a_prompt_may_come_from_a_file_or_a_pipe_or_not_at_all(tiny, tmp_path):
 @pytest.mark.parametrize(
     "words, sentence",
     [
-        (["--temperature", "9"], "temperature must be from 0 to 5; got 9.0"),
-        (["--max-tokens", "-1"], "max_tokens must be from 0"),
+        (["--temperature", "9"], "--temperature must be from 0 to 5; got 9.0"),
+        (["--max-tokens", "-1"], "--max-tokens must be from 0"),
         (["--file", "nowhere.txt"], "nowhere.txt"),
     ],
 )
@@ -148,9 +148,12 @@ def test_beams_of_no_tokens_write_nothing(tiny):
     assert gpt2.search_beams(gpt2.load(tiny), [1, 2, 3], width=2, max_tokens=0) == []
 
 
-def test_beams_cannot_be_interactive(tiny):
-    done = continuo("generate", "-m", tiny, "--beams", 2, "--interactive")
-    assert done.returncode == 2 and "--beams works neither with --interactive" in done.stderr
+@pytest.mark.parametrize(
+    "words", [["--beams", 2, "--interactive"], ["--interactive", "--out", "x"]]
+)
+def test_what_excludes_each_other_is_refused(tiny, words):
+    done = continuo("generate", "-m", tiny, *words)
+    assert done.returncode == 2 and "only one of --beams, --interactive and --out" in done.stderr
 
 
 def test_a_prompt_file_in_another_encoding_is_a_sentence(tiny, tmp_path):
