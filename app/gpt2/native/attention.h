@@ -22,6 +22,7 @@
 #include "functions.h"
 
 #define PAGE 32
+#define MOST_HEAD 512 /* the largest D: see model.py */
 #define QUERIES 8 /* tokens of a row that go through its pages together */
 
 typedef struct shape { /* of the cache */
@@ -59,7 +60,7 @@ INLINE record record_at(const shape *s, char *layer, int page, int head) {
 
 /* Store one token's keys k [D] and values v [D] at its place in the record. */
 static void remember(const shape *s, record to, int place, const float *k, const float *v) {
-    float padded[2][512] = {{0}};
+    float padded[2][MOST_HEAD] = {{0}};
     memcpy(padded[0], k, (size_t)s->head * sizeof(float));
     memcpy(padded[1], v, (size_t)s->head * sizeof(float));
     if (!s->is_int8) {
@@ -67,7 +68,7 @@ static void remember(const shape *s, record to, int place, const float *k, const
         memcpy(to.float_values + (size_t)place * (size_t)s->padded, padded[1], (size_t)s->padded * sizeof(float));
         return;
     }
-    int8_t keys[512];
+    int8_t keys[MOST_HEAD];
     int32_t sum = 0;
     to.key_steps[place] = round_to_int8(keys, padded[0], s->padded, 0);
     for (int d = 0; d < s->padded; d += 4) memcpy(to.keys + (size_t)(d * PAGE + place * 4), keys + d, 4);
@@ -79,8 +80,8 @@ static void remember(const shape *s, record to, int place, const float *k, const
 /* ---- queries ---- */
 
 typedef struct query {
-    float floats[512];          /* [D] scaled */
-    int8_t high[512], low[512]; /* [D] as integers of 14 bits, 127 high + low */
+    float floats[MOST_HEAD];                /* [D] scaled */
+    int8_t high[MOST_HEAD], low[MOST_HEAD]; /* [D] as integers of 14 bits, 127 high + low */
     float step;
 } query;
 
@@ -187,8 +188,8 @@ typedef struct span { /* consecutive tokens of a row */
 
 typedef struct desk { /* one thread's scratch memory */
     query queries[QUERIES];
-    float sums[QUERIES][512];
-    float values[PAGE * 512];
+    float sums[QUERIES][MOST_HEAD];
+    float values[PAGE * MOST_HEAD];
     float *scores; /* [QUERIES][length] */
     size_t length;
 } desk;

@@ -214,7 +214,7 @@ static int32_t winner(crowd *c) {
 static int32_t draw_from_all(const draw *d, const float *logits, int n, const int32_t *ids, int k,
                              char *scratch) {
     float *weights = (float *)scratch;
-    uint32_t *hashes = (uint32_t *)(weights + (n + LANES - 1) / LANES * LANES);
+    uint32_t *hashes = (uint32_t *)(weights + whole_vectors(n));
     const bool is_typical = d->typical_p < 1, drops = d->xtc_threshold <= 1;
     const double share = is_typical ? d->typical_p : d->top_p;
     if ((d->top_k > 0) + (d->top_p < 1) + is_typical + drops > 1) return -1;

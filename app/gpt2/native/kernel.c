@@ -101,30 +101,17 @@ static int tokens_a_piece(const engine *e, int n) {
          (piece = take(&(p)->e->taken[(p)->step], ((count) + size - 1) / size)) >= 0;)             \
         for (int t = piece * size; t < (count) && t < (piece + 1) * size; t++)
 
+/* The token table is the head: a token's row is the weights of its output. */
 static void embed(path *p) {
     engine *e = p->e;
     const network *net = &e->net;
-    const matrix *m = &net->head;
-    EACH_TOKEN(p, t, e->n) {
-        int at = e->first + t, id = e->turn->ids[at], row = 0;
-        while (e->turn->begins[row + 1] <= at) row++;
-        int position = e->turn->pasts[row] + at - e->turn->begins[row];
-        const float *place = net->positions + (size_t)position * (size_t)e->E;
-        float *x = e->x + (size_t)t * (size_t)e->E;
-        size_t first = (size_t)(id / LANES * LANES) * (size_t)m->n_in, lane = (size_t)(id % LANES);
-        for (int k = 0; k < e->E; k++) {
-            size_t one = first + (size_t)k * LANES + lane;
-            if (m->kind == INT8) {
-                int8_t w = ((const int8_t *)m->weights)[first + (size_t)(k / 4) * 4 * LANES + lane * 4 + (size_t)(k % 4)];
-                x[k] = (float)w * m->scales[id] * m->inverses[k] + place[k];
-            } else if (m->kind == BFLOAT16) {
-                uint32_t bits = (uint32_t)((const uint16_t *)m->weights)[one] << 16;
-                float w;
-                memcpy(&w, &bits, sizeof w);
-                x[k] = w + place[k];
-            } else {
-                x[k] = ((const float *)m->weights)[one] + place[k];
-            }
+    EACH_PIECE(p, i, e->n_spans) {
+        const span *s = &e->spans[i];
+        for (int t = 0; t < s->n; t++) {
+            const int id = e->turn->ids[e->first + s->token + t];
+            const float *place = net->positions + (size_t)(s->position + t) * (size_t)e->E;
+            float *x = e->x + (size_t)(s->token + t) * (size_t)e->E;
+            for (int k = 0; k < e->E; k++) x[k] = weight_at(&net->head, id, k) + place[k];
         }
     }
     done(p);
@@ -272,7 +259,7 @@ static bool are_ids(const int32_t *ids, int m, int n) {
    -1 leaves it to sampling.py. `scratch`: 16 bytes for each of n, padded to 16. */
 int32_t native_draw(const draw *d, float *logits, int32_t n, const int32_t *top_ids, const float *top_scores,
                     int32_t k, const int32_t *ids, float *scores, int32_t m, char *scratch) {
-    const size_t V = (size_t)(n + LANES - 1) / LANES * LANES;
+    const size_t V = (size_t)whole_vectors(n);
     int64_t *found = (int64_t *)scratch;
     int32_t own_ids[MOST_DRAWN_FROM];
     float own_scores[MOST_DRAWN_FROM];
@@ -287,7 +274,7 @@ int32_t native_draw(const draw *d, float *logits, int32_t n, const int32_t *top_
 }
 
 int64_t native_record_bytes(int32_t is_int8, int32_t head) {
-    return (int64_t)record_bytes(is_int8 != 0, (head + LANES - 1) / LANES * LANES);
+    return (int64_t)record_bytes(is_int8 != 0, whole_vectors(head));
 }
 
 static size_t rounded(size_t bytes) { return (bytes + 63) / 64 * 64; }
@@ -309,7 +296,7 @@ engine *native_open(const network *net) {
     e->V = net->head.n_out;
     e->I = net->layers[0].narrowing.n_in;
     e->QKV = net->layers[0].attention.n_out;
-    int head = net->n_embd / net->n_head, padded = (head + LANES - 1) / LANES * LANES;
+    int head = net->n_embd / net->n_head, padded = whole_vectors(head);
     e->cache = (shape){net->n_head, head, padded, net->int8_cache != 0, record_bytes(net->int8_cache != 0, padded)};
     e->n_steps = (size_t)(10 * net->n_layer + 4);
     const size_t T = AT_ONCE, F = sizeof(float), n_threads = (size_t)net->n_threads;
@@ -373,7 +360,7 @@ static const char *fault(const engine *e, const turn *t) {
         if (t->ids[i] < 0 || t->ids[i] >= net->n_vocab) return "an id is not in the vocabulary";
     for (int i = 0; i < t->n_wanted; i++)
         if (t->wanted[i] < (i ? t->wanted[i - 1] + 1 : 0) || t->wanted[i] >= t->n_tokens)
-            return "what is wanted does not rise within the turn";
+            return "the wanted tokens do not rise within the turn";
     return NULL;
 }
 

@@ -45,6 +45,20 @@ typedef struct outputs {
     enum how how;
 } outputs;
 
+/* The weight of one input in one output; int8 as its factors restore it. */
+INLINE float weight_at(const matrix *m, int out, int in) {
+    const size_t block = (size_t)(out / LANES * LANES) * (size_t)m->n_in, lane = (size_t)(out % LANES);
+    if (m->kind == INT8) {
+        size_t at = block + (size_t)(in / 4 * 4) * LANES + lane * 4 + (size_t)(in % 4);
+        return (float)((const int8_t *)m->weights)[at] * m->scales[out] * m->inverses[in];
+    }
+    size_t at = block + (size_t)in * LANES + lane;
+    if (m->kind == FLOAT32) return ((const float *)m->weights)[at];
+    uint32_t bits = (uint32_t)((const uint16_t *)m->weights)[at] << 16;
+    float w;
+    return *(float *)memcpy(&w, &bits, sizeof w);
+}
+
 /* Rounds x [n_in] for an int8 matrix. Returns the step. */
 static float round_inputs(int8_t *bytes, const float *x, const matrix *m) {
     vec most = vec_set(0), zeros = vec_set(0);
@@ -149,7 +163,7 @@ INLINE void tile_floats(const int R, const enum kind kind, const matrix *m, cons
 
 #define TILE(R)                                                                                    \
     case R:                                                                                        \
-        if (m->kind == INT8) tile_int8(R, m, x, row, at, later, out);                                     \
+        if (m->kind == INT8) tile_int8(R, m, x, row, at, later, out);                              \
         else if (m->kind == BFLOAT16) tile_floats(R, BFLOAT16, m, x, row, at, out);                \
         else tile_floats(R, FLOAT32, m, x, row, at, out);                                          \
         break;

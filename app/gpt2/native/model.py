@@ -26,7 +26,7 @@ from app.gpt2.native.packing import (
 from app.gpt2.paged import CANDIDATES, Feed, Logits
 
 INT8, BFLOAT16, FLOAT32 = range(3)  # `kind` in matrix.h
-MOST_HEAD = 512  # numbers of a head: arrays in attention.h
+MOST_HEAD = 512  # numbers of a head, as in attention.h
 
 
 def _close(kernel: ctypes.CDLL, engine: int, process: int) -> None:

@@ -3,11 +3,12 @@
    All threads run the same function. A step's work is cut into pieces, and each free thread takes the
    next one, so a slow thread does not delay the others; the bits do not depend on who computes a piece.
    All meet at the end of a step. A waiting thread spins for some microseconds, since the others are
-   seldom late, and then sleeps: a team without a job uses no processor time. */
+   rarely late, and then sleeps: a team without a job uses no processor time. */
 
 #ifndef THREADS_H
 #define THREADS_H
 
+#include <errno.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
@@ -94,10 +95,10 @@ static int team_start(team *t, int n) {
     pthread_cond_init(&t->wake, NULL);
     t->n = n;
     t->workers = calloc((size_t)n, sizeof *t->workers);
-    if (t->workers == NULL) return 12;
+    if (t->workers == NULL) return ENOMEM;
     for (int i = 1; i < n; i++) {
         member *who = malloc(sizeof *who);
-        if (who == NULL) return 12;
+        if (who == NULL) return ENOMEM;
         *who = (member){t, i};
         int error = pthread_create(&t->workers[i - 1], NULL, work, who);
         if (error) {

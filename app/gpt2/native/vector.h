@@ -19,6 +19,9 @@
 #define INLINE static inline __attribute__((always_inline))
 #define LANES 16
 
+/* The least multiple of 16 that is at least n. */
+INLINE int whole_vectors(int n) { return (n + LANES - 1) / LANES * LANES; }
+
 #if defined(__AVX512F__) && defined(__AVX512BW__) && defined(__AVX512VNNI__)
 
 #define ISA "avx512-vnni"
