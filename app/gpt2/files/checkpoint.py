@@ -111,7 +111,7 @@ def _find(path: Path) -> tuple[Path, list[str]]:
         raise CheckpointError(f"{path} does not exist.")
     found = [path / name for name in WEIGHTS_BY_RANK if (path / name).is_file()]
     for ending in OTHER_WEIGHTS:
-        others = sorted(f for f in path.iterdir() if _may_be_weights(f, ending, found))
+        others = sorted(f for f in path.iterdir() if _may_be_weights(f, ending) and f not in found)
         if not found and len(others) > 1:
             raise CheckpointError(
                 f"{path} holds {' and '.join(f.name for f in others)}; name the one you mean."
@@ -126,13 +126,9 @@ def _find(path: Path) -> tuple[Path, list[str]]:
     return found[0], [name for name in passed_over if name != found[0].name]
 
 
-def _may_be_weights(file: Path, ending: str, found: list[Path]) -> bool:
-    named = any(file.name.startswith(word) for word in NEVER_WEIGHTS)
-    return file.suffix == ending and file.is_file() and not named and not _is_shard(file, found)
-
-
-def _is_shard(file: Path, found: list[Path]) -> bool:
-    return file in found or "-of-" in file.name
+def _may_be_weights(file: Path, ending: str) -> bool:
+    is_other = file.name.startswith(NEVER_WEIGHTS) or "-of-" in file.name  # a shard
+    return file.suffix == ending and file.is_file() and not is_other
 
 
 def _what_is_there(folder: Path) -> str:
@@ -299,9 +295,9 @@ def _torch_state(weights: Mapping[str, np.ndarray], prefix: str, dtype: str | No
 
 def _write_config(path: Path, config: Config, dtype: str) -> None:
     """config.json, with transformers' names."""
-    says = dataclasses.asdict(config)
-    ends = says.pop("eos_token_ids")
-    says |= {
+    fields = dataclasses.asdict(config)
+    ends = fields.pop("eos_token_ids")
+    fields |= {
         "architectures": ["GPT2LMHeadModel"],
         "model_type": "gpt2",
         "activation_function": "gelu_new",
@@ -310,7 +306,7 @@ def _write_config(path: Path, config: Config, dtype: str) -> None:
         "tie_word_embeddings": True,
         "dtype": dtype,
     }
-    path.write_text(json.dumps(says, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+    path.write_text(json.dumps(fields, indent=2, sort_keys=True) + "\n", encoding="utf-8")
 
 
 @contextlib.contextmanager

@@ -88,7 +88,7 @@ AS_STORED = {"float32": "<f4", "float16": "<f2", "bfloat16": "<u2"}
 
 class Bundle(Tensors):
     """A GPT-2's weights by our names, memory-mapped; each tensor's checksum is verified when it is
-    first read. `ignored` are the names of variables that are no weights, such as an optimizer's."""
+    first read. `ignored` are the names of other variables, such as an optimizer's."""
 
     format = "TensorFlow"
 

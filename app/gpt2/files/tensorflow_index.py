@@ -154,7 +154,7 @@ def _fields(message: bytes) -> dict[int, list]:
         lead, at = _varint(message, at)
         if lead & 7 == 0:  # a varint
             value, at = _varint(message, at)
-        elif lead & 7 == 2:  # a length, and so many bytes
+        elif lead & 7 == 2:  # a length, and that many bytes
             size, at = _varint(message, at)
             value, at = message[at : at + size], at + size
         elif lead & 7 == 5:  # four bytes

@@ -80,11 +80,11 @@ def _note(storage: tuple[str, str], offset: int, shape: tuple, stride: tuple, *_
 def _array(tensor: Plain, place: zipfile.ZipInfo, whole: np.ndarray) -> np.ndarray:
     size, n = np.dtype(_bits(tensor.dtype)).itemsize, math.prod(tensor.shape)
     steps = [math.prod(tensor.shape[i + 1 :]) for i in range(len(tensor.shape))]
-    lie = zip(tensor.shape, tensor.stride, steps, strict=True)
-    _check(all(extent == 1 or stride == step for extent, stride, step in lie))
+    axes = zip(tensor.shape, tensor.stride, steps, strict=True)
+    _check(all(extent == 1 or stride == step for extent, stride, step in axes))
     _check(place.compress_type == zipfile.ZIP_STORED and tensor.offset >= 0 and n >= 0)
     _check((tensor.offset + n) * size <= place.file_size)
-    # the bytes follow a header of 30 bytes, a name and padding
+    # The bytes follow a header of 30 bytes, a name and padding.
     n_name, n_extra = struct.unpack("<HH", whole[place.header_offset + 26 :][:4].tobytes())
     start = place.header_offset + 30 + n_name + n_extra + tensor.offset * size
     _check(start % size == 0 and start + n * size <= len(whole))

@@ -25,7 +25,7 @@ WIDE = [Draw(7, 2), Draw(7, 3, 1.5, top_p=0.9), Draw(7, 4, top_k=100), Draw(7, 5
 
 
 class WrongAnswer(RuntimeError):
-    """The device computes something else than the CPU, in one sentence."""
+    """How the device's answer differs from the CPU's, in one sentence."""
 
 
 class Sample(NamedTuple):

@@ -14,7 +14,7 @@ SPARE_BYTES = 2**30  # for a turn, besides weights and cache
 
 
 class GPUUnusable(RuntimeError):
-    """Why, in one sentence."""
+    """Why the GPU cannot be used, in one sentence."""
 
 
 def open_on_gpu(

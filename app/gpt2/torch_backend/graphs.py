@@ -23,7 +23,7 @@ class Recording(NamedTuple):
 
 
 class Recorded:
-    """A function of one tensor, recorded once for each shape, of which there should be few.
+    """A function of one tensor, recorded once for each shape; there should be few.
 
     It must neither wait for the device nor read numbers from it, and everything else it reads must
     stay at the same address.

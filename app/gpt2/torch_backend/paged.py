@@ -92,9 +92,7 @@ class TorchPagedModel:
     notes: Sequence[str] = ()
     same_bits = "same batch"  # torch chooses kernels by the size of the batch
     n_guesses = 0  # a chunk has other bits than single tokens
-    draw_row: DrawRow | None = (
-        None  # set where there is a kernel that draws what the device does not
-    )
+    draw_row: DrawRow | None = None  # draws what the device does not, if there is a kernel
 
     def __init__(
         self,
@@ -203,7 +201,8 @@ class TorchPagedModel:
         try:
             torch.cuda.synchronize(self.net.device)
         except Exception:
-            raise DeviceLost(f"The GPU has stopped answering: {first_line(error)}") from error
+            why = (str(error).strip() or type(error).__name__).splitlines()[0]  # advice follows
+            raise DeviceLost(f"The GPU has stopped answering: {why}") from error
 
     @torch.inference_mode()
     def _forward(self, feeds: Sequence[Feed], least_pages: int = LEAST_PAGES) -> Logits:
@@ -359,7 +358,7 @@ class TorchPagedModel:
         )
 
     def _draw_wide(self, answers: Answers, draws: Sequence[Draw | None]) -> None:
-        """Draw rows that their candidates may not settle from all of their logits."""
+        """Draw from all logits for the rows that candidates alone might not settle."""
         wide = [
             (at, draw)
             for at, draw in enumerate(draws)
@@ -387,9 +386,8 @@ class TorchPagedModel:
             else:
                 order += itertools.islice(longer, feed.wanted)
         K = self.n_candidates
-        packed = np.concatenate([packed.cpu().numpy() for _, packed in parts])[
-            order
-        ]  # [W, 2 K + 1]
+        packed = np.concatenate([packed.cpu().numpy() for _, packed in parts])  # [W, 2 K + 1]
+        packed = packed[order]
         ids, scores, drawn = packed[:, :K], packed[:, K : 2 * K].view(np.float32), packed[:, -1]
         if not np.isfinite(scores[:, :1]).all():
             self._clean(feeds)
@@ -468,8 +466,3 @@ def _look_back(q: Tensor, paged: Tensor, group: Group, scale: float) -> Tensor:
         q, k, v, group.mask, is_causal=group.mask is None, scale=scale
     )
     return seen.transpose(1, 2).flatten(0, 1)
-
-
-def first_line(error: BaseException) -> str:
-    """The first line of the message; torch adds paragraphs of advice."""
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
