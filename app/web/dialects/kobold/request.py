@@ -51,6 +51,7 @@ MOST = {row.name: row.max_items for row in PARAMETERS if row.max_items is not No
 N_TOP = 5  # alternatives reported when logprobs are requested
 
 FEWEST = 8  # tokens of context, whatever is requested
+SPARE = 16  # tokens of the model's window that koboldcpp leaves free of what max_length may ask
 
 
 class KoboldRequest(msgspec.Struct):
@@ -99,13 +100,14 @@ def _wants_logprobs(fields: Fields) -> bool:
 
 def _clamped(fields: Fields, info: ModelInfo) -> dict[str, Any]:
     near = dict(fields)
+    bounds = BOUNDS | {"max_tokens": (0, max(FEWEST, info.n_positions - SPARE))}
     for ours, (theirs, *_) in NAMES.items():
         value = near.get(theirs)
-        if ours in BOUNDS and isinstance(value, str):
+        if ours in bounds and isinstance(value, str):
             with contextlib.suppress(ValueError):  # what is not a number is refused later
                 value = near[theirs] = float(value)
-        if ours in BOUNDS and isinstance(value, int | float) and not isinstance(value, bool):
-            low, high = BOUNDS[ours]
+        if ours in bounds and isinstance(value, int | float) and not isinstance(value, bool):
+            low, high = bounds[ours]
             near[theirs] = min(max(value, low), high) if value == value else value
     stops = near.get("stop_sequence")
     if isinstance(stops, list):

@@ -67,6 +67,13 @@ def test_what_is_out_of_bounds_goes_to_the_bound(ask, params):
     assert (params.temperature, params.top_k, params.penalty_range, params.min_p) == (5, 0, 0, 1)
 
 
+@pytest.mark.parametrize(("asked", "given"), [(1e30, 1008), (1009, 1008), (1008, 1008), (-1, 0)])
+def test_max_length_goes_to_koboldcpps_bound(ask, engine, params, asked, given):
+    engine.lasts = 1
+    ask(max_length=asked)
+    assert params.max_tokens == given
+
+
 def test_stop_and_end_as_it_says_them(ask, params):
     ask(stop_sequence=["x"], trim_stop=False, use_default_badwordsids=True, banned_tokens=["y"])
     assert params.stop == ["x"] and params.include_stop is True
