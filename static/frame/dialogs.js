@@ -12,10 +12,21 @@ export function show(title, fill) {
 	if (dialog.open) dialog.close();
 	return new Promise((resolve) => {
 		let answer = null;
+		let isWarned = false;
 		const close = (value = null) => { answer = value; dialog.close(); };
-		dialog.replaceChildren(make("div", { class: "head" }, make("h2", { id: "dialog-title" }, title), cross(say("do.close"), () => close())), ...fill(close));
+		const leave = (event) => {
+			const isChanged = [...dialog.querySelectorAll("textarea")].some((field) => field.value !== field.defaultValue);
+			if (isWarned || !isChanged) return close();
+			event.preventDefault();
+			isWarned = true;
+			const go = dialog.querySelector(".go");
+			go.before(make("p", { role: "alert" }, say("dialog.unsaved")));
+			go.scrollIntoView();
+		};
+		dialog.replaceChildren(make("div", { class: "head" }, make("h2", { id: "dialog-title" }, title), cross(say("do.close"), leave)), ...fill(close));
 		dialog.setAttribute("aria-labelledby", "dialog-title");
 		const isForm = dialog.querySelector("form") !== null; // a click beside it would throw away what was typed, as selecting it by mouse may
+		dialog.oncancel = leave;
 		dialog.onclick = (event) => { if (event.target === dialog && !isForm) close(); };
 		dialog.onclose = () => {
 			if (dialog.open) return; // another one took its place before this was told

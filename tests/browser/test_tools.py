@@ -338,6 +338,20 @@ def test_selecting_by_mouse_past_the_memorys_edge_leaves_it_open(desk):
     expect(memory).to_have_value("Anna is a lamplighter.")
 
 
+def test_escape_asks_before_it_discards_a_changed_memory(desk):
+    desk.press("Alt+p")
+    memory = desk.page.get_by_role("textbox", name="Memory")
+    desk.press("Escape")
+    expect(memory).to_have_count(0)
+    desk.press("Alt+p")
+    memory.fill("Anna is a lamplighter.")
+    desk.press("Escape")
+    expect(memory).to_have_value("Anna is a lamplighter.")
+    expect(desk.page.get_by_role("alert").filter(has_text="closing once more")).to_be_in_viewport()
+    desk.page.locator("#dialog").get_by_role("button", name="Close").click()
+    expect(memory).to_have_count(0)
+
+
 def test_a_line_of_the_world_is_read_while_its_name_is_mentioned(desk, engine):
     desk.type("The lamp").press("Alt+p")
     desk.page.get_by_label("World", exact=True).fill("lamp: it never goes out.\nAnna: a girl.")
