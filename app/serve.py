@@ -28,22 +28,31 @@ def _serve(models: tuple[str, ...], **given: Any) -> None:
     settings = read_settings(given)
     if settings.models:  # absolute, since they are relative to this folder
         given["models"] = tuple(find_models(settings.models).values())
-    _refuse_a_taken_port(settings.host, settings.port)
+    _refuse_an_unusable_address(settings.host, settings.port)
     command = [sys.executable, "-m", "gunicorn", "-c", str(CONFIG), "app:create_app()"]
     os.execve(sys.executable, command, as_environment(given))
 
 
-def _refuse_a_taken_port(host: str, port: int) -> None:
+def _refuse_an_unusable_address(host: str, port: int) -> None:
     """In one sentence, where gunicorn would try for five seconds and log eleven lines."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         socket.create_server((host.strip("[]"), port), family=family).close()
     except OSError as error:  # of anything else gunicorn may make more
         if error.errno == errno.EADDRINUSE:
-            raise SettingsError(
+            problem = (
                 f"Port {port} is in use: stop the server that listens there, "
                 "or name another with --port."
-            ) from None
+            )
+        elif error.errno == errno.EADDRNOTAVAIL or isinstance(error, socket.gaierror):
+            problem = (
+                f"{host} is no address of this machine: name one with --host, or 0.0.0.0 for all."
+            )
+        elif error.errno == errno.EACCES:
+            problem = f"Only root may listen on port {port}: name one above 1023 with --port."
+        else:
+            return
+        raise SettingsError(problem) from None
 
 
 def _option(setting: Setting) -> click.Option:

@@ -203,6 +203,8 @@ def test_help_shows_every_setting_and_its_variable():
     [
         (["--precision", "int4"], "--precision must be auto or float32"),
         (["nothing-of-this-name"], "nothing-of-this-name"),
+        (["--host", "192.0.2.1"], "192.0.2.1 is no address of this machine: name one with --host"),
+        (["--host", "300.1.1.1"], "300.1.1.1 is no address of this machine: name one with --host"),
     ],
 )
 def test_a_mistake_is_one_sentence(options, sentence):

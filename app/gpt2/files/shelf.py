@@ -36,7 +36,7 @@ def find(word: str | Path | None, models: Path) -> Path:
             return path
     there = ", ".join(entry.name for entry in entries(models)) or "nothing"
     raise ModelNotFound(
-        f"There is no model {str(word)!r}: no such path, and {models} holds {there}."
+        f"There is no model {str(word)!r}: name a path, or what {models} holds: {there}."
     )
 
 
