@@ -147,11 +147,10 @@ INLINE vec vec_from_int8(const int8_t *p) {
                 _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_srli_si128(x, 8))));
 }
 INLINE void vec_to_int8(int8_t *p, vec x, int bias) {
-    __m256i b = _mm256_set1_epi32(bias);
-    __m256i lo = _mm256_add_epi32(_mm256_cvtps_epi32(x.a), b);
-    __m256i hi = _mm256_add_epi32(_mm256_cvtps_epi32(x.b), b);
-    __m256i words = _mm256_permute4x64_epi64(_mm256_packs_epi32(lo, hi), 0xD8);
+    __m256i words = _mm256_packs_epi32(_mm256_cvtps_epi32(x.a), _mm256_cvtps_epi32(x.b));
+    words = _mm256_permute4x64_epi64(words, 0xD8);
     __m128i bytes = _mm_packs_epi16(_mm256_castsi256_si128(words), _mm256_extracti128_si256(words, 1));
+    bytes = _mm_add_epi8(bytes, _mm_set1_epi8((char)bias)); /* last: packing saturates */
     _mm_storeu_si128((__m128i *)p, bytes);
 }
 INLINE __m256 eight_times_power(__m256 y, __m256 n) {

@@ -4,6 +4,7 @@ import dataclasses
 import itertools
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -32,11 +33,12 @@ PRECISIONS = ("float32", "bfloat16", "int8")
 
 @pytest.fixture(scope="session")
 def make(folder):
-    def make(config, precision, isa=None, threads=2):
+    def make(config, precision, isa=None, threads=2, kernel=None):
         weights = WEIGHTS[config]
         if precision == "int8":
             weights = quantize(config, weights)
-        kernel = library.load(folder) if isa is None else library.load_for(isa, folder)
+        if kernel is None:
+            kernel = library.load(folder) if isa is None else library.load_for(isa, folder)
         model = NativeModel(config, weights, precision, threads, kernel=kernel)
         model.allocate(40)
         return model
@@ -146,6 +148,23 @@ def test_every_build_gives_the_bits_of_plain_c(make, config, precision):
         for threads in (1, 3):
             logits = every_logit(make(config, precision, isa, threads), ids, [3, 1, 7, 5])
             assert np.array_equal(logits, plain), (isa, threads)
+
+
+@pytest.fixture(scope="session")
+def emulated(folder):
+    header = Path(__file__).with_name("avx_vnni.h")
+    return library.open_library(build.build("avx2", folder, ["-include", str(header)]), "avx-vnni")
+
+
+@pytest.mark.skipif("avx2" not in build.runnable(), reason="this processor has no AVX2")
+@pytest.mark.parametrize("config", [SMALL, ODD], ids=["small", "odd"])
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_avx_vnni_gives_them_too_by_an_emulated_instruction(make, emulated, config, precision):
+    """It computed nonsense from int8, which shows only on the few processors that have it."""
+    ids = [id % config.vocab_size for id in IDS[: config.n_positions]]
+    plain = every_logit(make(config, precision, "plain"), ids, [3, 1, 7, 5])
+    logits = every_logit(make(config, precision, kernel=emulated), ids, [3, 1, 7, 5])
+    assert np.array_equal(logits, plain)
 
 
 # ---- the same bits: however prompts are cut, in any company ----
