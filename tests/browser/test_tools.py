@@ -212,7 +212,7 @@ def test_a_value_holds_from_the_key_on_that_typed_it(desk, engine):
 
 def test_undo_in_a_field_is_the_fields_own(desk):
     desk.type("Once").page.locator("#knob-seed").focus()
-    desk.type("12").press("Control+z")
+    desk.type("1").press("Control+z")
     assert desk.text == "Once"
     expect(desk.page.locator("#knob-seed")).to_have_value("")
 
