@@ -44,7 +44,7 @@ def _refuse_an_unusable_address(host: str, port: int) -> None:
                 f"Port {port} is in use: stop the server that listens there, "
                 "or name another with --port."
             )
-        elif error.errno == errno.EADDRNOTAVAIL or isinstance(error, socket.gaierror):
+        elif error.errno in (errno.EADDRNOTAVAIL, socket.EAI_NONAME, socket.EAI_AGAIN):
             problem = (
                 f"{host} is no address of this machine: name one with --host, or 0.0.0.0 for all."
             )

@@ -30,7 +30,7 @@ try:
 except (settings_module.SettingsError, importlib.import_module("app.engine").EngineError) as error:
     sys.exit(f"Continuo: {error}")
 
-host = f"[{settings.host}]" if ":" in settings.host else settings.host
+host = f"[{settings.host.strip('[]')}]" if ":" in settings.host else settings.host
 bind = f"{host}:{settings.port}"
 workers = settings.workers
 worker_class = "app.web.run.worker.Worker"

@@ -211,3 +211,18 @@ def test_a_public_server_says_what_is_open_and_knows_visitors_apart():
             for visitor in ("203.0.113.1", "203.0.113.1", "203.0.113.2")
         ]
         assert [reply.status_code for reply in replies] == [200, 429, 200]
+
+
+def ipv6() -> bool:
+    try:
+        socket.create_server(("::1", 0), family=socket.AF_INET6).close()
+    except OSError:
+        return False
+    return True
+
+
+@pytest.mark.skipif(not ipv6(), reason="this machine has no IPv6")
+@pytest.mark.parametrize("host", ["::1", "[::1]"])
+def test_an_ipv6_address_is_listened_on_with_brackets_and_without(host):
+    with serve(fake(0.01), host=host) as server:
+        server.wait_for(r"Continuo writes at http://\[::1\]:\d+")
