@@ -14,7 +14,7 @@ def test_a_name_in_models_goes_before_a_path(tmp_path, monkeypatch):
 
 def test_a_word_that_means_nothing_is_told_what_there_is(tmp_path):
     (tmp_path / "marx").mkdir()
-    with pytest.raises(ModelNotFound, match="no model 'freinds'.*holds marx"):
+    with pytest.raises(ModelNotFound, match="no model 'freinds'.*holds: marx"):
         find("freinds", tmp_path)
 
 
