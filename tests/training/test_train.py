@@ -77,7 +77,14 @@ def test_a_release_ends_as_if_its_run_had_always_been_going_to_end(begin, corpus
     assert metrics.read(release.folder)[0].step < 6  # the curve is whole
 
 
-def test_a_timed_run_ends_with_its_schedule_when_its_minutes_are_over(begin):
+@pytest.fixture
+def ticking(monkeypatch):
+    """Each look at the clock of training takes 0.05 s."""
+    clock = itertools.count(step=0.05)
+    monkeypatch.setattr(train, "time", SimpleNamespace(monotonic=lambda: next(clock)))
+
+
+def test_a_timed_run_ends_with_its_schedule_when_its_minutes_are_over(begin, ticking):
     told = []
     config = {"steps": 1_000_000, "timed": True, "max_minutes": 0.02, "evaluate_every": 1_000_000}
     state, run = begin(schedule="linear", warmup=0.0, average=0.5, tell=told.append, **config)
@@ -91,12 +98,8 @@ def test_a_timed_run_ends_with_its_schedule_when_its_minutes_are_over(begin):
 
 
 @pytest.mark.parametrize("looks", [30, 31])
-def test_time_that_is_over_during_a_pause_ends_with_a_step_that_is_judged(
-    begin, monkeypatch, looks
-):
-    """Its clock is looked at by turns after a step and after the pause that follows."""
-    clock = itertools.count(step=0.05)
-    monkeypatch.setattr(train, "time", SimpleNamespace(monotonic=lambda: next(clock)))
+def test_time_that_is_over_during_a_pause_ends_with_a_step_that_is_judged(begin, ticking, looks):
+    """The clock is looked at by turns after a step and after the pause that follows."""
     state, _ = begin(
         steps=1_000_000, timed=True, max_minutes=0.05 * looks / 60, evaluate_every=1_000_000
     )
