@@ -16,7 +16,7 @@ TEST = $(BIN)/python -m pytest
 serve: $(VENV)/serving
 	@$(BIN)/python -m app serve $(MODEL) --port $(PORT)
 
-# Most run in two processes. These do not: the first fork workers as a web server does, and by and by a
+# Most run in three processes. These do not: the first fork workers as a web server does, and by and by a
 # test process holds the threads of torch and of the kernel, which a fork does not survive; the last is
 # many tests by one name, of which one would be run.
 APART = $(addprefix tests/engine/process/test_,client.py service.py owner.py) \
@@ -26,7 +26,7 @@ APART = $(addprefix tests/engine/process/test_,client.py service.py owner.py) \
 test: $(VENV)/dev $(VENV)/clients browser tools
 	@$(BIN)/python -m app.gpt2.native.build >/dev/null || true
 	@$(TEST) $(APART)
-	@$(TEST) -n 2 --dist loadfile $(addprefix --ignore=,$(APART))
+	@$(TEST) -n 3 --dist loadfile $(addprefix --ignore=,$(APART))
 
 lint: $(VENV)/dev $(VENV)/scripts
 	@$(BIN)/ruff check .
