@@ -17,3 +17,13 @@ test("words are found in the text, and on branches that were left", () => {
 	assert.equal(findWords(story, "ship"), null);
 	assert.equal(findWords(story, ""), null);
 });
+
+test("what is found is what is marked, whatever letters and signs are around", () => {
+	const story = new Story();
+	story.edit(0, 0, "İİİ – what (else)? Σίσυφος");
+	for (const words of ["WHAT", "(ELSE)?", "ΣΊΣΥΦΟΣ", "– w"]) {
+		const { start, end, match } = findWords(story, words);
+		assert.equal(story.text.slice(start, end), match);
+		assert.equal(match.toLowerCase(), words.toLowerCase());
+	}
+});
