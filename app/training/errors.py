@@ -1,5 +1,9 @@
-"""The exception of this room."""
+"""The exceptions of this room."""
 
 
 class TrainingError(Exception):
     """Why training cannot start or continue, in one sentence with a remedy."""
+
+
+class NoText(TrainingError):
+    """No file holds any; each was told when it was skipped."""

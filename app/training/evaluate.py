@@ -13,7 +13,7 @@ from app.training.corpus import sources
 from app.training.corpus.corpus import Corpus, Rules, is_prepared
 from app.training.corpus.prepare import Files, prepare
 from app.training.corpus.tokens import TokenFile
-from app.training.errors import TrainingError
+from app.training.errors import NoText, TrainingError
 from app.training.learn import machine
 from app.training.learn.batches import Lines
 from app.training.learn.loss import SummedLoss
@@ -51,7 +51,7 @@ def evaluate(request: EvaluateRequest, tell: Tell) -> list[Result]:
             for title, corpus, tokens in texts:
                 scores[title] = scorer(corpus, tokens)
         if not scores:
-            raise TrainingError("None of the files holds text; name others.")
+            raise NoText("None of the files holds text; name others.")
         if len(scores) > 1:
             scores["all"] = sum(scores.values(), Score(0.0, 0, 0))
         results += [_result(name, title, score) for title, score in scores.items()]
@@ -98,6 +98,8 @@ def _texts(
     for source in sources.find(request.texts, request.exclude, scratch / "fetched"):
         try:
             corpus = prepare(Files([source]), checkpoint.tokenizer, rules, scratch, tell)
+        except NoText:
+            continue  # as was told
         except TrainingError as error:
             tell(f"Skipped: {source.name}. {error}")
             continue

@@ -28,7 +28,7 @@ from app.training.corpus.seen import Seen, notices
 from app.training.corpus.sources import Source
 from app.training.corpus.tokens import DATA, TokenFile, TokenWriter
 from app.training.corpus.vocabulary import new_vocabulary
-from app.training.errors import TrainingError
+from app.training.errors import NoText, TrainingError
 
 VERSION = 3  # of what is written here; raise it to ignore older folders
 SPLIT = -1  # the part of documents that are split by the shares
@@ -153,7 +153,7 @@ def _distribute(encoder: Encoder, given: np.ndarray, rules: Rules, folder: Path)
     path = folder / "all.tokens"
     everything = TokenFile(path)
     if not len(everything):
-        raise TrainingError("None of the files holds text; name others.")
+        raise NoText("None of the files holds text; name others.")
     bounds = np.append(everything.starts, len(everything)).astype(np.int64)
     sizes = np.array(encoder.sizes, np.int64)
     parts = split.parts_of(np.array(encoder.hashes, np.uint64), rules.shares)
