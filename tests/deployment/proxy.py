@@ -6,12 +6,13 @@ import shutil
 import socket
 import subprocess
 import tempfile
-import time
 from pathlib import Path
 
 import psutil
 import pytest
 import requests
+
+from tests.waiting import wait_until
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 NGINX = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin")
@@ -58,7 +59,7 @@ class Proxy:
         self.set_servers(servers)
         self._run("-t")
         self.process = subprocess.Popen(self._command())
-        self._wait()
+        wait_until(self._listens)
 
     def set_servers(self, servers):
         text = (ROOT / "deployment" / "nginx.conf").read_text(encoding="utf-8")
@@ -75,8 +76,7 @@ class Proxy:
         """Returns once new connections reach the new configuration; old ones may go on."""
         before = self._workers()
         self._run("-s", "reload")
-        while not (now := self._workers()) or now & before:
-            time.sleep(0.01)
+        wait_until(lambda: (now := self._workers()) and not now & before)
 
     def _workers(self):
         """Those that accept; one that leaves calls itself "shutting down"."""
@@ -95,12 +95,9 @@ class Proxy:
         done = subprocess.run(self._command(*more), capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
 
-    def _wait(self):
-        until = time.monotonic() + 30
-        while time.monotonic() < until:
-            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port)):
-                return
-        raise AssertionError((self._path / "error.log").read_text())
+    def _listens(self):
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port)):
+            return True
 
     @property
     def url(self):

@@ -3,11 +3,11 @@
 import re
 import signal
 import socket
-import time
 
 import pytest
 
 from tests.server import fake, read_until, serve
+from tests.waiting import wait_until
 
 ENDLESS = {"prompt": "x", "max_tokens": None, "stream": True}
 
@@ -18,26 +18,19 @@ def server():
         yield server
 
 
-def wait_for_metric(server, name, value, seconds=30):
-    """Asks until the metric has the value: it follows what happened by a moment."""
-    until = time.monotonic() + seconds
-    while (there := server.metric(name)) != value:
-        assert time.monotonic() < until, f"{name} is {there}, not {value}"
-
-
 def test_a_reader_who_hangs_up_while_streaming_is_noticed(server):
     name = 'continuo_cancelled_total{by="disconnect",phase="decode"}'
     before = server.metric(name)
     connection = server.connect(ENDLESS)
     read_until(connection, b"event: token")
     connection.close()
-    wait_for_metric(server, name, before + 1)
+    wait_until(lambda: server.metric(name) == before + 1)
 
 
 def test_a_reader_who_waits_for_json_and_hangs_up_is_noticed(server):
     before = server.metric("continuo_cancelled_total")
     server.connect(ENDLESS | {"stream": False}).close()
-    wait_for_metric(server, "continuo_cancelled_total", before + 1)
+    wait_until(lambda: server.metric("continuo_cancelled_total") == before + 1)
 
 
 def test_a_reader_who_sends_on_and_hangs_up_is_noticed(server):
@@ -46,7 +39,7 @@ def test_a_reader_who_sends_on_and_hangs_up_is_noticed(server):
     read_until(connection, b"event: token")
     connection.sendall(b"GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n")
     connection.close()
-    wait_for_metric(server, "continuo_cancelled_total", before + 1)
+    wait_until(lambda: server.metric("continuo_cancelled_total") == before + 1)
 
 
 def test_counters_add_up_over_workers(server):
@@ -103,12 +96,11 @@ def test_a_full_server_still_says_that_it_lives():
 
 def test_sigterm_drains_and_running_streams_finish():
     with serve(fake(0.02)) as server:
-        connection = server.connect({"prompt": "x", "max_tokens": 50, "stream": True})
+        connection = server.connect({"prompt": "x", "max_tokens": 150, "stream": True})
         read_until(connection, b"event: token")
         server.terminate()
-        while (reply := server.get("/readyz")).status_code == 200:
-            pass
-        assert reply.status_code == 503 and reply.headers["Retry-After"]
+        wait_until(lambda: server.get("/readyz").status_code == 503)
+        assert server.get("/readyz").headers["Retry-After"]
         refused = server.post("/generate", json={"prompt": "x"})
         assert refused.status_code == 503 and refused.json()["error"]["type"] == "stopping"
         assert server.get("/livez").status_code == 200
@@ -131,9 +123,8 @@ def test_a_second_sigterm_or_the_times_end_closes_streams_with_an_error(grace, s
         connection = server.connect(ENDLESS)
         read_until(connection, b"event: token")
         server.terminate()
-        while server.get("/readyz").status_code == 200:
-            pass
         if signals == 2:
+            wait_until(lambda: server.get("/readyz").status_code == 503)
             server.terminate()
         assert b"event: error" in read_until(connection, b"0\r\n\r\n")
         assert server.process.wait(10) == 0
@@ -195,7 +186,7 @@ def test_who_stalls_is_cut_off_sending_or_reading():
             )
             assert connection.recv(65536).startswith(b"HTTP/1.1 408")
         server.connect(ENDLESS | {"logprobs": 50, "n": 8})  # and reads nothing
-        wait_for_metric(server, "continuo_cancelled_total", 1)
+        wait_until(lambda: server.metric("continuo_cancelled_total") == 1)
         assert not any("Traceback" in line for line in server.lines)
 
 

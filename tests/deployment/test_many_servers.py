@@ -10,6 +10,7 @@ import requests
 
 from tests.deployment.proxy import needs_nginx, proxy
 from tests.server import fake, serve
+from tests.waiting import wait_until
 
 pytestmark = needs_nginx
 ENDLESS = {"prompt": "x", "max_tokens": None}
@@ -143,8 +144,7 @@ def test_a_stopping_server_sends_nobody_away():
     with several(2) as servers, behind(servers) as front:
         running = [stream(front, f"story {i}", LONG) for i in range(8)]
         servers[0].terminate()
-        while servers[0].get("/readyz").status_code != 503:
-            pass
+        wait_until(lambda: servers[0].get("/readyz").status_code == 503)
         assert {write(front, f"story {i}") for i in range(12)} == {200}
         assert all(b'"finish_reason":"length"' in b"".join(lines) for _, lines in running)
 

@@ -12,6 +12,7 @@ import psutil
 import pytest
 
 from tests.server import read_until, serve
+from tests.waiting import wait_until
 
 PYTHON = sys.executable
 
@@ -102,8 +103,7 @@ def test_a_killed_engine_is_said_and_comes_back(server):
     (engine,) = engines(server)
     engine.kill()
     assert b'"type":"engine_stopped"' in read_until(connection, b"event: error")
-    while server.get("/readyz").status_code != 200:
-        pass
+    wait_until(lambda: server.get("/readyz").status_code == 200)
     assert server.post("/generate", json={"prompt": "x", "max_tokens": 2}).status_code == 200
 
 
@@ -118,8 +118,7 @@ def test_a_killed_engine_is_said_and_comes_back(server):
 )
 def test_every_way_to_start_serves_with_one_engine(command, tiny, runtime):
     with serve([PYTHON, *command], **runtime, models=tiny) as server:
-        while server.get("/readyz").status_code != 200:
-            pass
+        wait_until(lambda: server.get("/readyz").status_code == 200)
         assert server.post("/generate", json={"prompt": "x", "max_tokens": 2}).status_code == 200
         (engine,) = engines(server)
         os.kill(server.process.pid, signal.SIGTERM)
@@ -141,8 +140,7 @@ def test_under_another_configuration_the_engine_outlasts_the_streams(tiny, runti
     (tmp_path / "other.py").write_text("worker_class = 'gthread'\nthreads = 8\n", encoding="utf-8")
     command = ["-m", "gunicorn", "-c", str(tmp_path / "other.py"), "-b", "127.0.0.1:0"]
     with serve([PYTHON, *command, "app:create_app()"], models=tiny, **runtime) as server:
-        while server.get("/readyz").status_code != 200:
-            pass
+        wait_until(lambda: server.get("/readyz").status_code == 200)
         connection = server.connect({"prompt": "x", "max_tokens": 500, "stream": True})
         read_until(connection, b"event: token")
         server.terminate()

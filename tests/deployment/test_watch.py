@@ -5,7 +5,6 @@ import json
 import re
 import shutil
 import subprocess
-import time
 from pathlib import Path
 
 import pytest
@@ -14,6 +13,7 @@ import yaml
 
 from tests.deployment.proxy import free_port
 from tests.server import fake, serve
+from tests.waiting import wait_until
 
 FOLDER = Path(__file__).parents[2] / "deployment"
 ALERTS = FOLDER / "prometheus" / "alerts.yml"
@@ -70,9 +70,7 @@ def ask(tmp_path_factory):
             return requests.get(url, params={"query": query}, timeout=30).json()
 
         try:
-            until = time.monotonic() + 60
-            while not _has_two_samples(ask):
-                assert time.monotonic() < until, "Prometheus scraped nothing"
+            wait_until(lambda: _has_two_samples(ask))
             yield ask
         finally:
             process.terminate()

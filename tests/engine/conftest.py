@@ -4,7 +4,6 @@ import contextlib
 import os
 import select
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -12,6 +11,7 @@ import pytest
 from app.engine import Engine, EngineOptions
 from app.engine.process import launch
 from app.engine.process.client import connect
+from tests.waiting import wait_until
 
 
 @pytest.fixture(scope="session")
@@ -39,9 +39,7 @@ def find_engines(directory: Path) -> list[int]:
 
 def wait_for_engine(directory: Path) -> int:
     """The one engine: in the moment of its exec a process has no command line to be found by."""
-    while not (found := find_engines(directory)):
-        time.sleep(0.01)
-    (engine,) = found
+    (engine,) = wait_until(lambda: find_engines(directory))
     return engine
 
 

@@ -27,6 +27,7 @@ from app.engine.engine import _about
 from app.engine.turns import choosing
 from tests.engine.conftest import ROOT
 from tests.engine.reading import ended_of, ids_of, of_kind, read, started_of, text_of
+from tests.waiting import wait_until
 
 END = 50256
 
@@ -480,8 +481,7 @@ def test_a_turn_that_does_not_end_is_noticed(engine, monkeypatch):
     monkeypatch.setattr(lane.model, "forward", gate := Gate(lane.model.forward))
     monkeypatch.setattr("app.engine.engine.STUCK_S", 0.0)
     running = ask(engine)
-    while engine.state().name != "stuck":
-        pass
+    wait_until(lambda: engine.state().name == "stuck")
     gate.open.set()
     assert ended_of(read(running)).reason == "length"
 

@@ -9,6 +9,7 @@ import pytest
 
 from app.engine import Ended, Engine, EngineOptions, Failed, Finished, Params, Token, connect
 from tests.engine.conftest import find_engines, wait_for_engine
+from tests.waiting import wait_until
 
 PARAMS = Params(max_tokens=8, seed=5)
 SCORED = Params(max_tokens=0, prompt_logprobs=2)
@@ -92,8 +93,7 @@ def ask_in_threads(client, count):
         thread.start()
     for thread in threads:
         thread.join()
-    while client.stats().running:
-        pass  # each look is a round trip to the engine
+    wait_until(lambda: not client.stats().running)
 
 
 @pytest.mark.parametrize("count", [96, pytest.param(5000, marks=pytest.mark.soak)])

@@ -2,7 +2,6 @@
 
 import contextlib
 import threading
-import time
 from concurrent.futures import ThreadPoolExecutor
 
 import psutil
@@ -13,6 +12,7 @@ from app.engine import EngineBusy, EngineStopped, Finished, Params, Token, join_
 from app.engine.cluster.routing import APP
 from tests.engine.reading import ended_of, ids_of, read, text_of
 from tests.engine.test_engine import ask, until
+from tests.waiting import wait_until
 
 LONG = {"max_tokens": 200, "ignore_eos": True, "temperature": 1.0}
 
@@ -53,8 +53,7 @@ def test_a_replica_killed_in_mid_stream_costs_a_pause(deploy, client):
 
 def test_what_a_reader_has_of_a_lost_text_is_read_not_written_again(deploy, client):
     deploy(1)
-    while len(replicas()) > 1:
-        time.sleep(0.1)
+    wait_until(lambda: len(replicas()) == 1)
     text = ask(client, "The house", **LONG | {"max_tokens": 2000})
     seen = [until(text, Token).id for _ in range(1500)]
     [victim] = replicas()
@@ -75,8 +74,8 @@ def test_a_node_killed_in_mid_stream_costs_a_pause(cluster, deploy, client):
     cluster.remove_node(victim, allow_graceful=False)
     for (text, first), whole in zip(running, expected, strict=True):
         assert [first.id, *ids_of(read(text))] == ids_of(whole)
-    while len(replicas()) < 2:  # the lost one is started again, on the node that came
-        time.sleep(0.1)
+    # The lost one is started again, on the node that came.
+    wait_until(lambda: len(replicas()) == 2)
 
 
 def test_scaling_up_and_down_under_load_loses_nothing(deploy, client):
@@ -94,18 +93,15 @@ def test_scaling_up_and_down_under_load_loses_nothing(deploy, client):
         readers = [pool.submit(keep_reading, i) for i in range(4)]
         try:
             deploy(2)
-            while len(replicas()) != 2:  # one of before may still be leaving
-                time.sleep(0.1)
+            wait_until(lambda: len(replicas()) == 2)  # one of before may still be leaving
             n = len(found)
-            while len(found) < n + 8 and not any(reader.done() for reader in readers):
-                time.sleep(0.05)
+            wait_until(lambda: len(found) >= n + 8 or any(reader.done() for reader in readers))
             deploy(1)
         finally:
             is_over.set()
         for reader in readers:
             reader.result()
-    while len(replicas()) > 1:
-        time.sleep(0.1)
+    wait_until(lambda: len(replicas()) == 1)
     assert all(ids == expected[i] for i, ids in found)
 
 
@@ -123,20 +119,16 @@ def test_a_cancel_reaches_its_replica(deploy, client):
 def test_a_text_cancelled_between_two_replicas_is_not_written_on(deploy, client, caplog):
     """It waited for the next replica, which wrote it to its end for nobody."""
     deploy(1)
-    while len(replicas()) > 1:
-        time.sleep(0.1)
+    wait_until(lambda: len(replicas()) == 1)
     text = ask(client, max_tokens=None, ignore_eos=True)
     until(text, Token)
     [victim] = replicas()
     victim.kill()
-    while "lost its replica" not in caplog.text:
-        time.sleep(0.01)
+    wait_until(lambda: "lost its replica" in caplog.text)
     assert client.cancel(text.id)
     assert ended_of(read(text)).reason == "cancelled"
-    while client.state().name != "ready":
-        pass
-    while client.stats().running:  # it may have begun
-        pass
+    wait_until(lambda: client.state().name == "ready")
+    wait_until(lambda: not client.stats().running)  # it may have begun
     assert not client.cancel(text.id)
 
 
@@ -167,8 +159,8 @@ def test_two_replicas_are_told_as_one_engine(deploy, client):
     deploy(1, max_running=3, max_queue=2)
     one = client.info()
     deploy(2, max_running=3, max_queue=2)
-    while (both := client.info()).max_running == 3:
-        pass
+    wait_until(lambda: client.info().max_running > 3)
+    both = client.info()
     assert (both.max_running, both.max_queue) == (6, 4)
     assert both.models[0].cache_bytes == 2 * one.models[0].cache_bytes
     read(ask(client))
@@ -191,12 +183,10 @@ def test_without_replicas_the_state_says_so_and_recovers(deploy, client):
     deploy(1)
     assert client.state().name == "ready"
     serve.delete(APP)
-    while client.state().name == "ready":
-        pass
+    wait_until(lambda: client.state().name != "ready")
     assert client.state().message
     deploy(1)
-    while client.state().name != "ready":
-        pass
+    wait_until(lambda: client.state().name == "ready")
     assert len(ids_of(read(ask(client, max_tokens=3)))) == 3
 
 

@@ -3,7 +3,6 @@
 import json
 import signal
 import sys
-import time
 
 import psutil
 import pytest
@@ -15,6 +14,7 @@ from ray.serve.schema import ServeDeploySchema
 from app.engine.cluster.routing import APP
 from tests.server import ROOT, read_until
 from tests.server import serve as start
+from tests.waiting import wait_until
 
 CONFIG = yaml.safe_load((ROOT / "deployment" / "ray_serve.yaml").read_text(encoding="utf-8"))
 SERVE = [sys.executable, "-m", "app", "serve", "--engine", "ray"]
@@ -73,6 +73,5 @@ def test_a_web_worker_that_dies_frees_its_rows(deployed):
         assert client.stats().running == 1
         [worker] = psutil.Process(server.process.pid).children()
         worker.send_signal(signal.SIGKILL)
-        while client.stats().running:
-            time.sleep(0.1)
+        wait_until(lambda: not client.stats().running)
         client.close()

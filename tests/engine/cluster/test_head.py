@@ -13,6 +13,7 @@ from app.engine import EngineStopped
 from app.engine.cluster import head
 from tests.deployment.proxy import free_port
 from tests.server import Server, read_until, serve
+from tests.waiting import wait_until
 
 SERVE = [sys.executable, "-m", "app", "serve", "--engine", "ray"]
 ASKED = {"prompt": "The house", "seed": 7, "max_tokens": 20, "temperature": 1.0}
@@ -59,9 +60,8 @@ def test_a_head_that_dies_is_told_at_once_and_the_next_one_found(tiny):
             assert b"event: error" in read_until(reader, b'"engine_stopped"')
             assert_it_is_told(server)
             first = cluster_at(port, tiny)
-            while (reply := server.post("/generate", json=ASKED)).status_code == 503:
-                pass
-            assert reply.json()["text"] == text
+            again = wait_until(lambda: server.post("/generate", json=ASKED).json().get("text"))
+            assert again == text
             assert psutil.Process(server.process.pid).children() != workers  # Ray is joined once
     finally:
         first.stop()

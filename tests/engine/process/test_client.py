@@ -4,7 +4,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 
 import pytest
 
@@ -22,6 +21,7 @@ from app.engine import (
 )
 from app.engine.process import launch, link
 from tests.engine.conftest import find_engines, run_in_fork, wait_for_end, wait_for_engine
+from tests.waiting import wait_until
 
 PARAMS = Params()
 
@@ -97,8 +97,7 @@ def test_a_long_prompt_that_is_still_being_read_can_be_cancelled(client):
         target=lambda: told.extend(client.submit("nap".ljust(2000), PARAMS, id="mine"))
     )
     thread.start()
-    while not client.cancel("mine"):
-        pass
+    wait_until(lambda: client.cancel("mine"))
     thread.join()
     assert told[-2].reason == "cancelled"
 
@@ -198,8 +197,7 @@ def test_a_model_that_was_away_is_served_once_it_is_back(connect_fake, tmp_path,
     with pytest.raises(EngineStopped, match="models/missing is not there."):
         client.tokenize("")
     (tmp_path / "missing").touch()
-    while client.state().name != "ready":
-        time.sleep(0.01)
+    wait_until(lambda: client.state().name == "ready")
     assert tokens(client.submit("count 2", PARAMS)) == [0, 1]
 
 
@@ -259,10 +257,8 @@ def test_a_turn_that_does_not_end_is_told_to_its_readers(client, monkeypatch):
     client.submit("stall", PARAMS)
     *_, failed = reader
     assert failed.kind == "engine_stopped" and "hangs" in failed.message
-    while client.state().name != "ready":
-        time.sleep(0.01)
-    while client.stats().running:
-        time.sleep(0.01)
+    wait_until(lambda: client.state().name == "ready")
+    wait_until(lambda: not client.stats().running)
 
 
 def test_a_request_that_is_taken_on_too_late_writes_for_nobody(client, monkeypatch):
@@ -271,8 +267,7 @@ def test_a_request_that_is_taken_on_too_late_writes_for_nobody(client, monkeypat
         hasty.setattr(link, "ANSWER_S", 0.05)
         with pytest.raises(EngineStopped, match="does not answer"):
             client.submit("nap", PARAMS)
-    while client.stats().running:
-        time.sleep(0.01)
+    wait_until(lambda: not client.stats().running)
 
 
 def test_a_frozen_engine_is_told_to_its_readers_and_writes_for_nobody_when_it_wakes(
@@ -289,8 +284,6 @@ def test_a_frozen_engine_is_told_to_its_readers_and_writes_for_nobody_when_it_wa
     with pytest.raises(EngineStopped, match="hangs"):
         client.submit("count", PARAMS)
     os.kill(engine, signal.SIGCONT)
-    while client.state().name != "ready":
-        time.sleep(0.01)
-    while client.stats().running:
-        time.sleep(0.01)
+    wait_until(lambda: client.state().name == "ready")
+    wait_until(lambda: not client.stats().running)
     assert find_engines(tmp_path) == [engine]

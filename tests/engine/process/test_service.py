@@ -11,6 +11,7 @@ import pytest
 
 from app.engine import Params, Token
 from tests.engine.conftest import ROOT, wait_for_end, wait_for_engine
+from tests.waiting import wait_until
 
 PARAMS = Params()
 
@@ -64,8 +65,7 @@ def forked(function):
 
 
 def wait_until_running(client, count):
-    while client.stats().running != count:
-        pass  # each look is a round trip to the engine
+    wait_until(lambda: client.stats().running == count)
 
 
 @pytest.mark.parametrize("more", [[], ["--preload"]])

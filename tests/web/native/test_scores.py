@@ -9,6 +9,7 @@ from werkzeug.serving import make_server
 from app import create_app
 from app.engine import Engine, EngineOptions
 from app.settings import Settings
+from tests.waiting import wait_until
 
 
 @contextmanager
@@ -74,15 +75,12 @@ def test_scores_of_readers_who_hang_up_end_in_the_queue_and_while_they_are_read(
         forward = lane.model.forward
         lane.model.forward = lambda feeds: (gate.wait(), forward(feeds))[1]
         readers = [ask_for_a_score(port) for _ in range(2)]
-        while (engine.stats().running, engine.stats().waiting) != (1, 1):
-            pass
+        wait_until(lambda: (engine.stats().running, engine.stats().waiting) == (1, 1))
         for reader in readers:
             reader.close()
-        while not all(request.is_cancelled for request in [*engine._alive.values()]):
-            pass
+        wait_until(lambda: all(request.is_cancelled for request in [*engine._alive.values()]))
         gate.set()
-        while engine.stats().outcomes["cancelled"] < 2:
-            pass
+        wait_until(lambda: engine.stats().outcomes["cancelled"] == 2)
         assert (engine.stats().running, engine.stats().waiting) == (0, 0)
 
 
