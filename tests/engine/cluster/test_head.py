@@ -7,7 +7,6 @@ import sys
 import psutil
 import pytest
 import ray
-import requests
 
 from app.engine import EngineStopped
 from app.engine.cluster import head
@@ -23,7 +22,9 @@ class Lone(Server):
     """Killed with all that it has started."""
 
     def stop(self):
-        processes = psutil.Process(self.process.pid).children(recursive=True)
+        processes = []
+        if psutil.pid_exists(self.process.pid):
+            processes = psutil.Process(self.process.pid).children(recursive=True)
         for process in processes:
             with contextlib.suppress(psutil.NoSuchProcess):
                 process.kill()
@@ -37,7 +38,7 @@ def cluster_at(port, model):
 
 
 def assert_it_is_told(server):
-    assert requests.get(f"{server.url}/livez", timeout=5).status_code == 200
+    assert server.get("/livez").status_code == 200
     reply = server.post("/generate", json=ASKED)
     assert reply.status_code == 503 and int(reply.headers["Retry-After"]) > 0
     assert server.get("/readyz").status_code == 503
