@@ -7,3 +7,6 @@ class TrainingError(Exception):
 
 class NoText(TrainingError):
     """No file holds any; each was told when it was skipped."""
+
+    def __init__(self) -> None:
+        super().__init__("None of the files holds text; name others.")

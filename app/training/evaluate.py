@@ -51,7 +51,7 @@ def evaluate(request: EvaluateRequest, tell: Tell) -> list[Result]:
             for title, corpus, tokens in texts:
                 scores[title] = scorer(corpus, tokens)
         if not scores:
-            raise NoText("None of the files holds text; name others.")
+            raise NoText
         if len(scores) > 1:
             scores["all"] = sum(scores.values(), Score(0.0, 0, 0))
         results += [_result(name, title, score) for title, score in scores.items()]

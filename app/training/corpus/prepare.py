@@ -153,7 +153,7 @@ def _distribute(encoder: Encoder, given: np.ndarray, rules: Rules, folder: Path)
     path = folder / "all.tokens"
     everything = TokenFile(path)
     if not len(everything):
-        raise NoText("None of the files holds text; name others.")
+        raise NoText
     bounds = np.append(everything.starts, len(everything)).astype(np.int64)
     sizes = np.array(encoder.sizes, np.int64)
     parts = split.parts_of(np.array(encoder.hashes, np.uint64), rules.shares)
