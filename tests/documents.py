@@ -110,8 +110,8 @@ def training() -> str:
     from app.__main__ import main
 
     command = main.commands["train"]
-    context = click.Context(command, info_name="continuo train", max_content_width=100)
-    context.terminal_width = 100
+    whole = click.Context(main, info_name="continuo", terminal_width=100, **main.context_settings)
+    context = click.Context(command, parent=whole, info_name="train")
     return "```\n" + command.get_help(context).rstrip() + "\n```"
 
 
