@@ -17,8 +17,12 @@ export class Writing {
 		return this.runs.size > 0;
 	}
 
+	/** No word comes after it: the story may be put away, or deleted, in the same breath. */
 	stop() {
-		for (const run of this.runs) run.stop();
+		for (const run of this.runs) {
+			run.stop();
+			run.close("cancelled");
+		}
 	}
 
 	/** Follow a story: the writer may change it at any moment. */
