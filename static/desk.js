@@ -66,8 +66,9 @@ export class Desk {
 		this.writing.stop();
 		const live = id === null ? new Set() : await this.tabs.join(id);
 		const saved = id === null ? null : await this.journal.load(id, live);
-		this.show(new Story(saved));
-		if (saved === null) await this.tabs.join(this.story.id); // new, or another tab deleted it meanwhile
+		const story = new Story(saved);
+		if (saved === null) this.tabs.join(story.id); // new, or another tab deleted it meanwhile: nobody is in it
+		this.show(story);
 		if (saved?.interrupted.length > 0) notify("interrupted", say("saved.interrupted"), [[say("do.goOn"), () => this.#emit("wanted", "continue")]]);
 	}
 

@@ -4,7 +4,8 @@
 import { makeId } from "../frame/storage.js";
 import { recordOf } from "./story.js";
 
-const PATIENCE_MS = 120; // another tab of this browser answers well within it
+const PATIENCE_MS = 3000; // with a tab that is there, and busy
+const GUESS_MS = 120; // where the browser does not tell who is there: most tabs answer within it
 
 export class Tabs {
 	/** `on`: asked() resolves when all is written down; others(count). */
@@ -15,22 +16,57 @@ export class Tabs {
 		this.channel = null;
 		this.story = null;
 		this.growing = null;
+		this.unlock = () => {};
+		this.stopWaiting = () => {};
 	}
 
 	/** Enter a story's room; gives the open nodes that others are still writing. */
 	async join(id) {
 		this.leave();
 		const live = new Set();
-		this.channel = new BroadcastChannel(`continuo.story.${id}`);
-		this.channel.onmessage = ({ data }) => this.#hear(data, live);
-		this.#say("hello");
-		await new Promise((resolve) => setTimeout(resolve, PATIENCE_MS));
+		const channel = new BroadcastChannel(`continuo.story.${id}`);
+		channel.onmessage = ({ data }) => this.#hear(data, live);
+		this.channel = channel;
+		const others = await this.#enter(channel);
+		if (this.channel !== channel) return live; // another room was entered meanwhile
+		await new Promise((listened) => {
+			const enough = () => listened(null);
+			const answered = new Set();
+			channel.addEventListener("message", ({ data: { kind, from, to } }) => {
+				if (kind === "bye" || to === this.me) answered.add(from);
+				if (others !== null && answered.size >= others) enough();
+			});
+			this.stopWaiting = enough;
+			setTimeout(enough, others === null ? GUESS_MS : PATIENCE_MS);
+			if (others === 0) enough();
+			this.#say("hello");
+		});
 		return live;
+	}
+
+	/** How many other tabs are in the room: each holds a lock of its name. Null where a page may hold none, as on plain HTTP. */
+	async #enter(channel) {
+		const { name } = channel;
+		try {
+			await new Promise((entered, refused) => {
+				const stay = () => new Promise((leave) => {
+					entered(null);
+					if (this.channel !== channel) return leave(null);
+					this.unlock = () => leave(null);
+				});
+				navigator.locks.request(name, { mode: "shared" }, stay).catch(refused);
+			});
+			const { held } = await navigator.locks.query();
+			return held.filter((lock) => lock.name === name).length - 1;
+		} catch {
+			return null;
+		}
 	}
 
 	leave() {
 		if (this.channel === null) return;
-		this.#say("bye");
+		this.rest();
+		this.stopWaiting();
 		this.channel.close();
 		this.others.clear();
 		Object.assign(this, { channel: null, story: null, growing: null });
@@ -39,10 +75,13 @@ export class Tabs {
 
 	/** The page is closed, or put aside for coming back to. */
 	rest() {
+		this.unlock();
 		this.#say("bye");
 	}
 
-	resume() {
+	async resume() {
+		if (this.channel === null) return;
+		await this.#enter(this.channel);
 		this.#say("hello");
 	}
 
@@ -70,17 +109,18 @@ export class Tabs {
 		if (kind === "bye") this.others.delete(from);
 		else this.others.add(from);
 		if (kind === "here") for (const id of open) live.add(id);
-		if (kind === "hello" && this.story !== null) await this.#welcome();
+		if (kind === "hello") await this.#welcome(from);
 		this.on.others(this.others.size);
 	}
 
 	/** A newcomer reads the journal next: nothing half-done may be in it unannounced. */
-	async #welcome() {
-		this.story.seal();
+	async #welcome(to) {
+		this.story?.seal();
 		if (this.growing !== null) this.#send(this.growing);
 		this.growing = null;
-		const open = [...this.story.nodes.values()].filter((node) => node.open).map((node) => node.id);
+		const nodes = [...this.story?.nodes.values() ?? []];
+		const open = nodes.filter((node) => node.open).map((node) => node.id);
 		await this.on.asked();
-		this.#say("here", { open });
+		this.#say("here", { to, open });
 	}
 }

@@ -25,6 +25,12 @@ LATE_NOTE = """async (moments) => {
   await journal.flushed();
   return journal.waiting.length;
 }"""
+SLOW_TO_ANSWER = """() => {
+  const { postMessage } = BroadcastChannel.prototype;
+  BroadcastChannel.prototype.postMessage = function (data) {
+    setTimeout(() => postMessage.call(this, data), 1000);
+  };
+}"""
 CONNECTIONS = """{
   const open = indexedDB.open.bind(indexedDB);
   window.connections = [];
@@ -258,6 +264,37 @@ def test_a_second_tab_on_a_story_being_written_shows_what_is_certain(desk, open_
     desk.idle()
     other.press("Control+Shift+z")
     assert other.text == desk.text
+
+
+def test_a_tab_that_is_slow_to_answer_is_waited_for(desk, open_desk, engine):
+    """What it was writing was taken for broken off, and never became whole in the other tab."""
+    engine.allow(3)
+    desk.type("Once").press("Control+Enter")
+    desk.wait_for_tokens(3).saved()
+    desk.page.evaluate(SLOW_TO_ANSWER)
+    other = open_desk()
+    assert other.text == "Once"
+    engine.flow()
+    desk.idle()
+
+
+def test_two_tabs_know_of_each_other_where_a_page_may_hold_no_lock(context, open_desk):
+    context.add_init_script("delete Navigator.prototype.locks")  # as on plain HTTP
+    desk = open_desk().type("Once").saved()
+    other = open_desk()
+    assert other.text == "Once"
+    expect(other.notice("tabs")).to_be_visible()
+    expect(desk.notice("tabs")).to_be_visible()
+
+
+def test_a_story_begun_beside_another_is_told_of_in_a_second_tab(desk, open_desk):
+    desk.type("Once").saved()
+    desk.press("Alt+s").page.get_by_role("button", name="New story").click()
+    desk.type("Twice").saved()
+    other = open_desk()
+    assert other.text == "Twice"
+    expect(other.notice("tabs")).to_be_visible()
+    expect(desk.notice("tabs")).to_be_visible()
 
 
 def test_a_second_tab_shows_the_text_before_an_edit_that_hangs_on_what_is_being_written(
