@@ -326,7 +326,7 @@ class Link:
 
 
 def _again_if_lost(ask: Callable[[], T]) -> T:
-    """Ask the next engine once more, unless this request may be what killed the last one."""
+    """Ask the next engine too, but none after it: this request may be what kills them."""
     try:
         return ask()
     except LostEngine:
