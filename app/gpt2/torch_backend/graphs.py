@@ -4,8 +4,10 @@ A token of GPT-2 takes some hundred small kernels, and launching them one by one
 running them. Knows no model. Without a GPU nothing is recorded, and the function is called.
 """
 
+import contextlib
+import gc
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import torch
@@ -75,9 +77,22 @@ def record(function: Function, given: Tensor, aside: Any, pool: Any) -> Recordin
         here.wait_stream(aside)
         # 2. Record it, which computes nothing.
         graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph, pool, aside, capture_error_mode="thread_local"):
+        recording = torch.cuda.graph(graph, pool, aside, capture_error_mode="thread_local")
+        with _nothing_collected(), recording:
             made = function(given)
     return Recording(given, made, graph)
+
+
+@contextlib.contextmanager
+def _nothing_collected() -> Iterator[None]:
+    """Python may free another model's graphs at any moment: CUDA then breaks a recording off."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
 
 
 def send(tensor: Tensor, device: torch.device) -> Tensor:

@@ -1,5 +1,6 @@
 """test_paged.py's cases on a GPU, and what only a GPU can show. Skipped where torch finds none."""
 
+import gc
 import logging
 
 import numpy as np
@@ -10,6 +11,7 @@ from app.engine import Engine, EngineOptions, Params
 from app.gpt2 import Feed, Logits, sampling
 from app.gpt2.sampling import Draw
 from app.gpt2.torch_backend.check import cpu_sample
+from app.gpt2.torch_backend.graphs import Recorded
 from tests.engine.reading import ids_of
 from tests.gpt2.torch_backend.test_paged import *  # noqa: F403
 from tests.gpt2.torch_backend.test_paged import (
@@ -63,6 +65,27 @@ def test_a_recorded_step_gives_what_the_unrecorded_one_does(precision, bound):
             there = Logits(logits, played.top_ids, played.top_scores)
             assert (played.drawn == sampling.choose(there, draws)).all()
     assert len(recorded._recorded_step._recordings) == 4
+
+
+def test_a_recording_is_not_broken_off_by_a_graph_that_is_given_up_meanwhile(caplog):
+    """Python may collect an earlier model, which holds itself, at any moment."""
+    others = []
+
+    def step(given):
+        if torch.cuda.is_current_stream_capturing():
+            others.clear()
+            assert len([[] for _ in range(100_000)]) == 100_000  # so many that it collects
+        return (given + 1,)
+
+    gc.collect()  # what is made from here on is young
+    other = Recorded(step, torch.device("cuda"))
+    other(torch.zeros(4))
+    other.itself = other
+    others.append(other)
+    del other
+    new = Recorded(step, torch.device("cuda"))
+    assert new(torch.zeros(4))[0].tolist() == [1, 1, 1, 1]
+    assert len(new._recordings) == 1 and caplog.records == []
 
 
 def test_out_of_memory_is_a_sentence_and_the_next_turn_goes_on(model, exact):
