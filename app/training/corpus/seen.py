@@ -26,29 +26,32 @@ USUAL = ("utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32")
 
 
 def notices(files: Sequence[Seen], marks: Sequence[str], encoding: str | None) -> Iterator[str]:
-    """A sentence for everything that a user may want to fix."""
+    """A sentence for everything that a user may want to fix, right for one and for many."""
     if n_marks := sum(file.marks for file in files):
         yield (
-            f"{n_marks:,} marks ({', '.join(marks)}) were already at the ends of lines; "
+            f"The ends of lines already had {', '.join(marks)}, {n_marks:,} in all; "
             "they are used as the marks themselves."
         )
     if separators := sum(file.separators for file in files):
         yield (
-            f"<|endoftext|> occurs {separators:,} times inside a line, and is learned as plain "
+            f"<|endoftext|> occurs inside a line, {separators:,} in all, and is learned as plain "
             "letters there; at the end of a line it separates two texts."
         )
     if replaced := sum(file.replaced for file in files):
         some = _names(file for file in files if file.replaced)
         yield (
-            f"{replaced:,} places in {some} could not be decoded; name the right encoding with "
-            "--encoding."
+            f"Places that could not be decoded: {replaced:,}, in {some}; name the right encoding "
+            "with --encoding."
         )
     guessed = [file for file in files if file.encoding and file.encoding not in USUAL]
     if guessed and encoding is None:
         kinds = ", ".join(sorted({file.encoding for file in guessed}))
         yield f"Read as {kinds}: {_names(guessed)}. If that is wrong, set --encoding."
     if repeated := sum(file.repeated for file in files):
-        yield f"{repeated:,} documents of --validation or --test are in the training text too."
+        yield (
+            "Some of the documents of --validation or --test are in the training text too: "
+            f"{repeated:,} in all."
+        )
 
 
 def _names(files: Iterable[Seen]) -> str:

@@ -167,7 +167,7 @@ def test_files_of_their_own_are_never_trained_on(make):
 
 def test_texts_of_the_test_that_are_trained_on_too_are_told(make):
     _, told = make({"a.txt": story(1), "b.txt": story(2)}, Rules((1, 0, 0)), test={"c": story(2)})
-    assert any("1 documents of --validation or --test are in" in line for line in told)
+    assert any("are in the training text too: 1 in all." in line for line in told)
 
 
 def test_the_parts_do_not_depend_on_the_vocabulary(make):
@@ -192,7 +192,7 @@ def test_what_was_noticed_is_told(make):
     latin = "No\xebl \xe0 la plage, d\xe9j\xe0\n".encode("cp1252") * 9
     corpus, told = make({"a.txt": lines, "b.txt": latin}, Rules(line_by_line=True))
     told = " ".join(told)
-    assert "60 marks (<BOS>, <EOS>) were already at the ends of lines" in told
+    assert "The ends of lines already had <BOS>, <EOS>, 60 in all" in told
     assert "Read as cp1252: b.txt. If that is wrong" in told
     assert "<BOS" not in "".join(documents(corpus, "train")).replace("<BOS>", "", 99)
 
